@@ -1,0 +1,65 @@
+package jobs
+
+import "time"
+
+// Ref names one task group of one job: what a fleet scales.
+type Ref struct {
+	Namespace string `json:"namespace"`
+	Job       string `json:"job"`
+	Group     string `json:"group"`
+}
+
+func (r Ref) String() string { return r.Namespace + "/" + r.Job + "/" + r.Group }
+
+// Desired and client states of an allocation, in Nomad's own words.
+const (
+	DesiredRun  = "run"
+	DesiredStop = "stop"
+
+	ClientPending  = "pending"
+	ClientRunning  = "running"
+	ClientComplete = "complete"
+	ClientFailed   = "failed"
+	ClientLost     = "lost"
+	ClientUnknown  = "unknown"
+)
+
+// Allocation is what a fleet knows of one instance of a task group: facts,
+// without judgement. Zero times are "not yet" or "not known".
+type Allocation struct {
+	ID      string `json:"id"`
+	Ref     Ref    `json:"ref"`
+	Index   int    `json:"index"`   // N of job.group[N]; the highest are stopped first
+	Node    string `json:"node"`    // node name or id
+	Address string `json:"address"` // host:port of the port labelled "http", "" until known
+	Desired string `json:"desired"` // DesiredRun, DesiredStop
+	Client  string `json:"client"`  // ClientPending … ClientUnknown
+
+	Created  time.Time `json:"created"`  // placed by the fleet
+	Received time.Time `json:"received"` // its node took it up
+	Pulling  time.Time `json:"pulling"`  // artifacts or image being fetched
+	Started  time.Time `json:"started"`  // task process started (last start)
+	Finished time.Time `json:"finished"` // task process gone for good
+
+	Restarts int    `json:"restarts"` // of the task, by the fleet, in place
+	Failure  string `json:"failure"`  // the task's own last words, "" if none: exit code, driver error, last log lines
+}
+
+// Terminal reports whether the allocation's process is gone for good.
+func (a Allocation) Terminal() bool {
+	return a.Client == ClientComplete || a.Client == ClientFailed || a.Client == ClientLost
+}
+
+// MayServe reports whether a good probe of the allocation may be believed:
+// wanted by its fleet, and not lost with its node or of unknown state.
+func (a Allocation) MayServe() bool {
+	return a.Desired == DesiredRun && !a.Terminal() && a.Client != ClientUnknown
+}
+
+// Observation is a fleet's picture of one task group at one moment.
+type Observation struct {
+	Count       int          // wanted number of allocations
+	Allocations []Allocation // live ones, and terminal ones not yet forgotten, by Index then Created
+	Blocked     string       // why allocations cannot be placed, in a sentence; "" if they can
+	At          time.Time    // when the fleet itself was last heard
+}

@@ -1,0 +1,61 @@
+package jobs
+
+import "time"
+
+// Demand of one service as the slot ledger in Redis knows it.
+type Demand struct {
+	Held       int            // tickets waiting for a slot
+	OldestHold time.Time      // when the oldest waiting ticket was accepted, zero if none
+	Deadlines  []time.Time    // of the waiting tickets, at most 1,000 of them
+	SlotsOut   map[string]int // replica → slots leased or granted to live activators
+	Busy       map[string]int // replica → of SlotsOut, those with a request in flight when their holder last reported
+}
+
+// Counters are what one activator publishes every second for all its services
+// under one key. Cumulative numbers start at 0 with the activator's process; a
+// smaller number than before means a restart.
+type Counters struct {
+	Activator string                     `json:"activator"`
+	Started   time.Time                  `json:"started"`
+	At        time.Time                  `json:"at"`
+	Services  map[string]ServiceCounters `json:"services"` // only services with traffic in the last 20 min
+}
+
+// ServiceCounters of one service at one activator.
+type ServiceCounters struct {
+	Arrivals       uint64    `json:"arrivals"`        // requests admitted, cumulative
+	Completed      uint64    `json:"completed"`       // answered by a replica, cumulative
+	Failed         uint64    `json:"failed"`          // of Completed or given up: 5xx, cumulative
+	ServiceSeconds float64   `json:"service_seconds"` // time in replicas, cumulative
+	InFlight       int       `json:"in_flight"`       // now
+	Held           int       `json:"held"`            // now
+	HeldBytes      int64     `json:"held_bytes"`      // now
+	OldestHold     time.Time `json:"oldest_hold"`     // zero if none
+	LastDemand     time.Time `json:"last_demand"`     // last moment with a request held or in flight
+
+	// Latency sketches (DDSketch, protobuf, relative error 1 %) of seconds in the
+	// replica, without the hold, of requests completed within one aligned 5 s
+	// bucket: the running one and the one before, so that a reader may miss a few
+	// publications without losing any.
+	Latency []LatencyBucket `json:"latency,omitempty"`
+}
+
+// LatencyBucket is one 5 s bucket of completions.
+type LatencyBucket struct {
+	Start  time.Time `json:"start"` // aligned to 5 s
+	Count  uint64    `json:"count"`
+	Sum    float64   `json:"sum"` // seconds
+	Sketch []byte    `json:"sketch"`
+}
+
+// LatencyBucketSpan is the length of a LatencyBucket.
+const LatencyBucketSpan = 5 * time.Second
+
+// FirstAnswer says that a replica has sent the first byte of its first answer.
+type FirstAnswer struct {
+	Replica   string    `json:"replica"`
+	RequestID string    `json:"request_id"`
+	HeldAt    time.Time `json:"held_at"` // zero if the request was never held
+	Released  time.Time `json:"released"`
+	FirstByte time.Time `json:"first_byte"`
+}

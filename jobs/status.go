@@ -1,0 +1,70 @@
+package jobs
+
+import "time"
+
+// States of a service.
+const (
+	StateZero     = "zero"     // wanted 0 and every allocation terminal
+	StateWaking   = "waking"   // wanted > 0, none ready
+	StateReady    = "ready"    // at least one ready
+	StateDraining = "draining" // wanted 0, some not gone yet
+	StateBlocked  = "blocked"  // wanted > 0, none ready, and the fleet or the launch brake says why not
+	StatePaused   = "paused"   // by an operator
+)
+
+// Status is how one service stands, as the scaler last published it and as
+// GET /api/v1/services answers it.
+type Status struct {
+	Name     string         `json:"name"`
+	State    string         `json:"state"`
+	Replicas ReplicaCounts  `json:"replicas"`
+	Demand   DemandCounts   `json:"demand"`
+	QPS      *float64       `json:"qps"`        // arrivals per second, mean over 10 s
+	Latency  Quantiles      `json:"latency_ms"` // in the replica, last minute
+	GPU      *float64       `json:"gpu_utilization_percent"`
+	GPUMem   *float64       `json:"gpu_memory_used_bytes"`
+	Oldest   *float64       `json:"oldest_hold_s"`
+	Cold     ColdStartStats `json:"cold_start_s"`
+	ETA      *float64       `json:"eta_s"`          // until a replica is ready, while waking
+	Blocked  *string        `json:"blocked_reason"` // in a sentence
+
+	// BlockedUntil is when the launch brake next tries a start; nil when it does
+	// not hold. While it does, activators answer 503 start-failed.
+	BlockedUntil  *time.Time `json:"blocked_until"`
+	PolicyVersion int        `json:"policy_version"`
+	Reason        string     `json:"reason"` // of the last decision
+	LastDemand    *time.Time `json:"last_demand"`
+	At            time.Time  `json:"at"` // when this was true
+}
+
+// ReplicaCounts by phase.
+type ReplicaCounts struct {
+	Wanted   int       `json:"wanted"`
+	Pending  int       `json:"pending"`
+	Starting int       `json:"starting"`
+	Ready    int       `json:"ready"`
+	Draining int       `json:"draining"`
+	List     []Replica `json:"list"`
+}
+
+// DemandCounts now.
+type DemandCounts struct {
+	InFlight int `json:"in_flight"`
+	Held     int `json:"held"`
+	Async    int `json:"async"`
+}
+
+// Quantiles in milliseconds; nil is unknown (too few samples).
+type Quantiles struct {
+	P50 *float64 `json:"p50"`
+	P95 *float64 `json:"p95"`
+	P99 *float64 `json:"p99"`
+}
+
+// ColdStartStats over the last 50 successful cold starts, in seconds.
+type ColdStartStats struct {
+	P50   *float64 `json:"p50"`
+	P90   *float64 `json:"p90"`
+	Last  *float64 `json:"last"`
+	Count int      `json:"count"`
+}

@@ -1,0 +1,151 @@
+package policies
+
+import "time"
+
+// Policy is how many replicas a service should have, and when. Field names in
+// HCL and JSON are the ones in the tags; interfaces and defaults are those of
+// Defaults. Durations are Go durations ("90s"), sizes are "256MiB".
+type Policy struct {
+	Name        string
+	Description string
+	Job         string   // job id, required
+	Group       string   // "" = the job's only group
+	Namespace   string   // "default"
+	Regions     []string // not supported yet
+	GPUPriority int      // 1..100, 50; other values not supported yet
+
+	Route     Route
+	Translate *Translate // nil: no translate block
+	Probe     Probe
+	Replicas  Replicas
+	Hold      Hold
+	Request   Request
+	Retry     Retry
+	Result    Result
+	Sizing    Sizing
+	ScaleUp   Thresholds
+	ScaleDown Thresholds
+	ToZero    ToZero
+	Schedules []Schedule
+	GPU       GPU
+	Metrics   []Metric
+	Cost      *Cost
+}
+
+// Route says which requests are the service's. At least one list is not empty.
+type Route struct {
+	Hosts        []string
+	PathPrefixes []string // whole segments
+	Models       []string // the JSON body's "model"
+	StripPrefix  bool
+}
+
+// Translate names the adapter of POST /translate.
+type Translate struct {
+	Backend string // "passthrough", "completions", "apertium"
+	Model   string // for completions
+}
+
+// Probe is how a replica is asked whether it can answer.
+type Probe struct {
+	Path    string        // "" = the job spec's own HTTP check, else /health
+	Timeout time.Duration // of one probe
+	Max     time.Duration // a replica not ready by then has failed to start
+}
+
+// Replicas bounds the count; Concurrency is slots per replica.
+type Replicas struct{ Min, Max, Concurrency int }
+
+// Hold bounds what may wait.
+type Hold struct {
+	MaxRequests int
+	MaxBytes    int64
+	MaxBody     int64
+	MaxWait     time.Duration
+	Heartbeat   time.Duration
+}
+
+// Request bounds a request in its slot.
+type Request struct {
+	Timeout   time.Duration // whole
+	FirstByte time.Duration
+	Idle      time.Duration // between bytes of a stream
+}
+
+// Retry on another replica, before any byte of the answer.
+type Retry struct {
+	Attempts int
+	Repeat   string // "never", "keyed", "always"; "" = always on /translate and /v1, keyed elsewhere
+}
+
+// Result bounds stored answers.
+type Result struct {
+	Keep    time.Duration
+	MaxSize int64
+}
+
+// Sizing chooses how demand becomes a count.
+type Sizing struct {
+	Mode              string   // "auto", "thresholds"
+	Headroom          float64  // β, in square roots of the load
+	TargetUtilization *float64 // instead of Headroom
+	Patience          float64  // θ, GPU-seconds per request-second
+	Every             time.Duration
+	Sample            time.Duration
+}
+
+// Thresholds of scale_up (any of) or scale_down (all of); nil is not named.
+type Thresholds struct {
+	Window       time.Duration
+	CooldownAuto bool          // scale_up only: cooldown = "auto"
+	Cooldown     time.Duration // if not CooldownAuto
+	MaxStep      int           // 0 = no limit
+	DrainTimeout time.Duration // scale_down only
+
+	LatencyMean    *time.Duration
+	LatencyP50     *time.Duration
+	LatencyP95     *time.Duration
+	LatencyP99     *time.Duration
+	GPUUtilization *float64 // percent
+	Demand         *float64 // in flight + held, per ready replica (at least one)
+	QPS            *float64 // arrivals per second, per ready replica (at least one)
+}
+
+// ToZero is the keep-alive of the last replica.
+type ToZero struct {
+	Mode    string        // "auto", "never", "after"
+	After   time.Duration // for "after": exact
+	AtLeast time.Duration
+	AtMost  time.Duration
+	Prewarm bool // true is not supported yet
+}
+
+// Schedule is a minimum during a window of time.
+type Schedule struct {
+	Name string
+	Cron string
+	Zone string
+	For  time.Duration
+	Min  int
+}
+
+// GPU says where utilization comes from.
+type GPU struct {
+	Source string // "nomad" (not supported yet when a gpu threshold is named), "metrics", "prometheus" (not supported yet)
+	Query  string
+}
+
+// Metric is a threshold on a model server's metric. Not supported yet.
+type Metric struct {
+	Name   string
+	Source string
+	Query  string
+	Up     *float64
+	Down   *float64
+}
+
+// Cost of one replica.
+type Cost struct {
+	GPU        string
+	USDPerHour *float64
+}

@@ -1,0 +1,43 @@
+package scaler
+
+import (
+	"context"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// Fleet is what the scaler needs of whatever runs allocations: Nomad, or child
+// processes on this machine. One conformance suite (internal/fleettest) runs
+// over every implementation. Every method has a deadline of its own and is safe
+// for concurrent use.
+type Fleet interface {
+	// Ensure makes the group's job known at count 0 if the fleet has never known
+	// it. It never overwrites a job and never re-creates a purged one.
+	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
+	// Scale sets the wanted count of the group. The same count again is no call.
+	// Allocations above it stop from the highest index down.
+	Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error
+	// Observe returns the present picture of one group; cheap, from memory.
+	// ErrUnknownJob if the fleet does not have it.
+	Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error)
+	// Watch keeps the picture current and calls changed (never concurrently) as
+	// soon as Observe of that job may answer differently. It blocks until ctx
+	// ends and owns its goroutines; failures of the connection are retried inside.
+	Watch(ctx context.Context, changed func(ref jobs.Ref)) error
+}
+
+// Ledger is the scaler's side of the slot ledger (activator/queue).
+type Ledger interface {
+	// Offer states which replicas have slots, all of them: absolute and idempotent.
+	// Activators learn of it at once.
+	Offer(ctx context.Context, service string, offers []jobs.SlotOffer) error
+	// Demand reads what waits and which slots are out.
+	Demand(ctx context.Context, service string) (jobs.Demand, error)
+	// Announced calls fn with the name of a service whenever demand for it has
+	// been announced, and with "" after a reconnection; blocks until ctx ends.
+	Announced(ctx context.Context, fn func(service string)) error
+	// FirstAnswers returns and forgets the first answers reported since the last call.
+	FirstAnswers(ctx context.Context, service string) ([]jobs.FirstAnswer, error)
+	// Counters returns what every live activator last published.
+	Counters(ctx context.Context) ([]jobs.Counters, error)
+}

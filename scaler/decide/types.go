@@ -1,0 +1,113 @@
+package decide
+
+import (
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// Snapshot is what the scaler sees of one service at one moment.
+type Snapshot struct {
+	// Known is false when the slot ledger could not be read or is older than 3
+	// ticks: then the demand fields below mean nothing, and nothing scales down.
+	Known      bool          `json:"known"`
+	InFlight   int           `json:"in_flight"`
+	Held       int           `json:"held"`
+	Deadlines  []time.Time   `json:"deadlines,omitempty"` // of held requests (a sample of at most 1,000)
+	OldestHold time.Time     `json:"oldest_hold"`         // zero: none
+	Arrivals   uint64        `json:"arrivals"`            // cumulative over all activators, resets already removed
+	LastDemand time.Time     `json:"last_demand"`         // last moment with anything held or in flight; zero: never
+	Service    ServiceTime   `json:"service"`             // S̄ so far
+	Replicas   []Replica     `json:"replicas"`            // not gone ones
+	Latency    []LatencyItem `json:"latency,omitempty"`   // completions since the last snapshot
+	Blocked    string        `json:"blocked,omitempty"`   // why the fleet cannot place, in a sentence
+	Operator   Operator      `json:"operator"`
+	Starts     []float64     `json:"starts,omitempty"` // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
+	Failures   Failures      `json:"failures"`
+}
+
+// ServiceTime is the mean time of a request in a slot.
+type ServiceTime struct {
+	MeanSeconds float64 `json:"mean_s"`
+	Count       int     `json:"count"` // completions behind it; 0 = unknown, use the prior
+}
+
+// Replica as a decision sees it.
+type Replica struct {
+	ID       string     `json:"id"`
+	Index    int        `json:"index"`
+	Phase    jobs.Phase `json:"phase"`
+	Launched time.Time  `json:"launched"`
+	ReadyAt  time.Time  `json:"ready_at"` // zero: not yet
+	InFlight int        `json:"in_flight"`
+	// GPUUtilization in percent; nil is unknown.
+	GPUUtilization *float64 `json:"gpu_utilization_percent"`
+}
+
+// LatencyItem is one 5 s bucket of completions of one activator; an item with
+// the same Activator and Start replaces the earlier one.
+type LatencyItem struct {
+	Activator string    `json:"activator"`
+	Start     time.Time `json:"start"`
+	Count     uint64    `json:"count"`
+	Sum       float64   `json:"sum_s"`
+	Sketch    []byte    `json:"sketch"` // DDSketch protobuf, seconds
+}
+
+// Operator is what a person has set, beyond the policy.
+type Operator struct {
+	Paused bool      `json:"paused"`
+	Pinned *int      `json:"pinned"`  // 0…max
+	WakeAt time.Time `json:"wake_at"` // counts as demand at that moment; zero: never
+	Asleep bool      `json:"asleep"`  // sleep: wanted 0 until the next demand after SleepAt
+	Reason string    `json:"reason"`
+	By     string    `json:"by"`
+}
+
+// Failures in a row of starts: died before ready or within 30 s of it, or not
+// ready within probe.max.
+type Failures struct {
+	InARow  int         `json:"in_a_row"`
+	Last    time.Time   `json:"last"`
+	Reason  string      `json:"reason"` // the last one's own last words
+	Seconds float64     `json:"gpu_seconds_last_hour"`
+	Times   []time.Time `json:"times,omitempty"`
+}
+
+// Decision is the answer for one service at one moment.
+type Decision struct {
+	Service string    `json:"service"`
+	At      time.Time `json:"at"`
+	From    int       `json:"from"`   // wanted before
+	To      int       `json:"to"`     // wanted now
+	Rule    string    `json:"rule"`   // name of the step that decided: "any-demand", "load", "backlog", "threshold", "level", "to-zero", "min", "max", "paused", "pinned", "unknown-demand", "brake", "down-gate", …
+	Reason  string    `json:"reason"` // a sentence with the numbers
+
+	Inputs        map[string]any `json:"inputs"`  // intermediate figures by symbol: a, z, N_load, N_back, N_thr, N_level, need, L50, S, lambda …
+	Signals       Signals        `json:"signals"` // the values the thresholds were compared with
+	PolicyVersion int            `json:"policy_version"`
+
+	// Next is the latest moment to decide again even if nothing happens.
+	Next time.Time `json:"next"`
+	// BrakeUntil: no launch before then (zero: brake is off).
+	BrakeUntil time.Time `json:"brake_until"`
+	// MaxStarts bounds replicas starting at once (0 = no bound).
+	MaxStarts int `json:"max_starts"`
+}
+
+// Signals over the up window and the down window; nil is unknown.
+type Signals struct {
+	Up   Signal `json:"up"`
+	Down Signal `json:"down"`
+}
+
+// Signal values over one window; nil is unknown.
+type Signal struct {
+	LatencyMean    *float64 `json:"latency_mean_s"`
+	LatencyP50     *float64 `json:"latency_p50_s"`
+	LatencyP95     *float64 `json:"latency_p95_s"`
+	LatencyP99     *float64 `json:"latency_p99_s"`
+	GPUUtilization *float64 `json:"gpu_utilization_percent"`
+	Demand         *float64 `json:"demand"` // per ready replica
+	QPS            *float64 `json:"qps"`    // per ready replica
+}

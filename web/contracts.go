@@ -1,0 +1,28 @@
+package web
+
+import (
+	"context"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// Services is what the pages and the API read of the scaler's published state;
+// scaler/history implements it over Redis, so that a web process needs nothing
+// but Redis.
+type Services interface {
+	// Statuses of all services, by name.
+	Statuses(ctx context.Context) ([]jobs.Status, error)
+	// ColdStarts, newest first; service "" is all of them.
+	ColdStarts(ctx context.Context, service string, limit int) ([]jobs.ColdStart, error)
+	// Decisions that changed something, newest first; service "" is all of them.
+	Decisions(ctx context.Context, service string, limit int) ([]decide.Decision, error)
+	// Timeline of a service, oldest first, one point a second at most.
+	Timeline(ctx context.Context, service string, limit int) ([]jobs.Point, error)
+	// Changes calls fn with a topic ("status", "decision", "coldstart", "policy",
+	// "point") and the service it is about, as they happen; blocks until ctx ends.
+	// After a reconnection it calls fn("status", "").
+	Changes(ctx context.Context, fn func(topic, service string)) error
+	// Operate carries out an operator's command; the scaler obeys it at once.
+	Operate(ctx context.Context, service string, cmd jobs.Command) error
+}
