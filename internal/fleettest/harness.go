@@ -1,0 +1,56 @@
+// Package fleettest is the conformance suite of the Fleet contract that the
+// scaler states: whatever runs allocations (child processes of this machine,
+// Nomad, a double of Nomad) passes the same cases.
+//
+// An implementation calls Run from a test of its own with a function that makes
+// a fresh Harness per case. Cases wait for the fleet's own change reports, never
+// for the clock: a fleet that forgets to report a change fails by deadline.
+package fleettest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// Fleet is the contract under test; the methods are those of scaler.Fleet.
+type Fleet interface {
+	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
+	Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error
+	Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error)
+	Watch(ctx context.Context, changed func(ref jobs.Ref)) error
+}
+
+// Harness is one fresh fleet with what a case needs to provoke it. Whatever it
+// starts must end with the test it was made for (t.Cleanup).
+type Harness struct {
+	// Fleet under test, running (its own Run, if it has one, is the harness's).
+	Fleet Fleet
+
+	// Spec is a job, unknown to Fleet yet, whose group Ref.Group runs one main
+	// task with a port labelled "http". Its group may run at least three
+	// allocations; its reschedule block, if any, waits a minute or more, so that
+	// no case races with a replacement.
+	Spec *jobs.Spec
+	Ref  jobs.Ref
+
+	// Unknown reports whether an error says that the fleet does not know the job.
+	Unknown func(error) bool
+
+	// Serves says that the task really listens and answers GET / with status 200.
+	Serves bool
+
+	// Crash makes the task of a running allocation end by itself, and for good,
+	// and returns a text that its Failure must then contain. nil: cannot.
+	Crash func(t *testing.T, a jobs.Allocation) (words string)
+
+	// Block makes the fleet unable to place any allocation of Ref until release
+	// is called. nil: cannot.
+	Block func(t *testing.T) (release func())
+
+	// Deadline for one wait; 0 is 20 s. It bounds a failing case and costs a
+	// passing one nothing.
+	Deadline time.Duration
+}
