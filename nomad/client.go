@@ -1,0 +1,107 @@
+package nomad
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/hashicorp/nomad/api"
+)
+
+// Deadlines of single calls, on top of whatever the caller's context says:
+// Nomad's own client has none.
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 10 * time.Second
+	// retryFor bounds all tries of one read or write together.
+	retryFor = 8 * time.Second
+	// maxConns: Nomad refuses a source address its 101st connection, and a
+	// stream and a blocking query each hold one.
+	maxConns = 16
+)
+
+// newHTTPClient returns the one HTTP client of a Fleet. It has no timeout of
+// its own because streams and blocking queries share it.
+func newHTTPClient(cfg Config) (*http.Client, error) {
+	dialer := &net.Dialer{Timeout: readTimeout, KeepAlive: 15 * time.Second}
+	transport := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: readTimeout,
+		MaxConnsPerHost:     maxConns,
+		MaxIdleConnsPerHost: maxConns,
+		IdleConnTimeout:     60 * time.Second,
+	}
+	if u, err := url.Parse(cfg.Address); err == nil && u.Scheme == "unix" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", u.Path)
+		}
+	}
+	client := &http.Client{Transport: transport}
+	err := api.ConfigureTLS(client, &api.TLSConfig{
+		CACert:        cfg.CACert,
+		CAPath:        cfg.CAPath,
+		ClientCert:    cfg.ClientCert,
+		ClientKey:     cfg.ClientKey,
+		TLSServerName: cfg.TLSServerName,
+		Insecure:      cfg.SkipVerify,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("nomad tls: %w", err)
+	}
+	return client, nil
+}
+
+func newClient(cfg Config, httpClient *http.Client) (*api.Client, error) {
+	c := &api.Config{
+		Address:    cfg.Address,
+		Region:     cfg.Region,
+		SecretID:   cfg.Token,
+		HttpClient: httpClient,
+	}
+	if cfg.Username != "" {
+		c.HttpAuth = &api.HttpBasicAuth{Username: cfg.Username, Password: cfg.Password}
+	}
+	client, err := api.NewClient(c)
+	if err != nil {
+		return nil, fmt.Errorf("nomad client: %w", err)
+	}
+	return client, nil
+}
+
+// read runs one GET under its own deadline.
+func read(ctx context.Context, namespace string, call func(*api.QueryOptions) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return call((&api.QueryOptions{Namespace: namespace}).WithContext(ctx))
+}
+
+// write runs one PUT under its own deadline.
+func write(ctx context.Context, namespace string, call func(*api.WriteOptions) error) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return call((&api.WriteOptions{Namespace: namespace}).WithContext(ctx))
+}
+
+// retrying calls try until it succeeds, fails for good (backoff.Permanent) or
+// retryFor has passed.
+func retrying(ctx context.Context, try func() error) error {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 20 * time.Millisecond
+	b.MaxInterval = time.Second
+	b.MaxElapsedTime = retryFor
+	return backoff.Retry(try, backoff.WithContext(b, ctx))
+}
+
+// unlessPassing marks errors that do not pass by themselves as final.
+func unlessPassing(err error) error {
+	if err == nil || passing(err) {
+		return err
+	}
+	return backoff.Permanent(err)
+}

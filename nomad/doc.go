@@ -1,0 +1,45 @@
+// Package nomad makes Nomad run what the scaler wants: it is the adapter
+// between Pilotlight's fleet contract and Nomad's HTTP API, and the only
+// package that imports github.com/hashicorp/nomad/api.
+//
+// # What is authoritative
+//
+// Nomad is. The Fleet keeps a picture of the jobs it was asked about (job,
+// allocations, why they cannot be placed) so that Observe answers from memory,
+// and every entry of the picture carries Nomad's ModifyIndex: news with a
+// smaller index than the known one is dropped, whatever way it came.
+//
+// # How the picture is kept
+//
+//	Watch ─┬─ stream    list → event stream from that index on, read raw
+//	       ├─ relist    list again every 30 s; while the stream is down,
+//	       │            blocking lists instead
+//	       ├─ explain   for groups that miss allocations: why, in a sentence
+//	       └─ dispatch  calls changed, one at a time
+//
+// A refused event stream answers 200 and then nothing; only the heartbeat
+// lines prove that it lives. A stream without a first line within 2 s, or
+// silent for 45 s, is cut and opened again, with jittered backoff. A stream
+// that starts later than the last known index cannot be told from one without
+// a gap, so each new stream begins with a list, and garbage collection, which
+// sends no event, is seen by the periodic list.
+//
+// Without Watch every Observe asks Nomad.
+//
+// # How a count is changed
+//
+// Through /v1/job/:id/scale, with the reason as message, at most one call in
+// flight per job, compared and set on the job's JobModifyIndex: a count that
+// somebody else changed meanwhile is read again before ours is sent. The same
+// count again is no call, because each call makes a job version and Nomad
+// keeps six.
+//
+// # How it fails
+//
+// Each call has a deadline of its own (reads 5 s, writes 10 s, blocking
+// queries their wait and 5 s), on top of the caller's. Failed reads and scales
+// are retried for some seconds, then returned. A job that is stopped, purged,
+// of the wrong type or without the group is an error that says so, and nothing
+// is done about it: those are an operator's decisions. Whether a job was
+// purged or never existed is known only as long as the process lives.
+package nomad

@@ -1,0 +1,94 @@
+package nomad
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// Fleet runs allocations through Nomad. It is safe for concurrent use.
+type Fleet struct {
+	client    *api.Client
+	log       *slog.Logger
+	namespace string // of references that name none
+
+	pic *picture
+
+	watching  atomic.Bool   // Watch runs
+	streaming atomic.Bool   // the event stream has spoken and lives
+	doubt     chan struct{} // one token: look again why allocations are missing
+	rescope   chan struct{} // one token: another namespace has to be listened to
+
+	mu    sync.Mutex
+	turns map[jobKey]chan struct{} // whose holder may write to the job
+}
+
+// New returns the Fleet of one Nomad region. It makes no connection yet.
+func New(cfg Config) (*Fleet, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.filled()
+	httpClient, err := newHTTPClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(cfg, httpClient)
+	if err != nil {
+		return nil, err
+	}
+	return &Fleet{
+		client:    client,
+		log:       cfg.Logger,
+		namespace: cfg.Namespace,
+		pic:       newPicture(),
+		doubt:     make(chan struct{}, 1),
+		rescope:   make(chan struct{}, 1),
+		turns:     make(map[jobKey]chan struct{}),
+	}, nil
+}
+
+// track returns the job of ref and sees to it that the picture has room for it.
+func (f *Fleet) track(ref jobs.Ref) jobKey {
+	key := jobKey{namespace: cmp.Or(ref.Namespace, f.namespace), id: ref.Job}
+	before := f.pic.scope()
+	if f.pic.track(key, ref) && f.pic.scope() != before {
+		signal(f.rescope)
+	}
+	return key
+}
+
+// turn waits until nobody else writes to the job and returns what ends the
+// turn. It bounds scales to one in flight per job: the evaluations of two may
+// undo one another, and both compare the same index.
+func (f *Fleet) turn(ctx context.Context, key jobKey) (end func(), err error) {
+	f.mu.Lock()
+	t, ok := f.turns[key]
+	if !ok {
+		t = make(chan struct{}, 1)
+		f.turns[key] = t
+	}
+	f.mu.Unlock()
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// believed reports whether the picture is as good as asking Nomad.
+func (f *Fleet) believed() bool { return f.watching.Load() && f.streaming.Load() }
+
+// signal leaves a token in c unless there is one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,339 @@
+package nomad
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// keepTerminal is how long allocations that are gone stay in the picture:
+// long enough that whoever looks now and then learns why they failed.
+const keepTerminal = 10 * time.Minute
+
+// picture is what the Fleet knows of the jobs it was asked about. News is
+// applied by Nomad's indexes, so that it does not matter which way it came and
+// in which order. Its methods do no I/O.
+type picture struct {
+	mu    sync.Mutex
+	jobs  map[jobKey]*jobPicture
+	heard time.Time // when Nomad last said anything
+	dirty map[jobs.Ref]struct{}
+	wake  chan struct{} // holds one token while dirty is not empty
+}
+
+type jobPicture struct {
+	refs    map[jobs.Ref]struct{} // as callers name them
+	loaded  bool                  // job and allocations have been read once
+	present bool                  // Nomad has the job
+	known   bool                  // Nomad has it, or has had it
+	absent  uint64                // index at which it was seen to be gone
+	info    jobInfo
+	allocs  map[string]held
+	blocked map[string]string // group → why allocations cannot be placed
+}
+
+// held is one allocation with the index of its last change.
+type held struct {
+	jobs.Allocation
+	index uint64
+}
+
+func newPicture() *picture {
+	return &picture{
+		jobs:  make(map[jobKey]*jobPicture),
+		dirty: make(map[jobs.Ref]struct{}),
+		wake:  make(chan struct{}, 1),
+	}
+}
+
+// track makes the job of ref one of those that are kept, and reports whether
+// it is a new one.
+func (p *picture) track(key jobKey, ref jobs.Ref) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j, ok := p.jobs[key]
+	if !ok {
+		j = &jobPicture{
+			refs:    make(map[jobs.Ref]struct{}),
+			allocs:  make(map[string]held),
+			blocked: make(map[string]string),
+		}
+		p.jobs[key] = j
+	}
+	j.refs[ref] = struct{}{}
+	return !ok
+}
+
+func (p *picture) tracked(key jobKey) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ok := p.jobs[key]
+	return ok
+}
+
+// keys returns the tracked jobs.
+func (p *picture) keys() []jobKey {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.jobs))
+}
+
+// hear notes that Nomad has spoken.
+func (p *picture) hear(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.After(p.heard) {
+		p.heard = now
+	}
+}
+
+// job returns what is known of a job; loaded is false before its first read.
+func (p *picture) job(key jobKey) (info jobInfo, present, known, loaded bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j, ok := p.jobs[key]
+	if !ok {
+		return jobInfo{}, false, false, false
+	}
+	return j.info, j.present, j.known, j.loaded
+}
+
+// observe returns the picture of one group, ok is false before its first read.
+func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Observation, ok bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || !j.loaded {
+		return jobs.Observation{}, false, nil
+	}
+	if !j.present {
+		if j.known {
+			return jobs.Observation{}, true, ErrPurged
+		}
+		return jobs.Observation{}, true, ErrUnknownJob
+	}
+	name, group, found := j.info.group(ref.Group)
+	if !found {
+		return jobs.Observation{}, true, ErrUnknownGroup
+	}
+	obs = jobs.Observation{Count: group.count, At: p.heard}
+	for id, a := range j.allocs {
+		if a.Terminal() && now.Sub(a.Finished) > keepTerminal {
+			delete(j.allocs, id)
+			continue
+		}
+		if a.Ref.Group == name {
+			a.Ref = ref
+			obs.Allocations = append(obs.Allocations, a.Allocation)
+		}
+	}
+	slices.SortFunc(obs.Allocations, func(a, b jobs.Allocation) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	switch err := j.info.usable(ref.Group); {
+	case err != nil:
+		obs.Blocked = err.Error()
+	case j.short(name):
+		obs.Blocked = j.blocked[name]
+	}
+	return obs, true, nil
+}
+
+// short reports whether the group has fewer wanted allocations than its count.
+func (j *jobPicture) short(group string) bool {
+	var have int
+	for _, a := range j.allocs {
+		if a.Ref.Group == group && a.Desired == jobs.DesiredRun && !a.Terminal() {
+			have++
+		}
+	}
+	return !j.info.stopped && have < j.info.groups[group].count
+}
+
+// applyJob takes in a job as Nomad has it. Older news is dropped.
+func (p *picture) applyJob(key jobKey, info jobInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || info.index < j.info.index {
+		return
+	}
+	if !j.present && j.absent > 0 && info.index <= j.absent {
+		return
+	}
+	j.info, j.present, j.known = info, true, true
+	p.changed(j)
+}
+
+// applyScale takes in that our own scale was accepted as modifyIndex.
+func (p *picture) applyScale(key jobKey, group string, count int, modifyIndex uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || modifyIndex <= j.info.modifyIndex {
+		return
+	}
+	groups := maps.Clone(j.info.groups)
+	g := groups[group]
+	g.count = count
+	groups[group] = g
+	j.info.groups = groups
+	j.info.modifyIndex = modifyIndex
+	j.info.index = max(j.info.index, modifyIndex)
+	p.changed(j)
+}
+
+// applyAbsent takes in that Nomad had no such job at index. Its allocations are
+// forgotten with it: a purge takes them out of Nomad's lists too.
+func (p *picture) applyAbsent(key jobKey, index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || index < j.info.index {
+		return
+	}
+	was := j.present || !j.loaded
+	j.present, j.absent, j.loaded = false, index, true
+	clear(j.allocs)
+	clear(j.blocked)
+	if was {
+		p.changed(j)
+	}
+}
+
+// applyAlloc takes in one allocation of a tracked job. Older news is dropped.
+func (p *picture) applyAlloc(stub *api.AllocationListStub) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[jobKey{stub.Namespace, stub.JobID}]
+	if j != nil && j.take(stub) {
+		p.changed(j)
+	}
+}
+
+func (j *jobPicture) take(stub *api.AllocationListStub) bool {
+	old, had := j.allocs[stub.ID]
+	if had && stub.ModifyIndex <= old.index {
+		return false
+	}
+	now := toAllocation(stub, j.info.groups[stub.TaskGroup].mainTask)
+	if had {
+		now = carryOver(old.Allocation, now)
+	}
+	j.allocs[stub.ID] = held{Allocation: now, index: stub.ModifyIndex}
+	return true
+}
+
+// applyList takes in the whole list of allocations of the given jobs as of
+// index: what the list does not have was forgotten by Nomad, unless it is newer
+// than the list.
+func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	listed := make(map[jobKey]map[string]bool, len(keys))
+	for _, k := range keys {
+		listed[k] = make(map[string]bool)
+	}
+	touched := make(map[*jobPicture]bool)
+	for _, s := range stubs {
+		key := jobKey{s.Namespace, s.JobID}
+		ids, wanted := listed[key]
+		j := p.jobs[key]
+		if !wanted || j == nil {
+			continue
+		}
+		ids[s.ID] = true
+		if j.take(s) {
+			touched[j] = true
+		}
+	}
+	for key, ids := range listed {
+		j := p.jobs[key]
+		if j == nil {
+			continue
+		}
+		for id, a := range j.allocs {
+			if !ids[id] && a.index <= index {
+				delete(j.allocs, id)
+				touched[j] = true
+			}
+		}
+		if !j.loaded {
+			j.loaded = true
+			touched[j] = true
+		}
+	}
+	for j := range touched {
+		p.changed(j)
+	}
+}
+
+// shortGroups returns the groups of a job that miss allocations, and whether
+// any of the job's groups was blocked when last looked at.
+func (p *picture) shortGroups(key jobKey) (groups []string, blocked bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || !j.present {
+		return nil, false
+	}
+	for name := range j.info.groups {
+		if j.short(name) {
+			groups = append(groups, name)
+		}
+	}
+	return groups, len(j.blocked) > 0
+}
+
+// setBlocked takes in why groups of a job cannot be placed; a group that is not
+// in it can.
+func (p *picture) setBlocked(key jobKey, blocked map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil || maps.Equal(j.blocked, blocked) {
+		return
+	}
+	j.blocked = blocked
+	p.changed(j)
+}
+
+// changed marks everything of the job to be told. p.mu is held.
+func (p *picture) changed(j *jobPicture) {
+	for ref := range j.refs {
+		p.dirty[ref] = struct{}{}
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeDirty returns what has changed since the last call.
+func (p *picture) takeDirty() []jobs.Ref {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	refs := slices.Collect(maps.Keys(p.dirty))
+	clear(p.dirty)
+	return refs
+}
+
+// scope returns the namespace that covers all tracked jobs: theirs, or "*" if
+// they live in several, or "default" while there is none.
+func (p *picture) scope() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	scope := ""
+	for k := range p.jobs {
+		if scope != "" && scope != k.namespace {
+			return api.AllNamespacesNamespace
+		}
+		scope = k.namespace
+	}
+	return cmp.Or(scope, "default")
+}
