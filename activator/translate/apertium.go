@@ -68,51 +68,49 @@ func (a Apertium) Validate(req Request) (Request, error) {
 			Message: fmt.Sprintf("is too long: %d characters", n),
 			Allowed: fmt.Sprintf("at most %d characters; the engine would drop the rest", maxApertiumCharacters)}
 	}
-	source, err := a.normalise(FieldSource, req.Source)
+	source, err := Normalise(req.Source)
 	if err != nil {
-		return Request{}, err
+		return Request{}, codeError(FieldSource, req.Source, err)
 	}
-	target, err := a.normalise(FieldTarget, req.Target)
+	target, err := Normalise(req.Target)
 	if err != nil {
-		return Request{}, err
+		return Request{}, codeError(FieldTarget, req.Target, err)
 	}
-	if a.Pairs != nil {
-		if source, target, err = a.choose(source, target); err != nil {
-			return Request{}, err
-		}
-	}
-	req.Source, req.Target = source, target
 	if a.Pairs == nil {
 		req.Source, req.Target = baseOf(source), baseOf(target)
+		return req, nil
+	}
+	var ok bool
+	if req.Source, req.Target, ok = a.choose(source, target); !ok {
+		return Request{}, a.noPair(source, target)
 	}
 	return req, nil
 }
 
-func (Apertium) normalise(field, code string) (string, error) {
-	normal, err := Normalise(code)
-	if err != nil {
-		return "", codeError(field, code, err)
-	}
-	return normal, nil
-}
-
 // choose picks the closest existing pair: the codes with their regions first.
-func (a Apertium) choose(source, target string) (string, string, error) {
+func (a Apertium) choose(source, target string) (s, t string, ok bool) {
 	for _, s := range []string{source, baseOf(source)} {
 		for _, t := range []string{target, baseOf(target)} {
 			if slices.Contains(a.Pairs, Pair{apertiumCode(s), apertiumCode(t)}) {
-				return s, t, nil
+				return s, t, true
 			}
 		}
 	}
-	field := FieldSource
-	for _, p := range a.Pairs {
-		if p.Source == apertiumCode(source) || p.Source == apertiumCode(baseOf(source)) {
-			field = FieldTarget // the source is fine, so it is the target that is not
-		}
+	return "", "", false
+}
+
+// noPair names the field that is to blame: the target, unless nothing can be
+// translated from the source.
+func (a Apertium) noPair(source, target string) *FieldError {
+	fromSource := func(p Pair) bool {
+		return p.Source == apertiumCode(source) || p.Source == apertiumCode(baseOf(source))
 	}
-	return "", "", &FieldError{Field: field,
-		Message: fmt.Sprintf("there is no pair %s", Pair{apertiumCode(source), apertiumCode(target)}),
+	field := FieldTarget
+	if a.Pairs != nil && !slices.ContainsFunc(a.Pairs, fromSource) {
+		field = FieldSource
+	}
+	return &FieldError{Field: field,
+		Message: fmt.Sprintf("the engine has no pair %s", Pair{apertiumCode(source), apertiumCode(target)}),
 		Allowed: a.allowed()}
 }
 
@@ -167,7 +165,7 @@ func (a Apertium) Decode(req Request, status int, _ http.Header, body []byte) (i
 	if status != http.StatusOK {
 		if status == http.StatusBadRequest &&
 			(strings.HasPrefix(answer.Explanation, explainNotInstalled) || strings.HasPrefix(answer.Explanation, explainInvalid)) {
-			return http.StatusBadRequest, nil, a.noPair(req)
+			return http.StatusBadRequest, nil, a.noPair(req.Source, req.Target)
 		}
 		// The engine's explanation may quote the text: it stays here.
 		return a.fail(status, http.StatusText(status))
@@ -182,17 +180,6 @@ func (a Apertium) Decode(req Request, status int, _ http.Header, body []byte) (i
 		return a.fail(status, "it has no responseData.translatedText")
 	}
 	return http.StatusOK, encodeAnswer(req, *answer.ResponseData.TranslatedText), nil
-}
-
-func (a Apertium) noPair(req Request) *FieldError {
-	if a.Pairs != nil {
-		if _, _, err := a.choose(req.Source, req.Target); err != nil {
-			return err.(*FieldError)
-		}
-	}
-	return &FieldError{Field: FieldTarget,
-		Message: fmt.Sprintf("the engine has no pair %s", Pair{apertiumCode(req.Source), apertiumCode(req.Target)}),
-		Allowed: a.allowed()}
 }
 
 func (Apertium) fail(status int, detail string) (int, []byte, error) {
