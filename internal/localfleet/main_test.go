@@ -1,0 +1,87 @@
+package localfleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The test binary is also the supervisor of the fleets under test and the
+// program that their tasks run; actAs in its environment says which.
+const actAs = "LOCALFLEET_TEST_ACT_AS"
+
+func TestMain(m *testing.M) {
+	MaybeSupervise()
+	switch act := os.Getenv(actAs); act {
+	case "":
+		os.Exit(m.Run())
+	case "server":
+		serve()
+	case "exit":
+		exitWith()
+	case "owner":
+		os.Exit(9)
+	case "sleeper":
+		select {}
+	default:
+		fmt.Fprintln(os.Stderr, "cannot act as", act)
+		os.Exit(2)
+	}
+}
+
+// serve answers on $NOMAD_PORT_http: GET / with 200, GET /environ and /args with
+// what it was given, GET /crash?code=&words= by writing words and exiting,
+// GET /child?session=true with the pid of a child of its own. Signals named in
+// $IGNORE are ignored.
+func serve() {
+	for name := range strings.SplitSeq(os.Getenv("IGNORE"), ",") {
+		if s, ok := signals[name]; ok {
+			signal.Ignore(s)
+		}
+	}
+	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { answer(w, os.Getpid()) })
+	http.HandleFunc("GET /environ", func(w http.ResponseWriter, _ *http.Request) { answer(w, os.Environ()) })
+	http.HandleFunc("GET /args", func(w http.ResponseWriter, _ *http.Request) { answer(w, os.Args) })
+	http.HandleFunc("GET /crash", func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(os.Stderr, r.FormValue("words"))
+		code, _ := strconv.Atoi(r.FormValue("code"))
+		os.Exit(code)
+	})
+	http.HandleFunc("GET /child", func(w http.ResponseWriter, r *http.Request) {
+		child := exec.Command("/proc/self/exe")
+		child.Env = append(os.Environ(), actAs+"=sleeper")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: r.FormValue("session") == "true"}
+		if err := child.Start(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		answer(w, child.Process.Pid)
+	})
+	fmt.Println("listening")
+	fmt.Fprintln(os.Stderr, http.ListenAndServe("127.0.0.1:"+os.Getenv("NOMAD_PORT_http"), nil))
+	os.Exit(1)
+}
+
+// exitWith writes $WORDS to stdout and exits with $CODE, except for the first
+// $FAILURES runs in this allocation, if that is set: later runs then serve.
+func exitWith() {
+	if limit, err := strconv.Atoi(os.Getenv("FAILURES")); err == nil {
+		runs := os.Getenv("NOMAD_ALLOC_DIR") + "/runs"
+		before, _ := os.ReadFile(runs)
+		if len(before) >= limit {
+			serve()
+		}
+		_ = os.WriteFile(runs, append(before, '.'), 0o600)
+	}
+	fmt.Println(os.Getenv("WORDS"))
+	code, _ := strconv.Atoi(os.Getenv("CODE"))
+	os.Exit(code)
+}
