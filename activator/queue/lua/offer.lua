@@ -1,0 +1,21 @@
+-- offer: the scaler states all replicas that have slots. Absolute.
+-- ARGV 4… replica, offer (JSON)
+reap()
+local keep, changed = {}, false
+for i = 4, #ARGV, 2 do
+  keep[ARGV[i]] = true
+  if redis.call('HGET', K_OFFERS, ARGV[i]) ~= ARGV[i + 1] then
+    redis.call('HSET', K_OFFERS, ARGV[i], ARGV[i + 1])
+    redis.call('HDEL', K_SUSPECTS, ARGV[i])
+    changed = true
+  end
+end
+for _, replica in ipairs(redis.call('HKEYS', K_OFFERS)) do
+  if not keep[replica] then
+    redis.call('HDEL', K_OFFERS, replica)
+    changed = true
+  end
+end
+local offers, used = load_slots()
+if grant(offers, used, '') > 0 or changed then nudge('o') end
+return redis.call('ZCARD', K_QUEUE)

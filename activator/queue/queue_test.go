@@ -1,0 +1,445 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// world is one Redis, a scaler's ledger and any number of activators.
+type world struct {
+	t      *testing.T
+	redis  *miniredis.Miniredis
+	ledger *Ledger
+}
+
+func newWorld(t *testing.T) *world {
+	m := miniredis.NewMiniRedis()
+	m.ClockTTL(true)
+	t.Cleanup(m.Close)
+	return &world{t: t, redis: m, ledger: NewLedger(clientOf(t, m), nil)}
+}
+
+func clientOf(t *testing.T, m *miniredis.Miniredis) redis.UniversalClient {
+	c := redis.NewClient(&redis.Options{
+		Addr:                     "127.0.0.1:6379", // never dialled
+		DialerRetries:            1,
+		MaxRetries:               -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return m.Dial()
+		},
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// activator starts one more activator; stop ends it gracefully.
+func (w *world) activator(name string) (q *Queue, stop func()) {
+	w.t.Helper()
+	q, err := New(Config{Redis: clientOf(w.t, w.redis), Activator: name})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { _ = q.Run(ctx); close(done) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	w.t.Cleanup(stop)
+	synctest.Wait()
+	return q, stop
+}
+
+func (w *world) offer(offers ...jobs.SlotOffer) {
+	w.t.Helper()
+	if err := w.ledger.Offer(context.Background(), "translate", offers); err != nil {
+		w.t.Fatal(err)
+	}
+	synctest.Wait()
+}
+
+func (w *world) demand() jobs.Demand {
+	w.t.Helper()
+	d, err := w.ledger.Demand(context.Background(), "translate")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+func replicaWith(id string, index, slots int) jobs.SlotOffer {
+	return jobs.SlotOffer{ID: id, Index: index, Address: "127.0.0.1:1", Slots: slots}
+}
+
+var roomy = Limits{Requests: 1000, Bytes: 1 << 20}
+
+func ticket(id string) *Ticket {
+	return &Ticket{ID: id, Service: "translate", Method: "POST", Path: "/translate",
+		Header: http.Header{"Authorization": {"Bearer secret"}, "X-A": {"b"}},
+		Body:   []byte("body"), Deadline: time.Now().Add(10 * time.Minute)}
+}
+
+type held struct {
+	id   string
+	slot *Slot
+	wait Wait
+	err  error
+}
+
+// hold starts a wait and returns where its outcome will come.
+func hold(ctx context.Context, q *Queue, id string, limits Limits) <-chan held {
+	ch := make(chan held, 1)
+	go func() {
+		slot, wait, err := q.Hold(ctx, ticket(id), limits)
+		ch <- held{id, slot, wait, err}
+	}()
+	synctest.Wait()
+	return ch
+}
+
+func now[T any](t *testing.T, ch <-chan T) T {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case v := <-ch:
+		return v
+	default:
+		t.Fatal("nothing has come")
+		panic("unreachable")
+	}
+}
+
+func notYet[T any](t *testing.T, ch <-chan T) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case v := <-ch:
+		t.Fatalf("came too early: %+v", v)
+	default:
+	}
+}
+
+func TestAHeldRequestIsInRedisUntilAReplicaIsOffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		notYet(t, ch)
+		if d := w.demand(); d.Held != 1 || d.OldestHold.IsZero() || len(d.Deadlines) != 1 {
+			t.Fatalf("demand = %+v, want one held ticket", d)
+		}
+		key := ticketPrefix("translate") + "t1"
+		if got := w.redis.HGet(key, "body"); got != "body" {
+			t.Errorf("stored body = %q", got)
+		}
+		if got := w.redis.HGet(key, "header"); got != `{"X-A":["b"]}` {
+			t.Errorf("stored header = %s, want it without Authorization", got)
+		}
+		time.Sleep(3 * time.Second)
+		w.offer(replicaWith("r1", 0, 2))
+		got := now(t, ch)
+		if got.err != nil || got.slot.Replica != "r1" || !got.wait.Cold {
+			t.Fatalf("got %+v, want a slot of r1 after a cold wait", got)
+		}
+		if d := got.wait.ColdTill.Sub(got.wait.From); d != 3*time.Second {
+			t.Errorf("cold wait = %s, want 3s", d)
+		}
+		if w.redis.Exists(key) {
+			t.Error("the ticket is still in Redis after its release")
+		}
+	})
+}
+
+func TestTheWarmPathAsksRedisNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 2))
+		now(t, ch).slot.Release()
+		synctest.Wait()
+		before := w.redis.CommandCount()
+		for i := range 100 {
+			slot, ok := q.Try("translate")
+			if !ok {
+				t.Fatalf("request %d found no slot on the warm path", i)
+			}
+			slot.Release()
+		}
+		synctest.Wait()
+		if n := w.redis.CommandCount() - before; n != 0 {
+			t.Errorf("100 warm requests cost %d Redis commands, want 0", n)
+		}
+	})
+}
+
+func TestSlotsAreHandedOutInOrderAndNeverTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		var chans []<-chan held
+		for i := range 20 {
+			chans = append(chans, hold(t.Context(), q, fmt.Sprintf("t%02d", i), roomy))
+		}
+		w.offer(replicaWith("r1", 0, 2), replicaWith("r2", 1, 1))
+		for i := 0; i < 20; i++ {
+			got := now(t, chans[i])
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			if i+3 < 20 {
+				notYet(t, chans[i+3])
+			}
+			if d := w.demand(); d.SlotsOut["r1"] > 2 || d.SlotsOut["r2"] > 1 {
+				t.Fatalf("slots out = %v over 2 and 1", d.SlotsOut)
+			}
+			got.slot.Release()
+		}
+	})
+}
+
+func TestAFreedSlotGoesToTheOtherActivatorThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		first := hold(t.Context(), a, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		slot := now(t, first).slot
+		second := hold(t.Context(), b, "t2", roomy)
+		notYet(t, second)
+		slot.Release()
+		if got := now(t, second); got.err != nil || got.slot.Replica != "r1" {
+			t.Fatalf("got %+v", got)
+		}
+	})
+}
+
+func TestAnIdleLeaseGoesBackWhenAnotherActivatorWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		first := hold(t.Context(), a, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 4))
+		now(t, first).slot.Release()
+		synctest.Wait()
+		if d := w.demand(); d.SlotsOut["r1"] != 4 {
+			t.Fatalf("slots out = %v, want all 4 leased to a", d.SlotsOut)
+		}
+		if got := now(t, hold(t.Context(), b, "t2", roomy)); got.err != nil {
+			t.Fatal(got.err)
+		}
+	})
+}
+
+func TestDrainTakesIdleLeasesBackAndWaitsForBusyOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 4))
+		slot := now(t, ch).slot
+		w.offer(replicaWith("r1", 0, 0))
+		if d := w.demand(); d.SlotsOut["r1"] != 1 {
+			t.Fatalf("slots out = %v while one request runs, want 1", d.SlotsOut)
+		}
+		if _, ok := q.Try("translate"); ok {
+			t.Fatal("a draining replica gave a slot")
+		}
+		slot.Release()
+		synctest.Wait()
+		if d := w.demand(); d.SlotsOut["r1"] != 0 {
+			t.Fatalf("slots out = %v after the last request, want none", d.SlotsOut)
+		}
+	})
+}
+
+func TestAClientThatLeavesWithdrawsItsTicket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		gone := errors.New("client gone")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ch := hold(ctx, q, "t1", roomy)
+		cancel(gone)
+		if got := now(t, ch); !errors.Is(got.err, gone) {
+			t.Fatalf("err = %v, want the cause", got.err)
+		}
+		if d := w.demand(); d.Held != 0 {
+			t.Errorf("held = %d after the client left", d.Held)
+		}
+		w.offer(replicaWith("r1", 0, 1))
+		time.Sleep(2 * time.Second)
+		if d := w.demand(); d.SlotsOut["r1"] > 1 {
+			t.Errorf("slots out = %v", d.SlotsOut)
+		}
+	})
+}
+
+func TestAFullHoldRefusesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		hold(t.Context(), a, "t1", Limits{Requests: 1, Bytes: 100})
+		var full *FullError
+		if got := now(t, hold(t.Context(), a, "t2", Limits{Requests: 1, Bytes: 100})); !errors.As(got.err, &full) {
+			t.Errorf("same activator: %v, want FullError", got.err)
+		}
+		if got := now(t, hold(t.Context(), b, "t3", Limits{Requests: 1, Bytes: 100})); !errors.As(got.err, &full) {
+			t.Errorf("other activator: %v, want FullError", got.err)
+		}
+		if got := now(t, hold(t.Context(), b, "t4", Limits{Requests: 10, Bytes: 7})); !errors.As(got.err, &full) {
+			t.Errorf("bytes: %v, want FullError", got.err)
+		}
+	})
+}
+
+func TestADeadActivatorsSlotsAndTicketsReturnAfterItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		first := hold(t.Context(), a, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, first)
+		hold(t.Context(), a, "t2", roomy)
+		third := hold(t.Context(), b, "t3", roomy)
+		a.service("translate").q.cfg.Redis.Close() // a is cut off, and never heard again
+		for range 40 {
+			time.Sleep(100 * time.Millisecond)
+			w.demand()
+		}
+		notYet(t, third)
+		for range 20 {
+			time.Sleep(100 * time.Millisecond)
+			w.demand()
+		}
+		if got := now(t, third); got.err != nil {
+			t.Fatal(got.err)
+		}
+	})
+}
+
+func TestWhileRedisIsAwayWarmTrafficFlowsAndHeldRequestsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		slot := now(t, ch).slot
+		time.Sleep(2 * time.Second)
+		w.redis.SetError("LOADING")
+		second := hold(t.Context(), q, "t2", roomy)
+		third := hold(t.Context(), q, "t3", roomy)
+		time.Sleep(4 * time.Second)
+		notYet(t, second)
+		slot.Release()
+		got := now(t, second)
+		if got.err != nil {
+			t.Fatal(got.err)
+		}
+		notYet(t, third)
+		time.Sleep(6 * time.Second)
+		w.redis.SetError("")
+		time.Sleep(2 * time.Second)
+		if d := w.demand(); d.Held != 1 || d.SlotsOut["r1"] != 1 {
+			t.Fatalf("after Redis' return: %+v, want t3 held and one slot out", d)
+		}
+		got.slot.Release()
+		now(t, third).slot.Release()
+		time.Sleep(time.Second)
+		for range 10 {
+			slot, ok := q.Try("translate")
+			if !ok {
+				t.Fatal("not warm again")
+			}
+			slot.Release()
+		}
+	})
+}
+
+func TestAReplicaThatBrokeGetsNoSlotForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, ch).slot.ReleaseSuspect()
+		again := hold(t.Context(), q, "t1", roomy)
+		notYet(t, again)
+		w.offer(replicaWith("r1", 0, 1), replicaWith("r2", 1, 1))
+		if got := now(t, again); got.err != nil || got.slot.Replica != "r2" {
+			t.Fatalf("got %+v, want r2", got)
+		}
+	})
+}
+
+func TestStopEndsEveryWaitAndGivesTheSlotsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, stop := w.activator("a")
+		warm := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		slot := now(t, warm).slot
+		ch := hold(t.Context(), q, "t2", roomy)
+		q.Stop()
+		if got := now(t, ch); !errors.Is(got.err, ErrStopped) {
+			t.Fatalf("err = %v, want ErrStopped", got.err)
+		}
+		slot.Release()
+		stop()
+		if d := w.demand(); d.Held != 0 || len(d.SlotsOut) != 0 {
+			t.Fatalf("left behind: %+v", d)
+		}
+	})
+}
+
+func TestFirstAnswersAreReadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		want := jobs.FirstAnswer{Replica: "r1", RequestID: "x", FirstByte: time.Now().UTC()}
+		if err := q.FirstAnswer(t.Context(), "translate", want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := w.ledger.FirstAnswers(t.Context(), "translate")
+		if err != nil || len(got) != 1 || got[0].Replica != "r1" {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		if got, _ := w.ledger.FirstAnswers(t.Context(), "translate"); len(got) != 0 {
+			t.Errorf("read twice: %+v", got)
+		}
+	})
+}
+
+func TestCountersOfASilentActivatorAreNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		c := jobs.Counters{Activator: "a", At: time.Now(), Services: map[string]jobs.ServiceCounters{"translate": {Arrivals: 3}}}
+		if err := q.PublishCounters(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.ledger.Counters(t.Context()); err != nil || len(got) != 1 || got[0].Services["translate"].Arrivals != 3 {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		time.Sleep(4 * time.Second)
+		if got, err := w.ledger.Counters(t.Context()); err != nil || len(got) != 0 {
+			t.Fatalf("got %+v, %v; want none", got, err)
+		}
+	})
+}
