@@ -1,0 +1,106 @@
+package policies
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// maxVersions of one policy are kept; older ones are forgotten.
+const maxVersions = 500
+
+// newDraft returns the version that Put is to save, still without a number.
+func newDraft(name, text, author, comment string) (Version, error) {
+	p, err := parseOne(name, text)
+	if err != nil {
+		return Version{}, err
+	}
+	return Version{Name: name, Author: author, Comment: comment, At: now(), Text: text, Policy: p}, nil
+}
+
+// newTombstone returns the version that Delete is to save, still without a number.
+func newTombstone(name, author, comment string) Version {
+	return Version{Name: name, Author: author, Comment: comment, At: now(), Deleted: true}
+}
+
+// now in the precision that survives JSON in every Store.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// parseOne parses text, which must hold exactly one policy, of that name.
+func parseOne(name, text string) (*Policy, error) {
+	file, errs := readFile("", []byte(text))
+	if len(errs) > 0 {
+		return nil, errs.err()
+	}
+	wrong := func(d *document, field, message, allowed string) error {
+		return ValidationErrors{{
+			Line: d.at.line, Column: d.at.column, Policy: d.name, Field: field, Message: message, Allowed: allowed,
+		}}
+	}
+	if len(file.docs) > 1 {
+		return nil, wrong(file.docs[1], "", "is a second policy", "one policy block")
+	}
+	if d := file.docs[0]; d.name != name {
+		return nil, wrong(d, "name", show(d.name)+" is another policy's name", show(name))
+	}
+	return file.Policies[0], nil
+}
+
+// live returns the current version of a policy that is not deleted.
+func live(current map[string]Version, name string) (Version, error) {
+	v, ok := current[name]
+	if !ok || v.Deleted {
+		return Version{}, ErrNotFound
+	}
+	return v, nil
+}
+
+// succeed returns draft as the version that follows the current one, if an edit
+// that was based on version base may be saved. A deleted policy keeps counting:
+// created again it has the number after its deletion, so that a number never
+// means two things.
+func succeed(current map[string]Version, draft Version, base int) (Version, error) {
+	before, known := current[draft.Name]
+	alive := known && !before.Deleted
+	switch {
+	case draft.Deleted && !alive:
+		return Version{}, ErrNotFound
+	case !draft.Deleted && base == 0 && alive:
+		return Version{}, ErrExists
+	case base == before.Version:
+	case !draft.Deleted && base == 0: // creates a deleted one again
+	default:
+		before.Name = draft.Name
+		return Version{}, &ConflictError{Name: draft.Name, Base: base, Current: before}
+	}
+	draft.Version = before.Version + 1
+	if draft.Deleted {
+		return draft, nil
+	}
+	if err := checkAgainst(current, draft); err != nil {
+		return Version{}, err
+	}
+	return draft, nil
+}
+
+// checkAgainst is CheckSet of the draft and all other policies, with errors
+// located in the draft's text. What others have against each other is not its
+// fault, and one that this version cannot read claims nothing.
+func checkAgainst(current map[string]Version, draft Version) error {
+	var set []*Policy
+	for name, v := range current {
+		if name != draft.Name && v.Policy != nil {
+			set = append(set, v.Policy)
+		}
+	}
+	slices.SortFunc(set, func(a, b *Policy) int { return cmp.Compare(a.Name, b.Name) })
+	errs, _ := CheckSet(append(set, draft.Policy)).(ValidationErrors) // the draft last: a clash is its error
+	errs = slices.DeleteFunc(errs, func(e FieldError) bool { return e.Policy != draft.Name })
+	if len(errs) == 0 {
+		return nil
+	}
+	file, _ := readFile("", []byte(draft.Text))
+	return ValidationErrors(Locate([]File{file}, errs)).err()
+}
+
+func byName(a, b Version) int { return cmp.Compare(a.Name, b.Name) }
