@@ -1,0 +1,157 @@
+package nomaddouble
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// process of a task: a real one, or a pretended one without cmd.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan exit // takes one
+	quit  chan struct{}
+}
+
+// start runs the task. The error is what its driver would say.
+func (s *Server) start(a *allocation, t *task) (*process, error) {
+	p := &process{ended: make(chan exit, 1), quit: make(chan struct{}, 1)}
+	if t.Driver != "raw_exec" && t.Driver != "exec" {
+		go func() {
+			<-p.quit
+			p.ended <- exit{}
+		}()
+		return p, nil
+	}
+	dir := filepath.Join(s.cfg.Dir, a.ID, t.Name)
+	if err := os.MkdirAll(filepath.Join(dir, "local"), 0o700); err != nil {
+		return nil, err
+	}
+	env := s.environment(a, t, dir)
+	args := make([]string, len(t.Args))
+	for i, arg := range t.Args {
+		args[i] = jobs.Interpolate(arg, env)
+	}
+	output, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	command := jobs.Interpolate(t.Command, env)
+	p.cmd = exec.Command(command, args...)
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, output, output
+	p.cmd.SysProcAttr = attributes()
+	p.cmd.Env = append(p.cmd.Env, s.cfg.BaseEnv...)
+	for k, v := range env {
+		p.cmd.Env = append(p.cmd.Env, k+"="+v)
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("failed to launch command with executor: %w", err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the state says it all
+		e := exit{code: p.cmd.ProcessState.ExitCode()}
+		if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			e.signal = int(ws.Signal())
+			e.code = 128 + e.signal
+		}
+		p.ended <- e
+	}()
+	return p, nil
+}
+
+// environment of a task as a client sets it.
+func (s *Server) environment(a *allocation, t *task, dir string) map[string]string {
+	env := map[string]string{
+		"NOMAD_ALLOC_ID":    a.ID,
+		"NOMAD_ALLOC_NAME":  a.name(),
+		"NOMAD_ALLOC_INDEX": strconv.Itoa(a.Index),
+		"NOMAD_ALLOC_DIR":   filepath.Join(s.cfg.Dir, a.ID),
+		"NOMAD_TASK_DIR":    filepath.Join(dir, "local"),
+		"NOMAD_TASK_NAME":   t.Name,
+		"NOMAD_GROUP_NAME":  a.group.Name,
+		"NOMAD_JOB_ID":      a.job.ID,
+		"NOMAD_JOB_NAME":    a.job.ID,
+		"NOMAD_NAMESPACE":   a.job.Namespace,
+		"NOMAD_DC":          a.node.Datacenter,
+		"NOMAD_REGION":      "global",
+	}
+	for label, port := range a.Ports {
+		env["NOMAD_PORT_"+label] = strconv.Itoa(port)
+		env["NOMAD_HOST_PORT_"+label] = strconv.Itoa(port)
+		env["NOMAD_IP_"+label] = "127.0.0.1"
+		env["NOMAD_ADDR_"+label] = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	}
+	known := jobs.Interpolate
+	for k, v := range t.Env {
+		env[k] = known(v, env)
+	}
+	return env
+}
+
+// ports gives each port of the group a number that is free at the moment.
+func (s *Server) ports(g *group) map[string]int {
+	numbers := make(map[string]int, len(g.Ports))
+	for _, p := range g.Ports {
+		numbers[p.Label] = p.Static
+		if p.Static == 0 {
+			numbers[p.Label] = freePort()
+		}
+	}
+	return numbers
+}
+
+// freePort returns a port of Nomad's dynamic range that nobody listens on.
+func freePort() int {
+	for {
+		port := 20000 + rand.IntN(12000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return port
+	}
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	if p.cmd == nil {
+		select {
+		case p.quit <- struct{}{}:
+		default:
+		}
+		return
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // an error means that it has ended
+}
+
+func (p *process) kill() { p.signal(syscall.SIGKILL) }
+
+// stop sends the task's kill signal, and SIGKILL after its kill timeout.
+func (p *process) stop(ctx context.Context, t *task) exit {
+	sig := map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT, "SIGHUP": syscall.SIGHUP,
+		"SIGUSR1": syscall.SIGUSR1, "SIGUSR2": syscall.SIGUSR2, "SIGKILL": syscall.SIGKILL}[t.KillSignal]
+	if sig == 0 {
+		sig = syscall.SIGINT
+	}
+	p.signal(sig)
+	timer := time.NewTimer(t.KillTimeout)
+	defer timer.Stop()
+	select {
+	case e := <-p.ended:
+		return e
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	p.kill()
+	return <-p.ended
+}

@@ -1,0 +1,198 @@
+package nomaddouble
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+)
+
+// Server is the double. It is an http.Handler; Run makes its cluster work.
+type Server struct {
+	cfg    Config
+	delays Delays
+	log    *slog.Logger
+	mux    *http.ServeMux
+
+	mu      sync.Mutex
+	index   uint64            // of the last raft entry
+	tables  map[string]uint64 // index of each table's last change
+	entries []entry           // what the event stream replays
+	moved   chan struct{}     // closed at the next raft entry
+	jobs    map[jobKey]*job
+	evals   []*evaluation
+	allocs  []*allocation
+	nodes   []*node
+	running *running
+	queue   []func(context.Context) // work from before Run
+	faults  faults
+	calls   []Call
+}
+
+type jobKey struct{ namespace, id string }
+
+// running is the part of the Server that lives as long as Run.
+type running struct {
+	ctx context.Context
+	wg  sync.WaitGroup
+}
+
+// Call is one request that the double has had.
+type Call struct {
+	Method string
+	Path   string
+	Query  url.Values
+	Body   []byte
+}
+
+// New returns a double whose cluster does not work yet.
+func New(cfg Config) *Server {
+	if len(cfg.Nodes) == 0 {
+		cfg.Nodes = []Node{{Name: "node-1"}}
+	}
+	if cfg.Dir == "" {
+		cfg.Dir = os.TempDir()
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg:    cfg,
+		delays: cfg.Delays.filled(),
+		log:    cfg.Logger,
+		index:  1,
+		tables: make(map[string]uint64),
+		moved:  newMoved(),
+		jobs:   make(map[jobKey]*job),
+	}
+	for _, n := range cfg.Nodes {
+		n := newNode(n)
+		s.nodes = append(s.nodes, n)
+		s.write([]string{tableNodes}, func(index uint64) []event {
+			n.create, n.modify = index, index
+			return []event{nodeEvent("NodeRegistration", n)}
+		})
+	}
+	s.faults.cut = newMoved()
+	s.mux = s.routes()
+	return s
+}
+
+// Run is the life of the cluster: scheduler, clients, processes. It blocks
+// until ctx ends and everything it started has ended.
+func (s *Server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	if s.running != nil {
+		s.mu.Unlock()
+		return errors.New("nomaddouble: Run runs already")
+	}
+	r := &running{ctx: ctx}
+	s.running = r
+	for _, work := range s.queue {
+		s.spawn(work)
+	}
+	s.queue = nil
+	s.mu.Unlock()
+
+	<-ctx.Done()
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	r.wg.Wait()
+	return nil
+}
+
+// spawn lets Run do work, now or as soon as it runs. s.mu is held.
+func (s *Server) spawn(work func(context.Context)) {
+	if r := s.running; r != nil {
+		r.wg.Go(func() { work(r.ctx) })
+		return
+	}
+	s.queue = append(s.queue, work)
+}
+
+// ServeHTTP answers like an agent.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 16<<20))
+	if err != nil {
+		return // the client has gone
+	}
+	s.mu.Lock()
+	s.calls = append(s.calls, Call{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Body: body})
+	fault := s.faults.next(r)
+	s.mu.Unlock()
+	if fault != nil && fault.apply(w, r) {
+		return
+	}
+	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, body)))
+}
+
+// bodyKey finds the request's body, read once.
+type bodyKey struct{}
+
+func body(r *http.Request) []byte {
+	b, _ := r.Context().Value(bodyKey{}).([]byte)
+	return b
+}
+
+// Calls returns the requests so far whose method and path are as given; "" is
+// any.
+func (s *Server) Calls(method, path string) []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var calls []Call
+	for _, c := range s.calls {
+		if (method == "" || c.Method == method) && (path == "" || c.Path == path) {
+			calls = append(calls, c)
+		}
+	}
+	return calls
+}
+
+// Crash ends a pretended task of an allocation with an exit code.
+func (s *Server) Crash(alloc string, code int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.allocs {
+		if a.ID == alloc {
+			select {
+			case a.fail <- exit{code: code}:
+			default:
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("nomaddouble: no allocation %s", alloc)
+}
+
+// Purge removes a job as nomad job stop -purge does.
+func (s *Server) Purge(namespace, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j := s.jobs[jobKey{namespace, id}]; j != nil {
+		s.deregister(j, true)
+	}
+}
+
+// answer writes v as JSON with the index of what was read.
+func answer(w http.ResponseWriter, index uint64, v any) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Nomad-Index", fmt.Sprint(max(index, 1)))
+	h.Set("X-Nomad-KnownLeader", "true")
+	h.Set("X-Nomad-LastContact", "0")
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
+}
+
+// refuse writes an error as Nomad does: text without a newline.
+func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, format, args...)
+}
