@@ -62,24 +62,6 @@ func (r *Report) sample(err error) {
 	}
 }
 
-// merge adds another worker's part.
-func (r *Report) merge(o Report) {
-	r.Sent += o.Sent
-	for code, n := range o.Codes {
-		r.Codes[code] += n
-	}
-	r.Errors += o.Errors
-	r.Aborted += o.Aborted
-	r.Wrong += o.Wrong
-	r.Cold += o.Cold
-	r.Late += o.Late
-	r.Latency.Merge(o.Latency)
-	r.ColdLatency.Merge(o.ColdLatency)
-	for _, err := range o.Samples {
-		r.sample(err)
-	}
-}
-
 // Quantile is the latency that percent of the answers did not exceed; 0 without
 // answers.
 func (r Report) Quantile(percent float64) time.Duration {

@@ -27,6 +27,9 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 1
 	}
+	if cfg.N > 0 {
+		cfg.Concurrency = min(cfg.Concurrency, cfg.N)
+	}
 	if cfg.Method == "" {
 		cfg.Method = http.MethodGet
 		if cfg.Body != nil {
@@ -48,23 +51,16 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 				return http.ErrUseLastResponse
 			},
 		},
-		start: time.Now(),
+		start:  time.Now(),
+		report: newReport(),
 	}
-	parts := make([]Report, cfg.Concurrency)
 	var workers sync.WaitGroup
-	for w := range parts {
-		workers.Go(func() {
-			parts[w] = newReport()
-			g.work(ctx, &parts[w])
-		})
+	for range cfg.Concurrency {
+		workers.Go(func() { g.work(ctx) })
 	}
 	workers.Wait()
-	total := newReport()
-	for _, p := range parts {
-		total.merge(p)
-	}
-	total.Elapsed = time.Since(g.start)
-	return total, nil
+	g.report.Elapsed = time.Since(g.start)
+	return g.report, nil
 }
 
 // generator hands out the requests of one Run to its workers.
@@ -73,10 +69,22 @@ type generator struct {
 	client *http.Client
 	start  time.Time
 	next   atomic.Int64
+
+	// One report for all workers: a histogram takes 200 KB, and there may be
+	// tens of thousands of them.
+	mu     sync.Mutex
+	report Report
+}
+
+// note changes the report.
+func (g *generator) note(change func(r *Report)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change(&g.report)
 }
 
 // work sends requests until there are none left to begin.
-func (g *generator) work(ctx context.Context, r *Report) {
+func (g *generator) work(ctx context.Context) {
 	for {
 		i := int(g.next.Add(1)) - 1
 		if g.cfg.N > 0 && i >= g.cfg.N {
@@ -92,11 +100,7 @@ func (g *generator) work(ctx context.Context, r *Report) {
 		if !sleepUntil(ctx, from) {
 			return
 		}
-		if time.Since(from) > late {
-			r.Late++
-		}
-		r.Sent++
-		g.send(ctx, i, from, r)
+		g.send(ctx, i, from)
 	}
 }
 
@@ -116,28 +120,40 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 	}
 }
 
-// send sends the ith request and reads its whole answer.
-func (g *generator) send(ctx context.Context, i int, from time.Time, r *Report) {
+// send sends the ith request, due at from, and notes what came of it.
+func (g *generator) send(ctx context.Context, i int, from time.Time) {
+	behind := time.Since(from) > late
 	resp, body, err := g.exchange(ctx, i)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		r.Aborted++
-		return
-	case err != nil:
-		r.Errors++
-		r.sample(fmt.Errorf("request %d: %w", i, err))
-		return
+	latency := time.Since(from)
+	aborted := err != nil && ctx.Err() != nil
+
+	var wrong error
+	if err == nil && g.cfg.Check != nil {
+		wrong = g.cfg.Check(i, resp, body)
 	}
-	r.record(resp.StatusCode, time.Since(from), resp.Header.Get("Pilotlight-Cold-Start") == "true")
-	if g.cfg.Check == nil {
-		return
-	}
-	if err := g.cfg.Check(i, resp, body); err != nil {
-		r.Wrong++
-		r.sample(fmt.Errorf("answer %d, status %d: %w", i, resp.StatusCode, err))
-	}
+	g.note(func(r *Report) {
+		r.Sent++
+		if behind {
+			r.Late++
+		}
+		switch {
+		case aborted:
+			r.Aborted++
+			return
+		case err != nil:
+			r.Errors++
+			r.sample(fmt.Errorf("request %d: %w", i, err))
+			return
+		}
+		r.record(resp.StatusCode, latency, resp.Header.Get("Pilotlight-Cold-Start") == "true")
+		if wrong != nil {
+			r.Wrong++
+			r.sample(fmt.Errorf("answer %d, status %d: %w", i, resp.StatusCode, wrong))
+		}
+	})
 }
 
+// exchange sends the ith request and reads its whole answer.
 func (g *generator) exchange(ctx context.Context, i int) (*http.Response, []byte, error) {
 	var content io.Reader
 	var header http.Header

@@ -63,7 +63,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request, body []byte
 	if m := translationPrompt.FindStringSubmatch(req.Prompt); m != nil {
 		answer = fakeTranslation(m[2], m[1])
 	}
-	return s.complete(w, r.Context(), req, completionShape{
+	return s.complete(r.Context(), w, req, completionShape{
 		id: "cmpl-" + requestID(r), object: "text_completion", chunkObject: "text_completion",
 		whole: func(text string) map[string]any { return map[string]any{"text": text, "logprobs": nil} },
 		delta: func(text string, _ bool) map[string]any { return map[string]any{"text": text, "logprobs": nil} },
@@ -77,7 +77,7 @@ func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request, body []
 		return nil
 	}
 	asked := req.Messages[len(req.Messages)-1].text()
-	return s.complete(w, r.Context(), req, completionShape{
+	return s.complete(r.Context(), w, req, completionShape{
 		id: "chatcmpl-" + requestID(r), object: "chat.completion", chunkObject: "chat.completion.chunk",
 		whole: func(text string) map[string]any {
 			return map[string]any{"message": map[string]string{"role": "assistant", "content": text}}
@@ -108,7 +108,7 @@ type completionShape struct {
 
 // complete sends answer, whole or as a stream of server-sent events of a token
 // each, no longer than max_tokens.
-func (s *Server) complete(w http.ResponseWriter, ctx context.Context, req completionRequest, shape completionShape, prompt, answer string) error {
+func (s *Server) complete(ctx context.Context, w http.ResponseWriter, req completionRequest, shape completionShape, prompt, answer string) error {
 	tokens, finish := strings.SplitAfter(answer, " "), "stop"
 	if req.MaxTokens > 0 && len(tokens) > req.MaxTokens {
 		tokens, finish = tokens[:req.MaxTokens], "length"

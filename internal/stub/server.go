@@ -105,6 +105,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.invalid != nil {
 		return s.invalid
 	}
+	if s.cfg.Listen == "" { // net would take it for every interface
+		return errors.New("no address to listen on: give --listen, or set NOMAD_PORT_http")
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
