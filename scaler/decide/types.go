@@ -60,8 +60,10 @@ type Operator struct {
 	Pinned *int      `json:"pinned"`  // 0…max
 	WakeAt time.Time `json:"wake_at"` // counts as demand at that moment; zero: never
 	Asleep bool      `json:"asleep"`  // sleep: wanted 0 until the next demand after SleepAt
-	Reason string    `json:"reason"`
-	By     string    `json:"by"`
+	// SleepAt is when sleep was asked for; zero: when Asleep was first seen.
+	SleepAt time.Time `json:"sleep_at,omitzero"`
+	Reason  string    `json:"reason"`
+	By      string    `json:"by"`
 }
 
 // Failures in a row of starts: died before ready or within 30 s of it, or not

@@ -1,0 +1,96 @@
+package decide
+
+import "time"
+
+// longestRest bounds how far Next may lie ahead, whatever is expected.
+const longestRest = time.Minute
+
+// applyBrake bounds the launches; wanted stays.
+func (l *look) applyBrake() {
+	l.mem.Brake, l.braking = l.mem.Brake.brake(l.now, l.snap.Failures, l.snap.Operator.WakeAt)
+	if l.braking.maxStarts == 0 || l.rule == "paused" {
+		return
+	}
+	allowed := l.ready + max(l.starting, l.braking.maxStarts)
+	if !l.braking.until.IsZero() {
+		allowed = l.n0
+	}
+	if l.to > allowed {
+		l.rule, l.reason = "brake", l.braking.reason
+	}
+}
+
+// answer writes the decision, and what it leaves behind.
+func (l *look) answer(version int) (Decision, Memory) {
+	l.inputs["B"], l.inputs["H"] = max(0, l.snap.InFlight), max(0, l.snap.Held)
+	l.inputs["r"], l.inputs["s"] = l.ready, l.starting
+	if !l.snap.Known {
+		delete(l.inputs, "B")
+		delete(l.inputs, "H")
+	}
+	if l.to > l.n0 && l.snap.Blocked != "" {
+		l.inputs["blocked"] = clip(l.snap.Blocked)
+	}
+	d := Decision{
+		Service: l.p.Name, At: l.now, From: l.count, To: l.to, Rule: l.rule, Reason: l.reason,
+		Inputs: l.inputs, Signals: Signals{Up: l.up.Signal, Down: l.down.Signal}, PolicyVersion: version,
+		BrakeUntil: l.braking.until, MaxStarts: l.braking.maxStarts,
+	}
+	d.Next = l.next()
+
+	mem := &l.mem
+	if l.to < l.count {
+		mem.LastDown = l.now
+		mem.Threshold.Target = min(mem.Threshold.Target, l.to)
+	}
+	mem.At, mem.Wanted, mem.Rule, mem.Reason = l.now, l.to, l.rule, l.reason
+	return d, l.mem
+}
+
+// next is when something may change though nothing happens. While anything is
+// going on that is the next sample; an idle service rests until a keep-alive
+// or a level ends.
+func (l *look) next() time.Time {
+	soon := time.Unix(floor(l.now.Unix(), l.tick())+l.tick(), 0).UTC()
+	watched := l.count > 0 && (named(&l.p.ScaleUp) || named(&l.p.ScaleDown))
+	if !l.snap.Known || l.asked() || l.starting > 0 || l.to != l.count || l.to != l.n0 && l.braking.until.IsZero() ||
+		l.held || watched || l.lingers {
+		return soon
+	}
+	at := l.now.Add(longestRest)
+	sooner := func(t time.Time) {
+		if t.After(l.now) && t.Before(at) {
+			at = t
+		}
+	}
+	sooner(l.braking.until)
+	if l.to > 0 {
+		since := l.mem.LastDemand
+		if since.IsZero() {
+			since = l.mem.Since
+		}
+		if d, ends := l.restOf(1); ends {
+			sooner(since.Add(d))
+		}
+		if n := len(l.mem.Levels); n > 0 && l.mem.Levels[n-1].K > 1 {
+			d, _ := l.restOf(2)
+			sooner(l.mem.Levels[n-1].Last.Add(d))
+		}
+	}
+	return at
+}
+
+// restOf is τ of the first level, or of those above it.
+func (l *look) restOf(k int) (time.Duration, bool) {
+	auto := breakEven(k, l.cold.p50, l.p.Sizing.Patience, l.mem.Wake.arrivals(), 1/l.meanS, l.concurrency(), l.p.ToZero)
+	if k > 1 {
+		return auto, true
+	}
+	return lastKeepAlive(l.p.ToZero, auto)
+}
+
+// tick is the time between looks that serves the policy, in seconds: no sample
+// is missed.
+func (l *look) tick() int64 {
+	return max(1, min(seconds(l.p.Sizing.Every), seconds(l.p.Sizing.Sample)))
+}

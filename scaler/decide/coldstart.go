@@ -1,0 +1,114 @@
+package decide
+
+import (
+	"slices"
+	"time"
+)
+
+// Cold starts are measured from the decision to the first byte. Until
+// enoughStarts have been seen the prior stands in for them: as if there had
+// been one of each of its quantiles.
+const (
+	enoughStarts = 5
+	maxStarts    = 50
+	restAtLeast  = 5.0 // seconds that a running start is taken to need at least
+)
+
+var priorStarts = []float64{60, 120, 240} // p10, p50, p90, seconds
+
+// coldStart is how long a cold start of the service takes, in seconds.
+type coldStart struct {
+	p10, p50, p90 float64
+	measured      bool // false: the prior
+	sorted        [maxStarts]float64
+	n             int
+}
+
+func coldStartOf(starts []float64) coldStart {
+	var c coldStart
+	for _, s := range starts[max(0, len(starts)-maxStarts):] {
+		if s > 0 && s < 1e6 {
+			c.sorted[c.n] = s
+			c.n++
+		}
+	}
+	if c.measured = c.n >= enoughStarts; !c.measured {
+		c.n = copy(c.sorted[:], priorStarts)
+	}
+	slices.Sort(c.sorted[:c.n])
+	c.p10, c.p50, c.p90 = c.quantile(0.1), c.quantile(0.5), c.quantile(0.9)
+	return c
+}
+
+// quantile by linear interpolation between the two nearest samples; with three
+// of the prior, its ends stand for p10 and p90.
+func (c *coldStart) quantile(q float64) float64 {
+	if !c.measured {
+		return priorStarts[int(q*2+0.5)]
+	}
+	at := q * float64(c.n-1)
+	i := int(at)
+	if i+1 >= c.n {
+		return c.sorted[c.n-1]
+	}
+	return c.sorted[i] + (at-float64(i))*(c.sorted[i+1]-c.sorted[i])
+}
+
+// rest is ℓ: how many seconds a start of that age still needs. It is the mean
+// of (L − age) over the samples of L that are longer, at least 5 s; half the
+// age if it has outlasted them all.
+func (c *coldStart) rest(age time.Duration) float64 {
+	a := max(0, age.Seconds())
+	var sum float64
+	n := 0
+	for _, l := range c.sorted[:c.n] {
+		if l > a {
+			sum += l - a
+			n++
+		}
+	}
+	if n == 0 {
+		return max(restAtLeast, 0.5*a)
+	}
+	return max(restAtLeast, sum/float64(n))
+}
+
+// Wake counts the arrivals during cold starts from zero.
+type Wake struct {
+	At       time.Time `json:"at,omitzero"`        // the running one began; zero: none runs
+	Arrivals uint64    `json:"arrivals,omitempty"` // cumulative count when it began
+	Mean     float64   `json:"m,omitempty"`        // over past wakes; 0: none yet
+}
+
+const (
+	priorWakeArrivals  = 2.0
+	wakeArrivalsWeight = 0.2
+)
+
+// arrivals is m: how many requests come during a cold start from zero, an
+// average over past wakes with weight 0.2.
+func (w Wake) arrivals() float64 {
+	if w.Mean == 0 {
+		return priorWakeArrivals
+	}
+	return w.Mean
+}
+
+// observe begins a wake at the first demand while nothing is ready, and ends
+// it when a replica is. before is the cumulative arrivals at the last look.
+func (w Wake) observe(now time.Time, ready, demand int, before, arrivals uint64) Wake {
+	switch {
+	case w.At.IsZero() && ready == 0 && demand > 0:
+		w.At, w.Arrivals = now, min(before, arrivals)
+	case !w.At.IsZero() && ready > 0:
+		came := 1.0
+		if arrivals > w.Arrivals {
+			came = float64(arrivals - w.Arrivals)
+		}
+		w.Mean = (1-wakeArrivalsWeight)*w.arrivals() + wakeArrivalsWeight*came
+		w.At, w.Arrivals = time.Time{}, 0
+	case !w.At.IsZero() && demand == 0:
+		w.At, w.Arrivals = time.Time{}, 0
+	}
+	return w
+}

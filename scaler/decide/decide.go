@@ -1,0 +1,383 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// Modes of sizing.
+const modeThresholds = "thresholds"
+
+// Decide answers how many replicas the service of policy p (whose version is
+// recorded with the answer) should have at now, and what to remember for the
+// next time. It is pure; see the package comment for the rules.
+func Decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
+	l := look{now: now.Round(0).UTC(), p: p, snap: &snap, mem: mem}
+	l.see()
+	if !l.gate() {
+		if p.Sizing.Mode == modeThresholds {
+			l.weighThresholds()
+		} else {
+			l.weigh()
+		}
+	}
+	l.applyBrake()
+	return l.answer(version)
+}
+
+// look is one decision in the making.
+type look struct {
+	now  time.Time
+	p    *policies.Policy
+	snap *Snapshot
+	mem  Memory
+
+	ready, starting int // starting includes pending
+	n0              int // N₀ = ready + starting; draining replicas do not count
+	count           int // wanted before
+	demand          int // D = in flight + held
+	waking          bool
+	cold            coldStart
+	meanS           float64       // S̄, seconds
+	average         time.Duration // W_a = max(60 s, L)
+	grid            grid
+	gpuMean, gpuMax *float64
+	peak            float64 // z, as it was before this look
+	load            float64 // a, Erlang
+	lingers         bool    // the load of the windows still makes for more than one replica
+
+	up, down reading
+	inputs   map[string]any
+
+	to           int
+	rule, reason string
+	held         bool // by the down gate: look again soon
+	braking      braking
+}
+
+// see takes in the snapshot: what runs, what is asked, and the samples.
+func (l *look) see() {
+	for i := range l.snap.Replicas {
+		switch l.snap.Replicas[i].Phase {
+		case jobs.Ready:
+			l.ready++
+		case jobs.Pending, jobs.Starting:
+			l.starting++
+		}
+	}
+	l.n0 = l.ready + l.starting
+	l.count = l.mem.count(l.n0)
+	if l.mem.Since.IsZero() {
+		l.mem.Since = l.now
+	}
+	l.inputs = make(map[string]any, 24)
+	l.cold = coldStartOf(l.snap.Starts)
+	l.meanS = priorS
+	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
+		l.meanS = l.snap.Service.MeanSeconds
+	}
+	l.average = max(time.Minute, secondsOf(l.cold.p50))
+	up, down := l.p.ScaleUp.Window, l.p.ScaleDown.Window
+	l.grid = gridOf(l.p.Sizing.Sample, l.average, up, down, time.Minute)
+	l.gpuMean, l.gpuMax = utilization(l.snap.Replicas)
+	l.peak = l.mem.Peak.z()
+	l.mem.Sleep = l.mem.Sleep.observe(l.now, l.snap)
+	if l.snap.Known {
+		l.observe(max(up, down))
+	}
+	l.mem.Quiet = l.snap.Known && l.demand == 0
+	l.awaitWake()
+	l.up = upSignals(l.now, up, l.mem.Samples, l.grid, l.mem.Latency)
+	l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpuMax)
+}
+
+// observe moves the windows on with known demand.
+func (l *look) observe(longest time.Duration) {
+	snap, mem := l.snap, &l.mem
+	inFlight, held := max(0, snap.InFlight), max(0, snap.Held)
+	l.demand = inFlight + held
+	mem.Wake = mem.Wake.observe(l.now, l.ready, l.demand, mem.Samples.Arrivals, snap.Arrivals)
+	before := mem.Samples.Slot
+	mem.Samples = mem.Samples.observe(l.now, l.grid, gauges{
+		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals,
+		gpuMean: l.gpuMean, gpuMax: l.gpuMax,
+	}, mem.Quiet)
+	mem.Latency = mem.Latency.observe(l.now, snap.Latency, longest)
+	if l.p.Sizing.Mode != modeThresholds && mem.Samples.Slot != before {
+		minute := mem.Samples.over(time.Minute, l.grid)
+		mem.Peak = mem.Peak.observe(l.now.Unix()/60, l.ready, held, float64(l.demand),
+			mean(float64(minute.Demand), minute.Samples))
+	}
+	if l.demand > 0 {
+		mem.LastDemand = l.now
+	} else if d := snap.LastDemand; d.After(mem.LastDemand) && !d.After(l.now) {
+		mem.LastDemand = d.Round(0).UTC()
+	}
+	if l.ready > 0 && l.demand > 2*l.concurrency()*l.ready {
+		mem.Panic = l.now
+	}
+}
+
+// awaitWake lets an operator's wake count as a request would: it waits until a
+// replica is ready, as long as a request may be held, and is demand until then.
+func (l *look) awaitWake() {
+	at := l.snap.Operator.WakeAt.Round(0).UTC()
+	if l.snap.Operator.WakeAt.IsZero() || at.After(l.now) || at.Equal(l.mem.Woken) {
+		return
+	}
+	asleep := l.snap.Operator.Asleep && !l.mem.Sleep.Over
+	switch {
+	case asleep || l.p.Hold.MaxWait > 0 && l.now.Sub(at) >= l.p.Hold.MaxWait:
+		l.mem.Woken = at
+	case l.ready > 0:
+		l.mem.Woken = at
+		first := l.now
+		for i := range l.snap.Replicas {
+			if r := &l.snap.Replicas[i]; r.Phase == jobs.Ready && !r.ReadyAt.IsZero() && r.ReadyAt.Before(first) {
+				first = r.ReadyAt.Round(0).UTC()
+			}
+		}
+		for _, t := range []time.Time{at, first} {
+			if t.After(l.mem.LastDemand) {
+				l.mem.LastDemand = t
+			}
+		}
+	default:
+		l.waking = true
+		l.mem.LastDemand = l.now
+	}
+}
+
+func (l *look) concurrency() int { return max(1, l.p.Replicas.Concurrency) }
+
+func (l *look) clamp(n int) int {
+	return max(min(n, l.p.Replicas.Max), l.p.Replicas.Min, 0)
+}
+
+// settle sets the answer.
+func (l *look) settle(n int, rule, reason string) { l.to, l.rule, l.reason = n, rule, reason }
+
+// asked reports whether anybody waits, is served, or an operator's wake waits.
+func (l *look) asked() bool { return l.demand > 0 || l.waking }
+
+// idle is how long nobody has asked.
+func (l *look) idle() time.Duration {
+	if l.asked() {
+		return 0
+	}
+	since := l.mem.LastDemand
+	if since.IsZero() {
+		since = l.mem.Since
+	}
+	return max(0, l.now.Sub(since))
+}
+
+// weigh is sizing mode "auto": steps any demand, load, backlog, thresholds,
+// levels and down gate.
+func (l *look) weigh() {
+	c, top := l.concurrency(), l.p.Replicas.Max
+	s := sizes{any: 0}
+	if l.asked() {
+		s.any = 1
+	}
+	s.load = l.weighLoad()
+	s.back, s.bought = l.weighBacklog(c, top)
+	want := max(s.any, s.load, s.back)
+	if l.snap.Held > 0 {
+		want = max(want, l.n0) // a start bought for a backlog is not cancelled in its middle
+	}
+	s.need = min(want, top)
+	s.uncapped = want
+	s.thr, s.why = l.raise()
+
+	lasting := max(s.need, min(s.thr, top))
+	if l.mem.At.IsZero() {
+		lasting = max(lasting, l.n0) // what it was started for is not known
+	}
+	l.mem.Levels = need(l.mem.Levels, lasting, top, l.now)
+	theta, mu := l.p.Sizing.Patience, 1/l.meanS
+	m := l.mem.Wake.arrivals()
+	s.tau = breakEven(2, l.cold.p50, theta, m, mu, c, l.p.ToZero)
+	s.tau1, s.ends = lastKeepAlive(l.p.ToZero, breakEven(1, l.cold.p50, theta, m, mu, c, l.p.ToZero))
+	s.level, s.levelAt, l.mem.Levels = kept(l.mem.Levels, s.tau, l.now)
+	if idle := l.idle(); l.asked() || l.count > 0 && (!s.ends || idle < s.tau1) {
+		s.level = max(s.level, 1)
+	} else if l.p.ToZero.Mode == zeroAfter && l.p.Replicas.Min == 0 {
+		l.expire(idle)
+		l.note(s)
+		return
+	}
+	l.note(s)
+	l.choose(s)
+}
+
+// sizes are the counts that the steps of mode "auto" arrive at.
+type sizes struct {
+	any, load, back, thr int
+	bought               int // of back, beside N₀
+	need, uncapped       int
+	level                int
+	levelAt              time.Time     // when the highest kept level was last needed
+	tau, tau1            time.Duration // of levels above the first, and of the first
+	ends                 bool          // false: the first level is kept for ever
+	why                  string        // of thr
+}
+
+// expire is the end of a fixed keep-alive, exact: everything above min goes.
+func (l *look) expire(idle time.Duration) {
+	l.mem.Levels = nil
+	l.mem.Threshold = Threshold{Evaluated: l.mem.Threshold.Evaluated}
+	n := l.clamp(0)
+	switch {
+	case n > 0:
+		l.settle(n, "min", fmt.Sprintf("min is %d", n))
+	case l.count == 0:
+		l.settle(0, "idle", "nothing asked for")
+	default:
+		l.settle(0, "to-zero", fmt.Sprintf("idle %s after the last demand", short(idle)))
+	}
+}
+
+func (l *look) weighLoad() int {
+	win := l.mem.Samples.over(l.average, l.grid)
+	lambda := float64(win.Arrivals) / l.average.Seconds()
+	a := offeredLoad(mean(float64(win.InFlight), win.Samples), lambda, l.meanS)
+	n := loadReplicas(a, l.peak, l.p.Sizing.Headroom, l.concurrency())
+	if u := l.p.Sizing.TargetUtilization; u != nil {
+		n = loadReplicasAt(a, *u, l.concurrency())
+	}
+	l.load, l.lingers = a, n > 1
+	l.inputs["a"] = a
+	if a >= leastLoad {
+		l.inputs["lambda"], l.inputs["z"], l.inputs["S"] = lambda, l.peak, l.meanS
+	}
+	return n
+}
+
+// weighBacklog is the count with what is worth buying for requests that wait,
+// and how many of it that is; 0 if none waits in time.
+func (l *look) weighBacklog(c, top int) (count, bought int) {
+	held := max(0, l.snap.Held)
+	waiting := held - doomed(l.now, l.snap.Deadlines, held, l.cold)
+	if waiting <= 0 {
+		return 0, 0
+	}
+	mu := 1 / l.meanS
+	b := backlog{
+		x: waiting + max(0, l.snap.InFlight), l: l.cold.p50, have: l.n0, c: c, mu: mu,
+		theta: l.p.Sizing.Patience, horizon: max(2*l.cold.p50, 600),
+	}
+	rate := func(w time.Duration) float64 { return l.mem.Samples.over(w, l.grid).rate(l.now, w) }
+	if l.ready == 0 {
+		b.lambda = max(rate(10*time.Second), rate(time.Minute), l.mem.Wake.arrivals()/b.l)
+	} else {
+		b.lambda = rate(l.average) // a burst shorter than a cold start must not buy GPUs
+	}
+	for i := range l.snap.Replicas {
+		switch r := &l.snap.Replicas[i]; r.Phase {
+		case jobs.Ready:
+			b.work += float64(c) * mu * b.l
+		case jobs.Pending, jobs.Starting:
+			b.work += float64(c) * mu * max(0, b.l-l.cold.rest(l.now.Sub(r.Launched)))
+		}
+	}
+	n := b.buy(max(0, top-l.n0))
+	l.inputs["H_d"], l.inputs["E"], l.inputs["lambda_hat"], l.inputs["m"] = waiting, b.excess, b.lambda, l.mem.Wake.arrivals()
+	l.inputs["S"] = l.meanS
+	return l.n0 + n, n
+}
+
+// note records the intermediate figures by symbol.
+func (l *look) note(s sizes) {
+	if l.count == 0 && !l.asked() {
+		return
+	}
+	in := l.inputs
+	in["c"], in["L50"], in["L90"] = l.concurrency(), l.cold.p50, l.cold.p90
+	in["N_load"], in["N_back"], in["N_thr"], in["N_level"], in["need"] = s.load, s.back, s.thr, s.level, s.need
+	in["tau_k"] = s.tau.Seconds()
+	if s.ends {
+		in["tau_1"] = s.tau1.Seconds()
+	}
+}
+
+// choose takes the largest count, lets the down gate judge it if it is lower
+// than before, and says which step won.
+func (l *look) choose(s sizes) {
+	raw := max(s.level, s.thr, s.any)
+	n := l.clamp(raw)
+	if n < l.count && l.count <= l.p.Replicas.Max {
+		at, why := l.downGate(n)
+		switch {
+		case at >= l.count:
+			l.held = true
+			l.settle(l.count, "down-gate", fmt.Sprintf("down held at %d: %s", l.count, why))
+			return
+		case at > n:
+			l.settle(at, "down-gate", fmt.Sprintf("down to %d, not yet to %d: %s", at, n, why))
+			return
+		}
+	}
+	l.settle(l.explain(n, s))
+	if over := max(raw, s.uncapped); over > l.p.Replicas.Max && l.rule != "max" {
+		l.reason += fmt.Sprintf("; max is %d", l.p.Replicas.Max)
+	}
+	if n > l.count && (l.rule == "backlog" || l.rule == "threshold") {
+		l.mem.LastBuy = l.now
+	}
+}
+
+// explain names the step that asked for n, and says why in a sentence.
+func (l *look) explain(n int, s sizes) (int, string, string) {
+	p := l.p
+	held, c := max(0, l.snap.Held), l.concurrency()
+	switch {
+	case n == 0 && l.count == 0:
+		return n, "idle", "nothing asked for"
+	case n == 0:
+		return n, "to-zero", fmt.Sprintf("idle %s after the last demand", short(l.idle()))
+	case l.count > p.Replicas.Max && n == p.Replicas.Max:
+		return n, "max", fmt.Sprintf("max is %d", n)
+	case n == p.Replicas.Min && n > max(s.level, s.thr, s.any):
+		return n, "min", fmt.Sprintf("min is %d", n)
+	case s.thr >= n:
+		return n, "threshold", s.why
+	case n == 1 && l.demand > 0:
+		return n, "any-demand", fmt.Sprintf("%d held + %d in flight: at least 1 replica", held, l.snap.InFlight)
+	case n == 1 && l.waking:
+		return n, "wake", "woken" + by(l.snap.Operator)
+	case s.bought > 0 && s.back >= n:
+		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: %s soonest",
+			held, l.snap.InFlight, c, drains(n))
+	case s.load >= n:
+		return n, "load", fmt.Sprintf("load %s Erlang over %d slots a replica with headroom: %s", figure(l.load), c, plural(n, "replica"))
+	case n == 1 && !s.ends:
+		return n, "level", "the last replica is never stopped"
+	case n == 1:
+		return n, "level", fmt.Sprintf("the last replica is kept until %s after the last demand", short(s.tau1))
+	case s.need >= n:
+		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: the %s there %s through before another could help",
+			held, l.snap.InFlight, c, plural(n, "replica"), are(n))
+	default:
+		return n, "level", fmt.Sprintf("replica %d is kept until %s after it was last needed", n, short(s.tau))
+	}
+}
+
+func drains(n int) string {
+	if n == 1 {
+		return "1 replica drains it"
+	}
+	return fmt.Sprintf("%d replicas drain it", n)
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+func secondsOf(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

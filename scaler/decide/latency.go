@@ -1,0 +1,386 @@
+package decide
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/DataDog/sketches-go/ddsketch"
+	"github.com/DataDog/sketches-go/ddsketch/mapping"
+	"github.com/DataDog/sketches-go/ddsketch/pb/sketchpb"
+	"github.com/DataDog/sketches-go/ddsketch/store"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+const (
+	maxLatencyBuckets = 32               // in the longest window; beyond it only as many as a quantile may have to reach back for
+	maxBins           = 256              // of one bucket: a factor of 160 between its slowest request and the slowest of its collapsed ones
+	maxRecentBytes    = 6 << 10          // of bins that may still be replaced
+	maxSketch         = 64 << 10         // a longer one is not ours
+	replaceable       = 30 * time.Second // how long an item may still be replaced by a later one
+	aheadOfUs         = 10 * time.Second // clocks of activators may be this much ahead
+	widest            = 5 * time.Minute  // how far a quantile with too few samples reaches back
+	latencyAccuracy   = 0.01             // relative error of the sketches
+)
+
+// Completions that a quantile needs; with fewer it is unknown.
+const (
+	minForMean = 1
+	minForP50  = 10
+	minForP95  = 40
+	minForP99  = 200
+)
+
+// Latencies are the times in the replica of recently completed requests, as
+// mergeable sketches (DDSketch, relative error 1 %).
+type Latencies struct {
+	// Recent items, by Start then Activator: each may still be replaced.
+	Recent []LatencyPart `json:"recent,omitempty"`
+	// Folded: items that start before it are in Buckets, or lost; unix seconds.
+	Folded int64 `json:"folded,omitempty"`
+	// Buckets of all activators together, oldest first.
+	Buckets []LatencyPart `json:"buckets,omitempty"`
+}
+
+// LatencyPart is one bucket of completions, [Start, Start+Span) unix seconds.
+type LatencyPart struct {
+	Activator string  `json:"by,omitempty"` // of a recent one
+	Start     int64   `json:"t"`
+	Span      int64   `json:"s"`
+	Count     uint64  `json:"n"`
+	Sum       float64 `json:"sum_s"`
+	Bins      []byte  `json:"bins,omitempty"` // packBins
+}
+
+// observe returns the latencies with the items of one snapshot. keep is how far
+// back the longest window reaches.
+func (l Latencies) observe(now time.Time, items []LatencyItem, keep time.Duration) Latencies {
+	if len(items) == 0 && len(l.Recent) == 0 && len(l.Buckets) == 0 {
+		return l
+	}
+	l = l.replace(now, items)
+	l = l.fold(max(l.Folded, now.Add(-replaceable).Unix()), keep)
+	for over := l.recentBytes() - maxRecentBytes; over > 0 && len(l.Recent) > 0; over = l.recentBytes() - maxRecentBytes {
+		l = l.fold(l.Recent[0].Start+1, keep)
+	}
+	return l.prune(now, keep)
+}
+
+// replace puts items in the place of earlier ones of the same activator and start.
+func (l Latencies) replace(now time.Time, items []LatencyItem) Latencies {
+	own := false
+	for _, it := range items {
+		start := it.Start.Unix()
+		if start < l.Folded || start < now.Add(-replaceable).Unix() || it.Start.After(now.Add(aheadOfUs)) {
+			continue
+		}
+		if it.Count == 0 || it.Sum < 0 || math.IsNaN(it.Sum) || math.IsInf(it.Sum, 0) {
+			continue
+		}
+		i, found := slices.BinarySearchFunc(l.Recent, it, func(p LatencyPart, it LatencyItem) int {
+			return cmp.Or(cmp.Compare(p.Start, it.Start.Unix()), cmp.Compare(p.Activator, it.Activator))
+		})
+		if found && l.Recent[i].Count == it.Count {
+			continue // the same completions, published again
+		}
+		bins, ok := binsOf(it.Sketch)
+		if !ok {
+			continue
+		}
+		if !own {
+			l.Recent, own = slices.Clone(l.Recent), true
+		}
+		part := LatencyPart{Activator: it.Activator, Start: start, Span: seconds(jobs.LatencyBucketSpan),
+			Count: it.Count, Sum: it.Sum, Bins: packBins(bins)}
+		if found {
+			l.Recent[i] = part
+		} else {
+			l.Recent = slices.Insert(l.Recent, i, part)
+		}
+	}
+	return l
+}
+
+// fold moves items that start before a moment into the buckets of all
+// activators; nothing replaces them any more.
+func (l Latencies) fold(before int64, keep time.Duration) Latencies {
+	n := 0
+	for n < len(l.Recent) && l.Recent[n].Start < before {
+		n++
+	}
+	if n == 0 {
+		return l
+	}
+	span := latencySpan(keep)
+	buckets := slices.Clone(l.Buckets)
+	for _, p := range l.Recent[:n] {
+		start := floor(p.Start, span)
+		last := len(buckets) - 1
+		if last < 0 || buckets[last].Start+buckets[last].Span <= start {
+			buckets = append(buckets, LatencyPart{Start: start, Span: span})
+			last++
+		}
+		b := &buckets[last]
+		b.Count += p.Count
+		b.Sum += p.Sum
+		b.Bins = packBins(mergeBins(unpackBins(b.Bins), unpackBins(p.Bins)))
+	}
+	l.Buckets = buckets
+	l.Recent = slices.Clone(l.Recent[n:])
+	l.Folded = before
+	return l
+}
+
+// prune forgets buckets that no window and no widened quantile can reach.
+func (l Latencies) prune(now time.Time, keep time.Duration) Latencies {
+	inWindow := now.Add(-keep).Unix()
+	inWidest := now.Add(-max(keep, widest)).Unix()
+	var newer uint64
+	for _, p := range l.Recent {
+		newer += p.Count
+	}
+	i := len(l.Buckets)
+	for i > 0 {
+		b := l.Buckets[i-1]
+		end := b.Start + b.Span
+		if end <= inWidest || end <= inWindow && newer >= minForP99 {
+			break
+		}
+		newer += b.Count
+		i--
+	}
+	if over := len(l.Buckets) - i - 2*maxLatencyBuckets; over > 0 { // after a change of spans
+		i += over
+	}
+	if i > 0 {
+		l.Buckets = l.Buckets[i:]
+	}
+	if len(l.Buckets) == 0 {
+		l.Buckets = nil
+	}
+	if len(l.Recent) == 0 {
+		l.Recent = nil
+	}
+	return l
+}
+
+// latencySpan is how long folded buckets are, so that a window has 32 at most.
+func latencySpan(keep time.Duration) int64 {
+	unit := seconds(jobs.LatencyBucketSpan)
+	return unit * max(1, ceilDiv(seconds(keep), unit*maxLatencyBuckets))
+}
+
+func (l Latencies) recentBytes() int {
+	n := 0
+	for _, p := range l.Recent {
+		n += len(p.Bins) + len(p.Activator) + 32
+	}
+	return n
+}
+
+// latency is what a window says of times in the replica; nil is unknown.
+type latency struct {
+	mean, p50, p95, p99 *float64 // seconds
+	count               uint64   // completions in the window itself
+}
+
+// over merges the buckets of the window and asks the merged sketch. A quantile
+// with too few completions reaches back up to 5 min. spread asks that at least
+// half of the 5 s buckets hold a completion.
+func (l Latencies) over(now time.Time, w time.Duration, spread bool) latency {
+	var r latency
+	if len(l.Buckets) == 0 && len(l.Recent) == 0 {
+		return r
+	}
+	parts := slices.Concat(l.Buckets, l.Recent)
+	slices.SortStableFunc(parts, func(a, b LatencyPart) int { return cmp.Compare(b.Start, a.Start) }) // newest first
+	m := merged{from: now.Add(-w).Unix(), now: now.Unix()}
+	for m.next < len(parts) && m.inWindow(parts[m.next]) {
+		m.add(parts[m.next])
+		m.next++
+	}
+	r.count = m.count
+	if m.enough(minForMean, spread) {
+		v := m.sum / float64(m.count)
+		r.mean = &v
+	}
+	for _, q := range []struct {
+		of   float64
+		min  uint64
+		into **float64
+	}{{0.5, minForP50, &r.p50}, {0.95, minForP95, &r.p95}, {0.99, minForP99, &r.p99}} {
+		for m.count < q.min && m.next < len(parts) && parts[m.next].Start+parts[m.next].Span > now.Add(-max(w, widest)).Unix() {
+			m.add(parts[m.next])
+			m.next++
+		}
+		if m.enough(q.min, spread) {
+			*q.into = m.quantile(q.of)
+		}
+	}
+	return r
+}
+
+// merged is a window's sketch while it is put together, newest part first.
+type merged struct {
+	from, now int64
+	next      int // part
+	count     uint64
+	sum       float64
+	bins      [][]byte
+	filled    int64 // seconds of buckets with completions
+	newest    int64 // start of the last counted bucket
+	store     store.Store
+	added     int // of bins
+}
+
+func (m *merged) inWindow(p LatencyPart) bool { return p.Start+p.Span > m.from }
+
+func (m *merged) add(p LatencyPart) {
+	m.count += p.Count
+	m.sum += p.Sum
+	m.bins = append(m.bins, p.Bins)
+	if m.newest != p.Start { // several activators fill one bucket
+		m.newest = p.Start
+		m.filled += p.Span
+	}
+	m.from = min(m.from, p.Start)
+}
+
+func (m *merged) enough(n uint64, spread bool) bool {
+	return m.count >= n && (!spread || 2*m.filled >= m.now-m.from)
+}
+
+func (m *merged) quantile(q float64) *float64 {
+	if m.store == nil {
+		m.store = store.NewDenseStore()
+	}
+	for ; m.added < len(m.bins); m.added++ {
+		for _, b := range unpackBins(m.bins[m.added]) {
+			m.store.AddWithCount(b.index, float64(b.count))
+		}
+	}
+	v, err := ddsketch.NewDDSketch(latencyMapping, m.store, store.NewSparseStore()).GetValueAtQuantile(q)
+	if err != nil {
+		return nil
+	}
+	return &v
+}
+
+// latencyMapping is the mapping of sketches with 1 % relative error that the
+// activators use by default; others are re-indexed by value.
+var latencyMapping = func() mapping.IndexMapping {
+	m, err := mapping.NewDefaultMapping(latencyAccuracy)
+	if err != nil {
+		panic(err) // a constant
+	}
+	return m
+}()
+
+// No request is faster or slower than this, in seconds; what claims to be is
+// counted at the end of the scale, which keeps a merged sketch small.
+const fastest, slowest = 1e-6, 1e6
+
+var lowestBin, highestBin = latencyMapping.Index(fastest), latencyMapping.Index(slowest)
+
+// bin of a sketch: how many values have an index of latencyMapping.
+type bin struct {
+	index int
+	count uint64
+}
+
+// binsOf decodes a sketch; false if it is not one.
+func binsOf(sketch []byte) ([]bin, bool) {
+	if len(sketch) == 0 || len(sketch) > maxSketch {
+		return nil, false
+	}
+	var pb sketchpb.DDSketch
+	if err := proto.Unmarshal(sketch, &pb); err != nil || pb.Mapping == nil {
+		return nil, false
+	}
+	// Sparse: a dense store would allocate whatever span of indexes it is told.
+	s, err := ddsketch.FromProtoWithStoreProvider(&pb, store.SparseStoreConstructor)
+	if err != nil {
+		return nil, false
+	}
+	same := s.IndexMapping.Equals(latencyMapping)
+	var bins []bin
+	add := func(index int, count float64) {
+		if count >= 0.5 && count < 1<<32 {
+			bins = append(bins, bin{min(max(index, lowestBin), highestBin), uint64(math.Round(count))})
+		}
+	}
+	add(lowestBin, s.GetZeroCount())
+	s.GetPositiveValueStore().ForEach(func(index int, count float64) bool {
+		if !same {
+			index = latencyMapping.Index(min(max(s.Value(index), fastest), slowest))
+		}
+		add(index, count)
+		return false
+	})
+	if len(bins) == 0 {
+		return nil, false
+	}
+	slices.SortFunc(bins, func(a, b bin) int { return cmp.Compare(a.index, b.index) })
+	return collapse(bins), true
+}
+
+// collapse joins bins of one index, and the lowest ones beyond maxBins.
+func collapse(bins []bin) []bin {
+	out := bins[:0]
+	for _, b := range bins {
+		if n := len(out); n > 0 && out[n-1].index == b.index {
+			out[n-1].count += b.count
+		} else {
+			out = append(out, b)
+		}
+	}
+	if over := len(out) - maxBins; over > 0 {
+		for _, b := range out[:over] {
+			out[over].count += b.count
+		}
+		out = out[over:]
+	}
+	return out
+}
+
+func mergeBins(a, b []bin) []bin {
+	all := slices.Concat(a, b)
+	slices.SortFunc(all, func(x, y bin) int { return cmp.Compare(x.index, y.index) })
+	return collapse(all)
+}
+
+// packBins writes bins as varints: differences of indexes, counts.
+func packBins(bins []bin) []byte {
+	out := make([]byte, 0, 3*len(bins))
+	last := 0
+	for _, b := range bins {
+		out = binary.AppendVarint(out, int64(b.index-last))
+		out = binary.AppendUvarint(out, b.count)
+		last = b.index
+	}
+	return out
+}
+
+func unpackBins(packed []byte) []bin {
+	bins := make([]bin, 0, len(packed)/2)
+	index := 0
+	for len(packed) > 0 {
+		d, n := binary.Varint(packed)
+		if n <= 0 {
+			break
+		}
+		packed = packed[n:]
+		c, n := binary.Uvarint(packed)
+		if n <= 0 {
+			break
+		}
+		packed = packed[n:]
+		index += int(d)
+		bins = append(bins, bin{index, c})
+	}
+	return bins
+}

@@ -1,0 +1,43 @@
+package decide
+
+import "time"
+
+// Memory is what a service's decisions remember of its past: enough to go on
+// after a change of leader, and no more. The zero Memory is a service never
+// seen before. It is a value: [Decide] returns a new one and leaves the old one
+// as it was; slices inside are shared and never written again. As JSON it is
+// below 64 KiB whatever happens (see the bounds beside each part).
+type Memory struct {
+	Since  time.Time `json:"since"`  // first decision; zero: none yet
+	At     time.Time `json:"at"`     // last decision
+	Wanted int       `json:"wanted"` // by the last decision
+	Rule   string    `json:"rule"`   // of the last decision
+	Reason string    `json:"reason"` // of the last decision
+
+	LastDemand time.Time `json:"last_demand,omitzero"` // last moment with anything held or in flight, as far as seen
+	Quiet      bool      `json:"quiet,omitempty"`      // at the last look demand was known and zero
+
+	Woken time.Time `json:"woken,omitzero"` // the operator's wake that was answered, or waited too long
+
+	Samples   Series     `json:"samples"`
+	Latency   Latencies  `json:"latency"`
+	Peak      Peakedness `json:"peakedness"`
+	Levels    []Level    `json:"levels,omitempty"`
+	Threshold Threshold  `json:"threshold"`
+	Wake      Wake       `json:"wake"`
+	Sleep     Sleep      `json:"sleep"`
+	Brake     Brake      `json:"brake"`
+
+	LastBuy  time.Time `json:"last_buy,omitzero"`  // last time backlog or a threshold raised wanted
+	LastDown time.Time `json:"last_down,omitzero"` // last time wanted was lowered
+	Panic    time.Time `json:"panic,omitzero"`     // last time demand was over twice the slots of the ready replicas
+}
+
+// count is the number of replicas that the service is meant to have before this
+// decision: the last one's answer, or what runs if there was none.
+func (m *Memory) count(n0 int) int {
+	if m.Since.IsZero() {
+		return n0
+	}
+	return m.Wanted
+}
