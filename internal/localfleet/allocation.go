@@ -58,14 +58,13 @@ func (a *allocation) logPath(t *jobs.Task, s string) string {
 }
 
 func (a *allocation) makeDirs() error {
-	dirs := []string{a.logsDir()}
+	dirs := []string{a.dir, a.sharedDir(), a.logsDir()}
 	for i := range a.group.Tasks {
-		for _, sub := range []string{"local", "secrets"} {
-			dirs = append(dirs, filepath.Join(a.taskDir(&a.group.Tasks[i]), sub))
-		}
+		own := a.taskDir(&a.group.Tasks[i])
+		dirs = append(dirs, own, filepath.Join(own, "local"), filepath.Join(own, "secrets"))
 	}
 	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("make allocation directory: %w", err)
 		}
 	}

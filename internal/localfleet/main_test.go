@@ -2,15 +2,18 @@ package localfleet
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The test binary is also the supervisor of the fleets under test and the
@@ -21,13 +24,19 @@ func TestMain(m *testing.M) {
 	MaybeSupervise()
 	switch act := os.Getenv(actAs); act {
 	case "":
-		os.Exit(m.Run())
+		goroutines := runtime.NumGoroutine()
+		code := m.Run()
+		if left := leftBehind(goroutines); code == 0 && left != "" {
+			fmt.Fprintln(os.Stderr, "after all tests:", left)
+			code = 1
+		}
+		os.Exit(code)
 	case "server":
 		serve()
 	case "exit":
 		exitWith()
 	case "owner":
-		os.Exit(9)
+		ownFleet()
 	case "sleeper":
 		select {}
 	default:
@@ -36,11 +45,38 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// leftBehind says what the tests did not clean up: child processes, also as
+// zombies, and goroutines beyond those before.
+func leftBehind(goroutines int) string {
+	if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); !errors.Is(err, syscall.ECHILD) {
+		return fmt.Sprintf("child processes (wait4: %d, %v)", pid, err)
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+		if time.Now().After(end) { // http clients take a moment to close
+			stacks := make([]byte, 64<<10)
+			return fmt.Sprintf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+		}
+	}
+	return ""
+}
+
 // serve answers on $NOMAD_PORT_http: GET / with 200, GET /environ and /args with
 // what it was given, GET /crash?code=&words= by writing words and exiting,
-// GET /child?session=true with the pid of a child of its own. Signals named in
-// $IGNORE are ignored.
+// GET /child?session=true with the pid of a child of its own. A signal is
+// written to a file of that name beside the logs and ends it, with $LINGER only
+// after GET /finish; those named in $IGNORE do nothing.
 func serve() {
+	caught, finish := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+	go func() {
+		name := signalName((<-caught).(syscall.Signal))
+		_ = os.WriteFile(os.Getenv("NOMAD_ALLOC_DIR")+"/"+name, nil, 0o600)
+		if os.Getenv("LINGER") != "" {
+			<-finish
+		}
+		os.Exit(0)
+	}()
+	http.HandleFunc("GET /finish", func(http.ResponseWriter, *http.Request) { finish <- struct{}{} })
 	for name := range strings.SplitSeq(os.Getenv("IGNORE"), ",") {
 		if s, ok := signals[name]; ok {
 			signal.Ignore(s)

@@ -108,6 +108,7 @@ func (s *supervisor) replace() *supervisorProcess {
 	for _, n := range s.children {
 		p.send(n)
 	}
+	s.log.Info("a supervisor watches over child processes again", "children", len(s.children))
 	return p
 }
 

@@ -1,0 +1,272 @@
+package localfleet
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// ownFleet is a process that owns a fleet in $OWNER_DIR: two servers. It writes
+// their addresses to stdout as one line of JSON when both run, logs to stderr,
+// and stays until it is killed.
+func ownFleet() {
+	die := func(err error) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	f, err := New(Config{Dir: os.Getenv("OWNER_DIR"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		die(err)
+	}
+	ctx := context.Background()
+	if err := f.Ensure(ctx, testSpec("server", nil), testRef); err != nil {
+		die(err)
+	}
+	if err := f.Scale(ctx, testRef, 2, "test", nil); err != nil {
+		die(err)
+	}
+	go func() {
+		told := false
+		_ = f.Watch(ctx, func(ref jobs.Ref) {
+			var addresses []string
+			o, err := f.Observe(ctx, ref)
+			if err != nil {
+				die(err)
+			}
+			for _, a := range o.Allocations {
+				if isRunning(a) {
+					addresses = append(addresses, a.Address)
+				}
+			}
+			if len(addresses) == 2 && !told {
+				told = true
+				_ = json.NewEncoder(os.Stdout).Encode(addresses)
+			}
+		})
+	}()
+	die(f.Run(ctx))
+}
+
+// owner is such a process and what it started.
+type owner struct {
+	process *os.Process
+	log     *bufio.Scanner
+	pids    []int // servers
+	kin     []int // children of the servers: one in the group, one in a session of its own, for each
+}
+
+func startOwner(t *testing.T, dir string) *owner {
+	t.Helper()
+	bin, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin)
+	cmd.Env = append(os.Environ(), actAs+"=owner", "OWNER_DIR="+dir)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	o := &owner{process: cmd.Process, log: bufio.NewScanner(stderr)}
+	t.Cleanup(func() { o.kill() })
+
+	lines := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(stdout).ReadString('\n')
+		lines <- line
+	}()
+	var addresses []string
+	if err := json.Unmarshal([]byte(await(t, "the owner's allocations", lines)), &addresses); err != nil {
+		t.Fatalf("the owner said nothing: %v", err)
+	}
+	for _, address := range addresses {
+		o.pids = append(o.pids, getPID(t, address, "/"))
+		o.kin = append(o.kin, getPID(t, address, "/child"), getPID(t, address, "/child?session=true"))
+	}
+	return o
+}
+
+// kill kills the owner as nothing can be caught or cleaned up after.
+func (o *owner) kill() {
+	_ = o.process.Kill()
+	_, _ = o.process.Wait()
+}
+
+// supervisor of the owner: its child of that name.
+func (o *owner) supervisor(t *testing.T) *os.Process {
+	t.Helper()
+	children, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range children {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		behind := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		name, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		if err != nil || behind[1] != strconv.Itoa(o.process.Pid) || strings.Trim(string(name), "\x00") != supervisorName {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := os.FindProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	t.Fatal("the owner has no supervisor")
+	return nil
+}
+
+func (o *owner) logged(t *testing.T, words string) {
+	t.Helper()
+	found := make(chan bool, 1)
+	go func() {
+		for o.log.Scan() {
+			if strings.Contains(o.log.Text(), words) {
+				found <- true
+				return
+			}
+		}
+		found <- false
+	}()
+	if !await(t, "the owner to log "+words, found) {
+		t.Fatalf("the owner did not log %q", words)
+	}
+}
+
+func TestNothingOutlivesAnOwnerThatIsKilled(t *testing.T) {
+	o := startOwner(t, t.TempDir())
+	o.kill()
+	waitGone(t, o.pids...)
+	waitGone(t, o.kin...)
+}
+
+func TestASupervisorThatIsKilledIsReplacedAndKnowsItsChildren(t *testing.T) {
+	o := startOwner(t, t.TempDir())
+	if err := o.supervisor(t).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	o.logged(t, "watches over child processes again")
+	o.kill()
+	waitGone(t, o.pids...)
+	waitGone(t, o.kin...)
+}
+
+func TestTheNextOwnerEndsWhatBothOwnerAndSupervisorLeft(t *testing.T) {
+	dir := t.TempDir()
+	o := startOwner(t, dir)
+	supervisor := o.supervisor(t)
+	if err := o.process.Signal(syscall.SIGSTOP); err != nil { // it cannot start another one
+		t.Fatal(err)
+	}
+	if err := supervisor.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	o.kill()
+	waitGone(t, o.pids...) // the kernel's doing
+	for _, pid := range o.kin {
+		if !alive(pid) {
+			t.Fatalf("process %d is gone before there is anything to clean: the test shows nothing", pid)
+		}
+	}
+
+	r := startFleet(t, func(c *Config) { c.Dir = dir })
+	r.ensure(testSpec("server", nil))
+	r.scale(1)
+	r.one("placed", func(jobs.Allocation) bool { return true })
+	for _, pid := range o.kin {
+		if alive(pid) {
+			t.Errorf("process %d of the last owner lives although an allocation was placed", pid)
+		}
+	}
+}
+
+func TestAnOrphanIsKnownByItsPIDFileToo(t *testing.T) {
+	allocs := t.TempDir()
+	start := func(name string, age uint64) (*exec.Cmd, string) {
+		cmd := exec.Command("sleep", "1000")
+		cmd.Env = []string{} // nothing tells where it belongs
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ticks, ok := startTime(cmd.Process.Pid)
+		if !ok {
+			t.Fatal("no start time")
+		}
+		if err := os.Mkdir(filepath.Join(allocs, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		file := pidFile(filepath.Join(allocs, name), "model")
+		if err := writePIDFile(file, watched{pid: cmd.Process.Pid, start: ticks + age}); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, file
+	}
+	orphan, orphanFile := start("orphan", 0)
+	stranger, strangerFile := start("stranger", 1) // the number is the same, the process is another one
+	ended := make(chan error, 1)
+	go func() { ended <- orphan.Wait() }()
+	if err := endOrphans(t.Context(), allocs, testLogger(t)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of the orphan", ended)
+	if !alive(stranger.Process.Pid) {
+		t.Error("a stranger with an old pid was killed")
+	}
+	_ = stranger.Process.Kill()
+	_ = stranger.Wait()
+	for _, file := range []string{orphanFile, strangerFile} {
+		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", filepath.Base(file), err)
+		}
+	}
+}
+
+func TestTwoOwnersOfOneDirectoryAreImpossible(t *testing.T) {
+	r := startFleet(t, nil)
+	r.ensure(testSpec("server", nil))
+	r.scale(1)
+	r.one("running", isRunning) // it has the lock
+
+	second, err := New(Config{Dir: r.cfg.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = second.Run(t.Context())
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() || locked.Dir != r.cfg.Dir {
+		t.Fatalf("got error %v, want one that names directory and owner", err)
+	}
+	if !strings.Contains(err.Error(), fmt.Sprintf("in use by process %d", os.Getpid())) {
+		t.Errorf("got %q", err)
+	}
+
+	r.stop()
+	startFleet(t, func(c *Config) { c.Dir = r.cfg.Dir }).stop() // now it may
+}
