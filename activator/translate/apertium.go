@@ -11,10 +11,10 @@ import (
 )
 
 // maxApertiumCharacters is how much text apertium-apy surely translates whole.
-// It cuts a text into at most ten pieces and silently drops what is left; under
-// load (more than two users of a pipe) a piece may be as short as 502 characters,
-// the last one up to 1,000 (split_for_translation in apertium-apy 0.11).
-const maxApertiumCharacters = 5500
+// It cuts a text into at most ten pieces and silently drops what is left. With
+// more than two users of a pipe a piece may be as short as 502 characters, the
+// last one 1,000 long (split_for_translation in apertium-apy 0.11).
+const maxApertiumCharacters = 9*502 + 1000
 
 // Apertium speaks to apertium-apy: POST /translate with form fields, ISO 639-3
 // codes. It translates fixed pairs and cannot detect a language.
