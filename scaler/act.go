@@ -1,0 +1,196 @@
+package scaler
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// settle is how long after a scale call that was answered the fleet may take to
+// show the new count before it is asked again.
+const settle = time.Second
+
+// count is what the fleet has been asked for, as far as it is known.
+func (s *service) count() int {
+	if s.scales.busy || s.askedAt.Add(settle).After(s.now) && s.askedOK {
+		return s.asked
+	}
+	return s.seen.Count
+}
+
+// target is the count to ask the fleet for: what the decision wants, as far as
+// the launch brake lets it.
+//
+// During a pause of the brake only what is ready, or has been starting since
+// before the failure, is kept: a fleet that restarts what failed would otherwise
+// go on buying GPUs for it. Afterwards one start at a time is let through.
+func (s *service) target(now time.Time) int {
+	want := s.decision.To
+	d := &s.decision
+	if d.BrakeUntil.IsZero() && d.MaxStarts == 0 {
+		return want
+	}
+	keep, starting := 0, 0
+	for i, a := range s.holders() {
+		r := s.replicas[a.ID]
+		if r == nil {
+			continue
+		}
+		starts := r.starts() && (r.launched().Before(s.failures.Last) || !d.BrakeUntil.After(now))
+		if r.phase == jobs.Ready || !r.firstReady.IsZero() || starts {
+			keep = i + 1
+		}
+		if starts {
+			starting++
+		}
+	}
+	if d.BrakeUntil.After(now) {
+		return min(want, keep)
+	}
+	return min(want, keep+max(0, d.MaxStarts-starting-s.pledged()))
+}
+
+// pledged is how many starts the fleet has been asked for and has not placed.
+func (s *service) pledged() int {
+	if l := s.launch; l != nil && s.count() > len(s.holders()) {
+		return l.unclaimed
+	}
+	return 0
+}
+
+// holds reports whether a terminal allocation keeps its index: the fleet wants
+// it to run and nothing has taken its place.
+func (s *service) holds(a jobs.Allocation) bool {
+	for _, b := range s.seen.Allocations {
+		if b.ID != a.ID && b.Index == a.Index && b.Desired == jobs.DesiredRun && (!b.Terminal() || b.Created.After(a.Created)) {
+			return false
+		}
+	}
+	return true
+}
+
+// holders are the allocations that keep an index, by index. The fleet stops
+// them from the end, blind to their health.
+func (s *service) holders() []jobs.Allocation {
+	var list []jobs.Allocation
+	for _, a := range s.seen.Allocations {
+		if a.Desired == jobs.DesiredRun && (!a.Terminal() || s.holds(a)) {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, func(a, b jobs.Allocation) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Created.Compare(b.Created))
+	})
+	return list
+}
+
+// act brings the fleet towards the target: takes back what drains and is wanted
+// again, launches what is missing, drains what is too much, and stops what has
+// drained. It returns when it wants to be called again though nothing happens.
+func (s *service) act(now time.Time) (again time.Time) {
+	if s.ses.acting() == nil || s.decidedAt.IsZero() || s.blind != nil {
+		return time.Time{}
+	}
+	target, count := s.target(now), s.count()
+	holders := s.holders()
+	for i, a := range holders {
+		r := s.replicas[a.ID]
+		if r == nil || !r.stopAsked.IsZero() {
+			continue
+		}
+		switch {
+		case i >= target && r.draining.IsZero():
+			r.draining = now
+			s.log.Info("drain", "replica", a.ID, "reason", s.decision.Reason)
+			s.changed = true
+		case i < target && !r.draining.IsZero():
+			r.draining = time.Time{}
+			s.log.Info("take back from draining", "replica", a.ID, "reason", s.decision.Reason)
+			s.changed = true
+		}
+	}
+	s.phases(now)
+	if count > target {
+		n := count
+		for n > target && (n > len(holders) || s.drained(now, s.replicas[holders[n-1].ID])) {
+			n--
+		}
+		if n > target {
+			again = now.Add(drainPoll)
+		}
+		target = n
+	}
+	if target == count {
+		return again
+	}
+	if now.Before(s.scaleAfter) {
+		return earlier(again, s.scaleAfter)
+	}
+	s.scale(now, count, target, holders)
+	return again
+}
+
+// scale sends one scale call; the next waits for its answer. The count is
+// absolute: a call whose answer was lost is sent again and launches nothing
+// twice, and a new leader needs no note of calls that were on their way.
+func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) {
+	t := s.ses.acting()
+	if t == nil || s.scales.busy {
+		return
+	}
+	direction, reason := "up", s.decision.Reason
+	if to < from {
+		direction = "down"
+		for _, a := range holders[min(to, len(holders)):] {
+			if r := s.replicas[a.ID]; r != nil {
+				r.stopAsked = now
+				if cut := s.demand.Busy[a.ID]; cut > 0 {
+					reason += fmt.Sprintf("; cuts %d in flight at %s after the drain timeout", cut, a.ID)
+				}
+			}
+		}
+		s.phases(now)
+	} else {
+		s.launch = &launch{
+			Decided: s.decidedAt, Sent: now, Hold: s.demand.OldestHold, Waiting: s.demand.Held,
+			Reason: s.decision.Reason, Wake: from == 0, unclaimed: to - from,
+		}
+	}
+	s.asked, s.askedAt, s.askedOK = to, now, true
+	s.changed = true
+	s.ses.metrics.actions.WithLabelValues(s.name, direction, s.decision.Rule).Inc()
+	meta := map[string]string{
+		"service":        s.name,
+		"rule":           s.decision.Rule,
+		"policy_version": strconv.Itoa(s.version),
+		"epoch":          strconv.FormatInt(t.epoch, 10),
+	}
+	s.call(&s.scales, now, func() func(time.Time) {
+		err := s.ses.cfg.Fleet.Scale(t.ctx, s.ref, to, reason, meta)
+		return func(now time.Time) { s.onScaled(now, from, to, err) }
+	})
+	// After the call is on its way: a log line must not stand before it.
+	s.log.Info("scale", "from", from, "to", to, "rule", s.decision.Rule, "reason", reason)
+}
+
+// onScaled takes in the answer of a scale call.
+func (s *service) onScaled(now time.Time, from, to int, err error) {
+	s.look, s.due = true, true
+	if err == nil {
+		s.refused = ""
+		s.scalePause.Reset()
+		return
+	}
+	s.askedOK = false // only the fleet's own picture counts now
+	s.scaleAfter = now.Add(s.scalePause.NextBackOff())
+	if why := strings.TrimSpace(err.Error()); why != s.refused {
+		s.refused = why
+		s.changed = true
+		s.log.Warn("scale call failed, will look and try again", "from", from, "to", to, "err", err)
+	}
+}

@@ -1,0 +1,219 @@
+package scaler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+// load reads what earlier scalers remembered; nothing is decided before.
+func (s *service) load(now time.Time) bool {
+	if s.loaded {
+		return true
+	}
+	t := s.ses.acting()
+	if t == nil || s.settings.busy || now.Sub(s.settings.since) < s.ses.cfg.Tick {
+		return false
+	}
+	s.call(&s.settings, now, func() func(time.Time) {
+		text, err := s.ses.cfg.History.Memory(t.ctx, s.name)
+		var setting history.Setting
+		if err == nil {
+			setting, err = s.ses.cfg.History.Setting(t.ctx, s.name)
+		}
+		return func(now time.Time) {
+			if err != nil {
+				s.log.Warn("cannot read what was remembered, will try again", "err", err)
+				return
+			}
+			if err := s.recall(text); err != nil {
+				// Written by another version: begin without it rather than not at all.
+				s.log.Error("memory lost", "err", err)
+			}
+			s.rate.add(now, s.arrivals)
+			s.setting, s.loaded = setting, true
+		}
+	})
+	return false
+}
+
+// readSetting reads what operators have set, and decides anew.
+func (s *service) readSetting(now time.Time) {
+	t := s.ses.acting()
+	if t == nil || !s.unset || s.settings.busy || s.unsetFails && now.Sub(s.settings.since) < s.ses.cfg.Tick {
+		return
+	}
+	s.unset = false
+	s.call(&s.settings, now, func() func(time.Time) {
+		setting, err := s.ses.cfg.History.Setting(t.ctx, s.name)
+		return func(now time.Time) {
+			s.unsetFails = err != nil
+			if err != nil {
+				s.unset = true
+				s.log.Warn("cannot read the operator's setting, will try again", "err", err)
+				return
+			}
+			s.onSetting(now, setting)
+		}
+	})
+}
+
+func (s *service) onSetting(now time.Time, setting history.Setting) {
+	if setting.Last == s.setting.Last {
+		return
+	}
+	s.setting = setting
+	s.log.Info("operator", "verb", setting.Last.Verb, "reason", setting.Last.Reason, "by", setting.Last.By)
+	if setting.Last.Verb == jobs.VerbWake {
+		// A person says that the cause is mended: try at once.
+		s.failures, s.spells = decide.Failures{}, nil
+	}
+	s.lastActive = now
+	s.acted, s.due, s.changed = true, true, true
+}
+
+// ensure makes the job known to the fleet once; nothing is launched before.
+func (s *service) ensure(now time.Time) bool {
+	if s.ensured {
+		return true
+	}
+	if s.ensures.busy || !s.ensures.since.IsZero() && now.Sub(s.ensures.since) < s.ses.cfg.Tick {
+		return false
+	}
+	if s.spec == nil {
+		// It may have become known since; and a fleet may know the job without.
+		s.spec, _ = s.ses.cfg.Specs(s.policy.Job)
+		s.ref = refOf(s.policy, s.spec)
+	}
+	spec, ref := s.spec, s.ref
+	s.call(&s.ensures, now, func() func(time.Time) {
+		err := s.known(spec, ref)
+		return func(time.Time) {
+			if ref != s.ref {
+				return // the policy has changed meanwhile
+			}
+			s.ensured = err == nil
+			cannot := ""
+			if err != nil {
+				cannot = err.Error()
+			}
+			if cannot != s.cannot {
+				s.cannot, s.changed = cannot, true
+				if cannot != "" && s.ctx.Err() == nil {
+					s.log.Error("cannot run", "reason", cannot)
+				}
+			}
+		}
+	})
+	return false
+}
+
+// known returns nil if the fleet knows the group, or knows it now.
+func (s *service) known(spec *jobs.Spec, ref jobs.Ref) error {
+	if spec != nil {
+		if err := s.ses.cfg.Fleet.Ensure(s.ctx, spec, ref); err != nil {
+			return fmt.Errorf("cannot register job %s: %w", ref.Job, err)
+		}
+		return nil
+	}
+	if ref.Group == "" {
+		return fmt.Errorf("no job spec %q is known here", ref.Job)
+	}
+	if _, err := s.ses.cfg.Fleet.Observe(s.ctx, ref); err != nil {
+		return fmt.Errorf("no job spec %q is known here, and the fleet does not have it: %w", ref.Job, err)
+	}
+	return nil
+}
+
+// onPolicy obeys a new version at the next decision, which is this round's. One
+// that names another group is obeyed when the old group is empty: its replicas
+// must not be forgotten, nor their requests cut.
+func (s *service) onPolicy(now time.Time, v policies.Version) {
+	spec, _ := s.ses.cfg.Specs(v.Policy.Job)
+	s.log.Info("policy", "version", v.Version, "reason", v.Comment)
+	s.acted, s.due, s.changed, s.lastActive = true, true, true, now
+	if refOf(v.Policy, spec) != s.ref {
+		s.leaving, s.next = true, &v
+		return
+	}
+	s.leaving, s.next = false, nil
+	before, probe, gpu, sample := s.launchKey(), s.policy.Probe, s.policy.GPU, s.policy.Sizing.Sample
+	s.adopt(v)
+	if s.launchKey() != before {
+		s.failures, s.spells = decide.Failures{}, nil
+	}
+	for _, r := range s.replicas {
+		if probe != s.policy.Probe {
+			s.probe(r)
+		}
+		if r.unscrape != nil && (gpu != s.policy.GPU || sample != s.policy.Sizing.Sample) {
+			r.unscrape()
+			r.unscrape = nil
+		}
+	}
+}
+
+// onDeleted drains and stops everything: a policy that is gone wants nothing.
+func (s *service) onDeleted(now time.Time) {
+	s.log.Info("policy deleted")
+	s.leaving, s.next = true, nil
+	s.due, s.changed, s.lastActive = true, true, now
+}
+
+// decideLeaving is the decision for a group that no policy wants any more.
+func (s *service) decideLeaving(now time.Time) {
+	last := s.decision
+	rule, reason := "deleted", "the policy was deleted"
+	if s.next != nil {
+		rule, reason = "moved", fmt.Sprintf("policy version %d names %s instead of %s",
+			s.next.Version, refOf(s.next.Policy, nil), s.ref)
+	}
+	s.decision = decide.Decision{
+		Service: s.name, At: now, From: last.To, To: 0, Rule: rule, Reason: reason, PolicyVersion: s.version,
+	}
+	if s.decidedAt.IsZero() {
+		s.decision.From = s.count()
+	}
+	s.record(now, last)
+}
+
+// leave ends a service that wants nothing and has nothing left, or lets it
+// begin anew with its next group. It reports whether the loop is over.
+func (s *service) leave(now time.Time) bool {
+	t := s.ses.acting()
+	if !s.leaving || t == nil || s.writes.busy || s.offering.busy {
+		return false
+	}
+	never := !s.ensured && s.cannot != "" && s.spec == nil // nothing of it can run
+	empty := s.ensured && !s.decidedAt.IsZero() && s.decision.To == 0 && s.count() == 0 && len(s.replicas) == 0 &&
+		!s.scales.busy && s.offeredOK && len(s.offered) == 0
+	switch {
+	case !never && !empty:
+		return false
+	case s.next != nil:
+		s.moveTo(*s.next)
+		return false
+	}
+	s.calls.Go(func() {
+		if err := s.ses.cfg.History.Forget(t.ctx, s.name); err != nil {
+			s.log.Warn("cannot remove the status", "err", err)
+		}
+	})
+	return true
+}
+
+// moveTo begins anew with another group of allocations.
+func (s *service) moveTo(v policies.Version) {
+	s.adopt(v)
+	s.leaving, s.next = false, nil
+	s.ensured, s.cannot, s.ensures.since = false, "", time.Time{}
+	s.seen, s.adopted, s.adoptedAt = jobs.Observation{}, false, time.Time{}
+	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false
+	s.failures, s.spells = decide.Failures{}, nil
+	s.look, s.due = true, true
+	s.mail.post(func(time.Time) {}) // come again at once
+}

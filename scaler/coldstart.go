@@ -1,0 +1,165 @@
+package scaler
+
+import (
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// launch is one scale call upwards: what asked for it and when. Several
+// replicas may share one. It is kept as JSON, so that a new leader can finish
+// the story of a cold start that it did not begin.
+type launch struct {
+	Decided time.Time `json:"decided"`
+	Hold    time.Time `json:"hold,omitzero"` // when the oldest held request was accepted; zero: nobody waited
+	Sent    time.Time `json:"sent"`          // the scale call
+	Reason  string    `json:"reason"`
+	Waiting int       `json:"waiting"` // held requests
+	Wake    bool      `json:"wake"`    // the service was at zero
+
+	unclaimed int  // replicas of it not seen yet
+	failed    bool // one of its replicas has counted as a failure
+	counted   bool // as a wake
+}
+
+// begun is the start of the cold start: the first held request, or the decision
+// if nobody waited.
+func (l *launch) begun() time.Time {
+	if !l.Hold.IsZero() && l.Hold.Before(l.Decided) {
+		return l.Hold
+	}
+	return l.Decided
+}
+
+// slowStart is how long a finished story waits for the fleet to say when the
+// task's process started: clients report in batches.
+const slowStart = 600 * time.Millisecond
+
+// tell returns the cold start of r. end is when it failed; unused otherwise.
+//
+// The phases follow each other without gaps. What a fleet did not say, or what
+// its clock puts before the phase in front of it, takes no time; the next phase
+// that is known has it. A first request that came after the replica was ready
+// did not wait for it, so the time in between belongs to no phase.
+func tell(service, region string, r *replica, outcome string, end time.Time) jobs.ColdStart {
+	l := r.launch
+	if l == nil {
+		l = &launch{Decided: r.alloc.Created, Sent: r.alloc.Created, Reason: "replaced by its fleet"}
+	}
+	c := jobs.ColdStart{
+		ID: r.alloc.ID, Service: service, Replica: r.alloc.ID, Region: region,
+		Reason: l.Reason, StartedAt: l.begun().UTC(), RequestsWaiting: l.Waiting,
+		Outcome: outcome, Failure: r.failed,
+	}
+	at := l.begun() // the end of the phases so far
+	add := func(name string, until time.Time) {
+		if until.Before(at) {
+			until = at
+		}
+		c.Phases = append(c.Phases, jobs.ColdStartPhase{
+			Name: name, StartMS: milliseconds(at.Sub(l.begun())), DurMS: milliseconds(until.Sub(at)),
+		})
+		at = until
+	}
+
+	marks := []struct {
+		name  string
+		until time.Time
+	}{{jobs.PhaseDecide, l.Sent}, {jobs.PhasePlace, r.alloc.Created}}
+	if !r.alloc.Pulling.IsZero() {
+		// Where pulling ends is not told apart from where the process starts.
+		marks[1].until = r.alloc.Pulling
+		marks = append(marks, struct {
+			name  string
+			until time.Time
+		}{jobs.PhasePull, r.alloc.Started})
+	}
+	marks = append(marks, []struct {
+		name  string
+		until time.Time
+	}{{jobs.PhaseStart, r.alloc.Started}, {jobs.PhaseLoad, r.firstReady}}...)
+	for _, m := range marks {
+		if m.until.IsZero() && outcome == jobs.OutcomeFailed {
+			m.until = end // it failed in this phase; the rest takes no time
+		}
+		add(m.name, m.until)
+	}
+	if a := r.answer; a != nil {
+		released := a.Released
+		if a.HeldAt.IsZero() || a.HeldAt.After(r.firstReady) {
+			released = at
+		}
+		add(jobs.PhaseReady, released)
+		add(jobs.PhaseFirstByte, at.Add(a.FirstByte.Sub(a.Released)))
+	}
+	c.DurMS = milliseconds(at.Sub(l.begun()))
+	return c
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// onAnswers takes in which replicas have sent their first answer.
+func (s *service) onAnswers(now time.Time, answers []jobs.FirstAnswer) {
+	for _, a := range answers {
+		r := s.replicas[a.Replica]
+		if r == nil || r.answer != nil {
+			continue
+		}
+		r.answer = &a
+		s.failures.InARow = 0
+		s.changed = true
+	}
+}
+
+// finishStories stores the cold starts that have come to their end.
+func (s *service) finishStories(now time.Time) {
+	for _, r := range s.replicas {
+		if !r.story || r.answer == nil {
+			continue
+		}
+		if r.alloc.Started.IsZero() && now.Sub(r.answer.FirstByte) < slowStart {
+			continue
+		}
+		s.finish(now, r, jobs.OutcomeAnswered)
+	}
+}
+
+// finish ends the story of one replica.
+func (s *service) finish(now time.Time, r *replica, outcome string) {
+	if !r.story {
+		return
+	}
+	r.story = false
+	c := tell(s.name, s.ses.cfg.Region, r, outcome, now)
+	s.entry.ColdStarts = append(s.entry.ColdStarts, c)
+	if outcome != jobs.OutcomeFailed {
+		s.starts = append(s.starts, c.DurMS/1000)
+		s.starts = s.starts[max(0, len(s.starts)-keepStarts):]
+	}
+	s.ses.metrics.coldStarted(c)
+	if l := r.launch; l != nil && l.Wake && !l.counted {
+		l.counted = true
+		s.ses.metrics.wakes.WithLabelValues(s.name, outcome).Inc()
+	}
+	s.log.Info("cold start over", "replica", r.alloc.ID, "outcome", outcome, "dur_ms", c.DurMS, "reason", c.Reason)
+	s.changed = true
+}
+
+// keepStarts is how many cold starts the estimates rest on.
+const keepStarts = 50
+
+// expected returns how much longer a start of that age takes on average,
+// judging by past ones that took longer than that; nil if there are none.
+func expected(starts []float64, age time.Duration) *float64 {
+	sum, n := 0.0, 0
+	for _, l := range starts {
+		if l > age.Seconds() {
+			sum += l - age.Seconds()
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return figure(sum / float64(n))
+}

@@ -1,0 +1,124 @@
+package scaler
+
+import (
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// forgetActivator is how long an activator may be silent before its numbers are
+// forgotten: longer than it goes on publishing a service without traffic.
+const forgetActivator = 25 * time.Minute
+
+// traffic is what all activators together have seen of one service since the
+// last reading.
+type traffic struct {
+	arrivals   uint64
+	completed  uint64
+	seconds    float64   // in replicas, of the completed
+	inFlight   int       // now, by those that were heard lately
+	lastDemand time.Time // as its activators say; zero: never
+	latency    []decide.LatencyItem
+}
+
+// counters turns what activators publish, cumulative since their start, into
+// differences. An activator that restarted is seen by its start time or by a
+// number that fell.
+type counters struct {
+	heard map[string]jobs.Counters // as last read
+	begun bool                     // something was read before
+}
+
+// differ returns the differences by service. Of an activator met at the first
+// reading only what comes after it counts: how old its numbers are is unknown.
+func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Duration) map[string]*traffic {
+	if c.heard == nil {
+		c.heard = map[string]jobs.Counters{}
+	}
+	out := map[string]*traffic{}
+	for _, a := range list {
+		last, met := c.heard[a.Activator]
+		if met && !last.Started.Equal(a.Started) {
+			last = jobs.Counters{}
+		}
+		baseline := !met && !c.begun
+		for name, s := range a.Services {
+			t := out[name]
+			if t == nil {
+				t = &traffic{}
+				out[name] = t
+			}
+			before := last.Services[name]
+			if s.Arrivals < before.Arrivals || s.Completed < before.Completed || s.ServiceSeconds < before.ServiceSeconds {
+				before = jobs.ServiceCounters{}
+			}
+			if !baseline {
+				t.arrivals += s.Arrivals - before.Arrivals
+				t.completed += s.Completed - before.Completed
+				t.seconds += s.ServiceSeconds - before.ServiceSeconds
+			}
+			if now.Sub(a.At) <= fresh {
+				t.inFlight += s.InFlight
+			}
+			if s.LastDemand.After(t.lastDemand) {
+				t.lastDemand = s.LastDemand
+			}
+			for _, b := range s.Latency {
+				if unchanged(before.Latency, b) {
+					continue
+				}
+				t.latency = append(t.latency, decide.LatencyItem{
+					Activator: a.Activator, Start: b.Start, Count: b.Count, Sum: b.Sum, Sketch: b.Sketch,
+				})
+			}
+		}
+		c.heard[a.Activator] = a
+	}
+	for name, a := range c.heard {
+		if now.Sub(a.At) > forgetActivator {
+			delete(c.heard, name)
+		}
+	}
+	c.begun = true
+	return out
+}
+
+func unchanged(before []jobs.LatencyBucket, b jobs.LatencyBucket) bool {
+	for _, o := range before {
+		if o.Start.Equal(b.Start) {
+			return o.Count == b.Count
+		}
+	}
+	return false
+}
+
+// readCounters reads the counters once a tick and tells each service its part.
+func (ses *session) readCounters() error {
+	var c counters
+	tick := time.NewTicker(ses.cfg.Tick)
+	defer tick.Stop()
+	failed := false
+	for {
+		if ses.acting() != nil || ses.countersAt.Load() != 0 {
+			list, err := ses.cfg.Ledger.Counters(ses.ctx)
+			if err == nil {
+				now := time.Now()
+				ses.countersAt.Store(now.UnixNano())
+				for name, t := range c.differ(now, list, 3*ses.cfg.Tick) {
+					ses.each(name, func(s *service) {
+						s.mail.post(func(now time.Time) { s.onTraffic(now, t) })
+					})
+				}
+			} else if !failed && ses.ctx.Err() == nil {
+				ses.cfg.Logger.Warn("cannot read the activators' counters", "err", err)
+			}
+			failed = err != nil
+		}
+		select {
+		case <-ses.ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,31 @@
+// Package history keeps in Redis what the scaler says and must not forget: how
+// each service stands, why its count changed, what its cold starts cost, what
+// an operator told it, and the scaler's own memory. A web process needs nothing
+// but Redis to show it; a new leader needs nothing else to go on.
+//
+// # Keys
+//
+// Keys of one service share the hash tag {SERVICE}.
+//
+//	pl:{SERVICE}:decisions   zset  JSON decide.Decision by time, newest 1,000
+//	pl:{SERVICE}:coldstarts  zset  JSON jobs.ColdStart by start, newest 1,000
+//	pl:{SERVICE}:points      zset  JSON jobs.Point by second, 2 h
+//	pl:{SERVICE}:operator    text  JSON Setting
+//	pl:{SERVICE}:scaler      text  the scaler's memory of the service, opaque here
+//	pl:statuses              hash  service → JSON jobs.Status
+//	pl:decisions             zset  of all services, newest 5,000
+//	pl:coldstarts            zset  of all services, newest 10,000
+//	pl:changes               channel "topic service", after each write
+//	pl:operate               channel "service", after each command
+//
+// Sorted sets and not streams or lists: a client that repeats a command after a
+// lost answer adds the same member again, and nothing is stored twice. The
+// scores are milliseconds.
+//
+// # Failure
+//
+// Every method returns the client's error and has written all, some or nothing;
+// writing the same again is harmless. What is announced on the channels only
+// hastens: a subscriber is told to read everything again after each
+// reconnection.
+package history

@@ -1,0 +1,158 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// How much is kept.
+const (
+	keepDecisions     = 1000 // per service
+	keepAllDecisions  = 5000
+	keepColdStarts    = 1000 // per service
+	keepAllColdStarts = 10000
+	keepPoints        = 2 * time.Hour
+)
+
+// Topics of Changes.
+const (
+	TopicStatus    = "status"
+	TopicDecision  = "decision"
+	TopicColdStart = "coldstart"
+	TopicPolicy    = "policy"
+	TopicPoint     = "point"
+)
+
+const (
+	statusesKey    = "pl:statuses"
+	decisionsKey   = "pl:decisions"
+	coldStartsKey  = "pl:coldstarts"
+	changesChannel = "pl:changes"
+	operateChannel = "pl:operate"
+)
+
+func key(service, what string) string { return "pl:{" + service + "}:" + what }
+
+// History is what the scaler writes and everybody reads.
+type History struct {
+	client redis.UniversalClient
+}
+
+// New returns a History over client. It holds no state and no connection of its
+// own besides those of Changes and Operated.
+func New(client redis.UniversalClient) *History {
+	return &History{client: client}
+}
+
+// Entry is what happened to one service since the last Write; empty fields are
+// not written.
+type Entry struct {
+	Service    string
+	Status     *jobs.Status
+	Points     []jobs.Point
+	Decisions  []decide.Decision
+	ColdStarts []jobs.ColdStart
+	Memory     []byte // the scaler's, opaque
+}
+
+// Write stores e and announces it, in one round trip. Writing the same entry
+// again changes nothing.
+func (h *History) Write(ctx context.Context, e Entry) error {
+	pipe := h.client.Pipeline()
+	if e.Memory != nil {
+		pipe.Set(ctx, key(e.Service, "scaler"), e.Memory, 0)
+	}
+	var topics []string
+	if e.Status != nil {
+		text, err := json.Marshal(e.Status)
+		if err != nil {
+			return fmt.Errorf("encode status of %s: %w", e.Service, err)
+		}
+		pipe.HSet(ctx, statusesKey, e.Service, text)
+		topics = append(topics, TopicStatus)
+	}
+	if len(e.Points) > 0 {
+		members, err := encode(e.Points, func(p jobs.Point) time.Time { return p.At })
+		if err != nil {
+			return fmt.Errorf("encode points of %s: %w", e.Service, err)
+		}
+		before := e.Points[len(e.Points)-1].At.Add(-keepPoints).UnixMilli()
+		pipe.ZAdd(ctx, key(e.Service, "points"), members...)
+		pipe.ZRemRangeByScore(ctx, key(e.Service, "points"), "-inf", strconv.FormatInt(before, 10))
+		topics = append(topics, TopicPoint)
+	}
+	if len(e.Decisions) > 0 {
+		members, err := encode(e.Decisions, func(d decide.Decision) time.Time { return d.At })
+		if err != nil {
+			return fmt.Errorf("encode decisions of %s: %w", e.Service, err)
+		}
+		add(ctx, pipe, key(e.Service, "decisions"), keepDecisions, members)
+		add(ctx, pipe, decisionsKey, keepAllDecisions, members)
+		topics = append(topics, TopicDecision)
+	}
+	if len(e.ColdStarts) > 0 {
+		members, err := encode(e.ColdStarts, func(c jobs.ColdStart) time.Time { return c.StartedAt })
+		if err != nil {
+			return fmt.Errorf("encode cold starts of %s: %w", e.Service, err)
+		}
+		add(ctx, pipe, key(e.Service, "coldstarts"), keepColdStarts, members)
+		add(ctx, pipe, coldStartsKey, keepAllColdStarts, members)
+		topics = append(topics, TopicColdStart)
+	}
+	for _, topic := range topics {
+		pipe.Publish(ctx, changesChannel, topic+" "+e.Service)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("write history of %s: %w", e.Service, err)
+	}
+	return nil
+}
+
+// Forget removes the status and the memory of a service that has no policy any
+// more. Its decisions and cold starts stay.
+func (h *History) Forget(ctx context.Context, service string) error {
+	pipe := h.client.Pipeline()
+	pipe.HDel(ctx, statusesKey, service)
+	pipe.Del(ctx, key(service, "scaler"), key(service, "operator"), key(service, "points"))
+	pipe.Publish(ctx, changesChannel, TopicStatus+" "+service)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("forget %s: %w", service, err)
+	}
+	return nil
+}
+
+// Announce tells the readers of Changes that something about a service changed
+// which is not stored here.
+func (h *History) Announce(ctx context.Context, topic, service string) error {
+	if err := h.client.Publish(ctx, changesChannel, topic+" "+service).Err(); err != nil {
+		return fmt.Errorf("announce %s of %s: %w", topic, service, err)
+	}
+	return nil
+}
+
+// add puts members into a sorted set and keeps the newest of them.
+func add(ctx context.Context, pipe redis.Pipeliner, key string, keep int64, members []redis.Z) {
+	pipe.ZAdd(ctx, key, members...)
+	pipe.ZRemRangeByRank(ctx, key, 0, -keep-1)
+}
+
+// encode turns items into members scored by their time.
+func encode[T any](items []T, at func(T) time.Time) ([]redis.Z, error) {
+	members := make([]redis.Z, 0, len(items))
+	for _, item := range items {
+		text, err := json.Marshal(item)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, redis.Z{Score: float64(at(item).UnixMilli()), Member: text})
+	}
+	return members, nil
+}

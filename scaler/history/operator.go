@@ -1,0 +1,109 @@
+package history
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// ErrBadCommand says that a command has an unknown verb or a negative number of
+// replicas.
+var ErrBadCommand = errors.New("not a command")
+
+// Setting is everything that operators have told the scaler about one service,
+// added up.
+type Setting struct {
+	Operator decide.Operator `json:"operator"`
+	Last     jobs.Command    `json:"last"` // zero: none so far
+}
+
+// Apply returns the setting after one more command, ErrBadCommand if it is none.
+func (s Setting) Apply(cmd jobs.Command) (Setting, error) {
+	o := &s.Operator
+	switch cmd.Verb {
+	case jobs.VerbWake:
+		o.WakeAt, o.Asleep = cmd.At, false
+	case jobs.VerbSleep:
+		o.WakeAt, o.Asleep, o.SleepAt = time.Time{}, true, cmd.At
+	case jobs.VerbPause:
+		o.Paused = true
+	case jobs.VerbResume:
+		o.Paused, o.Asleep = false, false
+	case jobs.VerbPin:
+		if cmd.Replicas < 0 {
+			return s, fmt.Errorf("pin %d replicas: %w", cmd.Replicas, ErrBadCommand)
+		}
+		o.Pinned = &cmd.Replicas
+	case jobs.VerbUnpin:
+		o.Pinned = nil
+	default:
+		return s, fmt.Errorf("%q: %w", cmd.Verb, ErrBadCommand)
+	}
+	o.Reason, o.By, s.Last = cmd.Reason, cmd.By, cmd
+	return s, nil
+}
+
+// replace sets the operator key if it still has the text it was read with.
+var replace = redis.NewScript(`
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1`)
+
+// Operate carries out an operator's command; the active scaler obeys it at
+// once, or the next one when it becomes active. A zero cmd.At is now.
+func (h *History) Operate(ctx context.Context, service string, cmd jobs.Command) error {
+	if cmd.At.IsZero() {
+		cmd.At = time.Now().UTC()
+	}
+	for ctx.Err() == nil {
+		before, setting, err := h.setting(ctx, service)
+		if err != nil {
+			return err
+		}
+		setting, err = setting.Apply(cmd)
+		if err != nil {
+			return fmt.Errorf("operate %s: %w", service, err)
+		}
+		after, err := json.Marshal(setting)
+		if err != nil {
+			return fmt.Errorf("encode setting of %s: %w", service, err)
+		}
+		done, err := replace.Run(ctx, h.client, []string{key(service, "operator")}, before, after).Int()
+		if err != nil {
+			return fmt.Errorf("operate %s: %w", service, err)
+		}
+		if done == 1 {
+			return h.client.Publish(ctx, operateChannel, service).Err()
+		}
+		// Another operator was faster; their commands add up.
+	}
+	return ctx.Err()
+}
+
+// Setting returns what operators have set for a service, the zero Setting if
+// nothing.
+func (h *History) Setting(ctx context.Context, service string) (Setting, error) {
+	_, setting, err := h.setting(ctx, service)
+	return setting, err
+}
+
+func (h *History) setting(ctx context.Context, service string) (text string, s Setting, err error) {
+	text, err = h.client.Get(ctx, key(service, "operator")).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", s, nil
+	}
+	if err != nil {
+		return "", s, fmt.Errorf("read setting of %s: %w", service, err)
+	}
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return "", s, fmt.Errorf("decode setting of %s: %w", service, err)
+	}
+	return text, s, nil
+}

@@ -1,0 +1,97 @@
+package scaler
+
+import (
+	"context"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// replica is an allocation with all that the scaler knows and intends about it.
+// Zero times are "not yet".
+type replica struct {
+	alloc  jobs.Allocation
+	launch *launch // the scale call that brought it; nil: adopted, or replaced by its fleet
+	story  bool    // a cold start is open
+
+	// What its probe says.
+	answers    bool      // now
+	probed     bool      // at least one probe had an outcome
+	why        string    // why the last one failed
+	readyAt    time.Time // since when it answers
+	firstReady time.Time // when it answered first
+	watch      int       // generation of its prober; outcomes of older ones are void
+	unwatch    context.CancelFunc
+	unscrape   context.CancelFunc
+
+	// What the slot ledger was told.
+	offered   bool      // with slots, at least once
+	withdrawn time.Time // the ledger has confirmed that it has none
+
+	// Its way out.
+	draining  time.Time // since when it gets no new slots because it must go
+	stopAsked time.Time // a scale call that stops it was sent
+	failed    string    // why its start counts as failed
+	answer    *jobs.FirstAnswer
+
+	gauge gauge
+
+	phase jobs.Phase // as last seen
+	since time.Time  // of phase
+}
+
+// now returns the phase that the facts amount to.
+func (r *replica) now() jobs.Phase {
+	switch {
+	case r.alloc.Terminal():
+		return jobs.Gone
+	case r.alloc.Desired == jobs.DesiredStop, !r.stopAsked.IsZero(), !r.draining.IsZero():
+		return jobs.Draining
+	case r.alloc.Address == "":
+		return jobs.Pending
+	case r.answers && r.alloc.MayServe():
+		return jobs.Ready
+	default:
+		return jobs.Starting
+	}
+}
+
+// died reports whether the process of next is another one than that of r, or
+// none, although the allocation is the same: its fleet restarts it in place.
+func (r *replica) died(next jobs.Allocation) bool {
+	return next.Restarts > r.alloc.Restarts ||
+		r.alloc.Client == jobs.ClientRunning && next.Client == jobs.ClientPending ||
+		!r.alloc.Started.IsZero() && next.Started.After(r.alloc.Started)
+}
+
+// launched is when the replica was asked for, as far as known.
+func (r *replica) launched() time.Time {
+	if r.launch != nil {
+		return r.launch.Decided
+	}
+	return r.alloc.Created
+}
+
+// loading is since when the replica has had the chance to become ready.
+func (r *replica) loading() time.Time {
+	if !r.alloc.Started.IsZero() {
+		return r.alloc.Started
+	}
+	return r.alloc.Created
+}
+
+// starts reports whether the replica may still become ready for the first time.
+func (r *replica) starts() bool {
+	return r.failed == "" && r.firstReady.IsZero() && (r.phase == jobs.Pending || r.phase == jobs.Starting)
+}
+
+// forget ends what runs for the replica.
+func (r *replica) forget() {
+	for _, stop := range []context.CancelFunc{r.unwatch, r.unscrape} {
+		if stop != nil {
+			stop()
+		}
+	}
+	r.unwatch, r.unscrape = nil, nil
+	r.watch++
+}

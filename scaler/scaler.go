@@ -1,0 +1,126 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/lease"
+)
+
+// suspended is how long a session outlives a term that ended only because
+// Redis was silent.
+const suspended = time.Minute
+
+// Scaler observes, decides and acts for all services while it holds the lease.
+type Scaler struct {
+	cfg     Config
+	metrics *metrics
+
+	mu      sync.Mutex // guards session; held for no longer than a copy
+	session *session
+}
+
+// New returns a Scaler that has started nothing, or all that is wrong with cfg.
+func New(cfg Config) (*Scaler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	m, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Scaler{cfg: cfg, metrics: m}, nil
+}
+
+// Run works until ctx ends and returns nil then. Replicas are left as they are:
+// the next scaler adopts them.
+func (s *Scaler) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		// A standby watches too: its picture is warm when its turn comes.
+		persist(ctx, func() error { return s.cfg.Fleet.Watch(ctx, s.fleetChanged) })
+		return nil
+	})
+	g.Go(func() error {
+		defer s.replace(nil)
+		return s.cfg.Lease.Run(ctx, func(term context.Context, epoch int64) error {
+			s.lead(ctx, term, epoch)
+			return nil
+		})
+	})
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// lead works until the term ends. What was observed lives on in the session as
+// long as nobody else can have acted since: then it is resumed, not read anew.
+func (s *Scaler) lead(ctx, term context.Context, epoch int64) {
+	s.metrics.leader.Set(1)
+	defer s.metrics.leader.Set(0)
+	current := s.current()
+	if current == nil || !current.continues(epoch) {
+		current = startSession(ctx, s.cfg, s.metrics)
+		s.replace(current)
+	}
+	s.cfg.Logger.Info("leading", "epoch", epoch)
+	current.resume(term, epoch)
+	<-term.Done()
+	current.suspend()
+	s.cfg.Logger.Info("not leading any more", "epoch", epoch, "reason", context.Cause(term))
+	if !errors.Is(context.Cause(term), lease.ErrExpired) {
+		s.replace(nil)
+	}
+}
+
+func (s *Scaler) current() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session
+}
+
+// replace ends the present session, if any, and waits for it.
+func (s *Scaler) replace(next *session) {
+	s.mu.Lock()
+	last := s.session
+	s.session = next
+	s.mu.Unlock()
+	if last != nil {
+		last.end()
+	}
+}
+
+func (s *Scaler) fleetChanged(ref jobs.Ref) {
+	if current := s.current(); current != nil {
+		current.fleetChanged(ref)
+	}
+}
+
+// persist repeats work that should last as long as ctx, with growing pauses.
+func persist(ctx context.Context, work func() error) {
+	pause := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+	for ctx.Err() == nil {
+		began := time.Now()
+		_ = work() // each says what failed where it failed; here it only begins again
+		if time.Since(began) > pause.MaxInterval {
+			pause.Reset()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause.NextBackOff()):
+		}
+	}
+}

@@ -1,0 +1,304 @@
+package scaler
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+// service is one service's loop: the only goroutine that touches its state.
+// Whatever waits for somebody else runs beside it and posts its outcome.
+type service struct {
+	name string
+	ses  *session
+	log  *slog.Logger
+	mail *mailbox
+	ctx  context.Context
+	told int      // version the session last posted, 0: deleted; the session's, under its lock
+	jobs []string // every job the service ever had; the session's, under its lock
+
+	calls sync.WaitGroup // what runs beside the loop
+
+	// What it should do.
+	policy     *policies.Policy
+	version    int
+	spec       *jobs.Spec // nil: the job spec is not known here
+	ref        jobs.Ref
+	gpus       int // of one replica, at least 1
+	setting    history.Setting
+	leaving    bool              // has no policy, or its policy names another group
+	next       *policies.Version // the policy to obey once the old group is empty
+	loaded     bool              // memory and setting have been read
+	settings   lane              // reads memory and setting
+	unset      bool              // the setting may be another one
+	unsetFails bool              // the last try to read it failed
+	ensured    bool              // the fleet knows the job
+	cannot     string            // why not
+	ensures    lane
+
+	// What it sees.
+	replicas    map[string]*replica
+	gone        map[string]bool // terminal allocations that the fleet still shows
+	seen        jobs.Observation
+	blind       error // of the last Observe
+	look        bool  // the fleet may say something else now
+	adopted     bool  // the fleet has been seen once
+	adoptedAt   time.Time
+	stories     map[string]openCold // cold starts begun under an earlier scaler
+	demand      reading
+	unread      error // of the last Demand
+	readAt      time.Time
+	reads       lane
+	readAgain   bool
+	arrivals    uint64
+	counted     int // in flight, by the activators' counters
+	countedAt   time.Time
+	lastDemand  time.Time
+	lastActive  time.Time
+	serviceTime decide.ServiceTime
+	latency     []decide.LatencyItem // since the last decision
+	latencies   latencies
+	rate        rate
+	starts      []float64
+	failures    decide.Failures
+	spells      []spell
+	parted      []*replica // gone, and not yet judged
+	answers     lane
+	answersDue  time.Time // zero: nobody waits for a first answer
+
+	// What it has decided and done.
+	now        time.Time // of this round
+	due        bool      // something happened that may change the decision
+	memory     decide.Memory
+	decision   decide.Decision
+	decidedAt  time.Time
+	storedAt   time.Time // of the last stored decision
+	acted      bool      // an operator or an editor did something: store the next decision
+	unsaid     bool      // the decision is to be logged
+	launch     *launch   // the last one
+	asked      int       // by the last scale call
+	askedAt    time.Time
+	askedOK    bool // as far as known, it was or will be obeyed
+	scales     lane
+	scaleAfter time.Time
+	scalePause *backoff.ExponentialBackOff
+	refused    string // why the last scale call failed
+
+	offered     []jobs.SlotOffer
+	offeredAt   time.Time
+	offeredOK   bool
+	offerAfter  time.Time
+	offerFailed bool
+	offering    lane
+
+	// What it publishes.
+	changed   bool // the status is not what was published
+	entry     history.Entry
+	writes    lane
+	writeFail bool
+	savedAt   time.Time
+	pointAt   time.Time
+	statusAt  time.Time
+	meterAt   time.Time
+	nextTick  time.Time
+}
+
+func newService(ses *session, v policies.Version) *service {
+	s := &service{
+		name: v.Name, ses: ses, log: ses.cfg.Logger.With("service", v.Name), mail: newMailbox(),
+		replicas: map[string]*replica{}, gone: map[string]bool{}, latencies: latencies{},
+		look: true, due: true, changed: true,
+		scalePause: backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(100*time.Millisecond),
+			backoff.WithMaxInterval(5*time.Second),
+			backoff.WithMaxElapsedTime(0),
+		),
+	}
+	s.entry.Service = s.name
+	s.adopt(v)
+	return s
+}
+
+// adopt makes v the policy to obey.
+func (s *service) adopt(v policies.Version) {
+	s.policy, s.version = v.Policy, v.Version
+	s.spec, _ = s.ses.cfg.Specs(v.Policy.Job)
+	s.ref = refOf(v.Policy, s.spec)
+	s.gpus = 1
+	if s.spec != nil {
+		if g := s.spec.GroupNamed(s.policy.Group); g != nil {
+			n := 0
+			for _, t := range g.Tasks {
+				n += t.GPUs
+			}
+			s.gpus = max(1, n)
+		}
+	}
+}
+
+// refOf is the group that a policy is about.
+func refOf(p *policies.Policy, spec *jobs.Spec) jobs.Ref {
+	ref := jobs.Ref{Namespace: p.Namespace, Job: p.Job, Group: p.Group}
+	if spec != nil && ref.Group == "" {
+		if g := spec.GroupNamed(""); g != nil {
+			ref.Group = g.Name
+		}
+	}
+	return ref
+}
+
+func digest(text string) string {
+	h := fnv.New64a()
+	h.Write([]byte(text))
+	return fmt.Sprintf("%x", h.Sum64())
+}
+
+// run is the loop. It returns when ctx ends, or when the service has no policy
+// any more and nothing of it runs.
+func (s *service) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	s.ctx = ctx
+	defer s.calls.Wait()
+	defer cancel()
+	defer s.ses.metrics.forget(s.name)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.mail.arrived:
+		case <-timer.C:
+		}
+		s.now = time.Now()
+		for _, letter := range s.mail.open() {
+			letter(s.now)
+		}
+		next, left := s.round(s.now)
+		if left {
+			return
+		}
+		timer.Reset(max(0, time.Until(next)))
+	}
+}
+
+// round looks, decides, acts and publishes once. It returns when to come again
+// though nothing happens, and true when the service has left.
+func (s *service) round(now time.Time) (next time.Time, left bool) {
+	if !s.load(now) || !s.ensure(now) {
+		if s.loaded && s.leave(now) {
+			return now, true
+		}
+		s.publish(now)
+		return now.Add(s.ses.cfg.Tick), false
+	}
+	if !now.Before(s.nextTick) {
+		s.look, s.due = true, true
+		s.nextTick = now.Add(s.interval(now))
+	}
+	for _, t := range []time.Time{s.decision.Next, s.decision.BrakeUntil} {
+		s.due = s.due || !t.IsZero() && !now.Before(t) && s.decidedAt.Before(t)
+	}
+	s.readSetting(now)
+	s.meter(now)
+	if s.look {
+		s.observe(now)
+	}
+	s.phases(now)
+	next = earlier(s.nextTick, s.overdue(now))
+	next = earlier(next, s.askAnswers(now))
+	if s.due {
+		next = earlier(next, s.decide(now))
+	}
+	if d := s.decision.Next; d.After(now) {
+		next = earlier(next, d)
+	} else if !d.IsZero() {
+		s.nextTick = earlier(s.nextTick, now.Add(s.ses.cfg.Tick))
+		next = earlier(next, s.nextTick)
+	}
+	if b := s.decision.BrakeUntil; b.After(now) {
+		next = earlier(next, b)
+	}
+	next = earlier(next, s.act(now))
+	next = earlier(next, s.offer(now))
+	s.say()
+	if s.drains() && !s.reads.busy {
+		if again := s.readAt.Add(drainPoll); now.Before(again) {
+			next = earlier(next, again)
+		} else {
+			s.read(now)
+		}
+	}
+	s.scrape()
+	s.finishStories(now)
+	if s.leave(now) {
+		return now, true
+	}
+	next = earlier(next, s.publish(now))
+	return next, false
+}
+
+// interval is the time between ticks: a service with nothing going on needs
+// none but to repair what was missed.
+func (s *service) interval(now time.Time) time.Duration {
+	const calm = 15 * time.Second
+	switch {
+	case len(s.replicas) > 0, s.decision.To > 0, s.count() > 0, s.leaving,
+		s.demand.Held > 0, s.unread != nil, s.blind != nil, now.Sub(s.lastActive) < calm:
+		return s.ses.cfg.Tick
+	}
+	return max(s.ses.cfg.Tick, s.ses.cfg.IdleTick)
+}
+
+// decide decides if the demand is fresh, and asks for it otherwise; its answer
+// then decides. If no answer comes, it decides without.
+func (s *service) decide(now time.Time) (again time.Time) {
+	tick := s.ses.cfg.Tick
+	if now.Sub(s.demand.at) >= tick && s.unread == nil {
+		s.read(now) // one on its way will do
+		if limit := s.reads.since.Add(tick); now.Before(limit) {
+			return limit
+		}
+	} else if now.Sub(s.readAt) >= tick {
+		s.read(now)
+	}
+	s.due = false
+	began := time.Now()
+	if s.leaving {
+		s.decideLeaving(now)
+	} else {
+		last := s.decision
+		last.Rule = s.memory.Rule // that of an earlier scaler too
+		s.decision, s.memory = decide.Decide(now, s.policy, s.version, s.snapshot(now), s.memory)
+		s.decision.Service = s.name
+		s.latency = nil
+		s.record(now, last)
+	}
+	s.decidedAt = now
+	s.ses.metrics.decisions.Observe(time.Since(began).Seconds())
+	return time.Time{}
+}
+
+// Letters of the session.
+
+func (s *service) onAnnounced(now time.Time) { s.lastActive = now; s.reread(now) }
+
+func (s *service) onFleet(time.Time) { s.look = true }
+
+func (s *service) onResume(now time.Time) {
+	s.offeredOK = false // the ledger may have lost it
+	s.look, s.due, s.changed = true, true, true
+	s.onOperated(now)
+}
+
+func (s *service) onOperated(time.Time) { s.unset = true }

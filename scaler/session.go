@@ -1,0 +1,256 @@
+package scaler
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+// term is one period of holding the lease.
+type term struct {
+	ctx   context.Context
+	epoch int64
+}
+
+// session is everything the active scaler knows, in one goroutine per service.
+// It observes for as long as it lives and acts only during a term.
+type session struct {
+	cfg     Config
+	metrics *metrics
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	relist  chan struct{} // policies may have changed
+
+	term   atomic.Pointer[term] // nil: suspended
+	last   atomic.Int64         // epoch of the last term
+	closed *time.Timer          // ends a session that stays suspended
+
+	countersAt atomic.Int64 // when the counters were last read, unix ns; 0: never
+
+	mu       sync.Mutex // guards the maps
+	services map[string]*service
+	byJob    map[string][]*service
+}
+
+// startSession returns a running session that is suspended.
+func startSession(ctx context.Context, cfg Config, m *metrics) *session {
+	ctx, cancel := context.WithCancel(ctx)
+	ses := &session{
+		cfg: cfg, metrics: m, ctx: ctx, cancel: cancel,
+		relist:   make(chan struct{}, 1),
+		services: map[string]*service{},
+		byJob:    map[string][]*service{},
+	}
+	for _, work := range []func() error{
+		ses.followPolicies,
+		func() error { return cfg.Policies.Watch(ctx, ses.policiesChanged) },
+		func() error { return cfg.Ledger.Announced(ctx, ses.announced) },
+		func() error { return cfg.History.Operated(ctx, ses.operated) },
+		ses.readCounters,
+	} {
+		ses.running.Go(func() {
+			persist(ctx, func() error {
+				err := work()
+				if err != nil && ctx.Err() == nil {
+					cfg.Logger.Warn("lost a source of events, will try again", "err", err)
+				}
+				return err
+			})
+		})
+	}
+	return ses
+}
+
+// end stops the session and waits for all of its goroutines.
+func (ses *session) end() {
+	ses.cancel()
+	ses.running.Wait()
+}
+
+// continues reports whether nobody else led since this session last did.
+func (ses *session) continues(epoch int64) bool {
+	return ses.ctx.Err() == nil && epoch == ses.last.Load()+1
+}
+
+func (ses *session) resume(ctx context.Context, epoch int64) {
+	if ses.closed != nil {
+		ses.closed.Stop()
+	}
+	ses.last.Store(epoch)
+	ses.term.Store(&term{ctx: ctx, epoch: epoch})
+	ses.policiesChanged()
+	ses.each("", func(s *service) { s.mail.post(s.onResume) })
+}
+
+func (ses *session) suspend() {
+	ses.term.Store(nil)
+	ses.closed = time.AfterFunc(suspended, ses.cancel)
+}
+
+// acting returns the present term; nil means look, but do not touch.
+func (ses *session) acting() *term {
+	t := ses.term.Load()
+	if t == nil || t.ctx.Err() != nil {
+		return nil
+	}
+	return t
+}
+
+// each calls fn for the named service, or for all if name is "".
+func (ses *session) each(name string, fn func(*service)) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if name != "" {
+		if s := ses.services[name]; s != nil {
+			fn(s)
+		}
+		return
+	}
+	for _, s := range ses.services {
+		fn(s)
+	}
+}
+
+func (ses *session) announced(name string) {
+	ses.each(name, func(s *service) { s.mail.post(s.onAnnounced) })
+}
+
+func (ses *session) operated(name string) {
+	ses.each(name, func(s *service) { s.mail.post(s.onOperated) })
+}
+
+func (ses *session) fleetChanged(ref jobs.Ref) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	for _, s := range ses.byJob[ref.Job] {
+		s.mail.post(s.onFleet)
+	}
+}
+
+func (ses *session) policiesChanged() {
+	select {
+	case ses.relist <- struct{}{}:
+	default:
+	}
+}
+
+// followPolicies keeps one service running for each policy there is.
+func (ses *session) followPolicies() error {
+	first := true
+	for {
+		select {
+		case <-ses.ctx.Done():
+			return nil
+		case <-ses.relist:
+		}
+		if ses.acting() == nil {
+			continue // resume asks again
+		}
+		list, err := ses.cfg.Policies.List(ses.ctx)
+		if err != nil {
+			ses.policiesChanged()
+			return err
+		}
+		ses.apply(list)
+		if first {
+			first = ses.forgetStrangers(list) != nil
+		}
+	}
+}
+
+// apply tells every service its present policy, starts new ones and retires
+// those without a policy.
+func (ses *session) apply(list []policies.Version) {
+	listed := make(map[string]bool, len(list))
+	var changed []string
+	ses.mu.Lock()
+	for _, v := range list {
+		listed[v.Name] = true
+		s := ses.services[v.Name]
+		if s == nil {
+			s = newService(ses, v)
+			ses.services[v.Name] = s
+			ses.running.Go(func() {
+				s.run(ses.ctx)
+				ses.remove(s)
+			})
+		} else if s.told != v.Version {
+			s.mail.post(func(now time.Time) { s.onPolicy(now, v) })
+			changed = append(changed, v.Name)
+		}
+		s.told = v.Version
+		if !slices.Contains(s.jobs, v.Policy.Job) {
+			s.jobs = append(s.jobs, v.Policy.Job)
+		}
+	}
+	for name, s := range ses.services {
+		if !listed[name] && s.told != 0 {
+			s.told = 0
+			s.mail.post(s.onDeleted)
+			changed = append(changed, name)
+		}
+	}
+	ses.index()
+	ses.mu.Unlock()
+	for _, name := range changed {
+		// Only hastens the pages; they list policies from the store.
+		if err := ses.cfg.History.Announce(ses.ctx, history.TopicPolicy, name); err != nil {
+			ses.cfg.Logger.Debug("cannot announce a changed policy", "service", name, "err", err)
+		}
+	}
+}
+
+// index rebuilds byJob; ses.mu is held.
+func (ses *session) index() {
+	clear(ses.byJob)
+	for _, s := range ses.services {
+		for _, job := range s.jobs {
+			ses.byJob[job] = append(ses.byJob[job], s)
+		}
+	}
+}
+
+// remove takes a service off the list whose loop has ended.
+func (ses *session) remove(s *service) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.services[s.name] == s {
+		delete(ses.services, s.name)
+		ses.index()
+	}
+	if s.told != 0 { // its policy came back while it was leaving
+		ses.policiesChanged()
+	}
+}
+
+// forgetStrangers removes the published status of services whose policies went
+// while no scaler was looking.
+func (ses *session) forgetStrangers(list []policies.Version) error {
+	t := ses.acting()
+	if t == nil {
+		return context.Canceled
+	}
+	statuses, err := ses.cfg.History.Statuses(t.ctx)
+	if err != nil {
+		return err
+	}
+	listed := make(map[string]bool, len(list))
+	for _, v := range list {
+		listed[v.Name] = true
+	}
+	for _, status := range statuses {
+		if !listed[status.Name] {
+			if err := ses.cfg.History.Forget(t.ctx, status.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

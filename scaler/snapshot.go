@@ -1,0 +1,150 @@
+package scaler
+
+import (
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// reading is what the slot ledger said, and when it was asked and answered.
+type reading struct {
+	jobs.Demand
+	asked, at time.Time
+}
+
+// read asks the slot ledger for the demand.
+func (s *service) read(now time.Time) {
+	s.call(&s.reads, now, func() func(time.Time) {
+		asked := time.Now()
+		d, err := s.ses.cfg.Ledger.Demand(s.ctx, s.name)
+		return func(now time.Time) { s.onDemand(now, reading{Demand: d, asked: asked, at: now}, err) }
+	})
+}
+
+// reread asks again even if an answer is on its way: that one may be from
+// before what happened.
+func (s *service) reread(now time.Time) {
+	s.readAgain = s.reads.busy
+	s.read(now)
+}
+
+// onDemand takes in what the slot ledger said; every answer is decided on.
+func (s *service) onDemand(now time.Time, d reading, err error) {
+	s.due = true
+	s.readAt = now
+	if err != nil {
+		if s.unread == nil && s.ctx.Err() == nil {
+			s.log.Warn("demand unknown", "err", err)
+		}
+		s.unread = err
+		s.readAgain = false
+		return
+	}
+	s.unread = nil
+	if s.demand.Held != d.Held {
+		s.changed = true
+	}
+	s.demand = d
+	if d.Held > 0 || s.inFlight(now) > 0 {
+		s.lastActive = now
+	}
+	if d.Held > 0 {
+		s.lastDemand = now
+	} else if busy := sum(d.Busy); busy > 0 && !s.countersFresh(now) {
+		s.lastDemand = now // nobody else says so
+	}
+	if s.readAgain {
+		s.readAgain = false
+		s.read(now)
+	}
+}
+
+// knows reports whether the demand is recent enough to act on.
+func (s *service) knows(now time.Time) bool {
+	return !s.demand.at.IsZero() && now.Sub(s.demand.at) <= 3*s.ses.cfg.Tick
+}
+
+// countersFresh reports whether the activators' counters are being read.
+func (s *service) countersFresh(now time.Time) bool {
+	at := s.ses.countersAt.Load()
+	return at != 0 && now.Sub(time.Unix(0, at)) <= 3*s.ses.cfg.Tick
+}
+
+// inFlight is the larger of what the ledger and the activators say: either may
+// be the later one, and a request must not be overlooked.
+func (s *service) inFlight(now time.Time) int {
+	n := sum(s.demand.Busy)
+	if now.Sub(s.countedAt) <= 3*s.ses.cfg.Tick {
+		n = max(n, s.counted)
+	}
+	return n
+}
+
+func sum(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// snapshot is what a decision is made from.
+func (s *service) snapshot(now time.Time) decide.Snapshot {
+	snap := decide.Snapshot{
+		Known:      s.knows(now),
+		InFlight:   s.inFlight(now),
+		Held:       s.demand.Held,
+		Deadlines:  s.demand.Deadlines,
+		OldestHold: s.demand.OldestHold,
+		Arrivals:   s.arrivals,
+		LastDemand: s.lastDemand,
+		Service:    s.serviceTime,
+		Latency:    s.latency,
+		Blocked:    s.seen.Blocked,
+		Operator:   s.setting.Operator,
+		Starts:     s.starts,
+		Failures:   s.recentFailures(now),
+	}
+	for _, r := range s.inOrder() {
+		if r.phase == jobs.Gone || r.failed != "" {
+			continue // a start that failed is not one that may be counted on
+		}
+		snap.Replicas = append(snap.Replicas, decide.Replica{
+			ID: r.alloc.ID, Index: r.alloc.Index, Phase: r.phase,
+			Launched: r.launched(), ReadyAt: r.readyAt,
+			InFlight:       s.demand.Busy[r.alloc.ID],
+			GPUUtilization: r.utilization(now, s.policy.Sizing.Sample),
+		})
+	}
+	// What was asked for and is not placed yet counts too, or a slow fleet
+	// would be asked for more and more.
+	for i := range s.unplaced() {
+		launched := now
+		if s.launch != nil {
+			launched = s.launch.Decided
+		}
+		snap.Replicas = append(snap.Replicas, decide.Replica{
+			Index: len(s.replicas) + i, Phase: jobs.Pending, Launched: launched,
+		})
+	}
+	return snap
+}
+
+// unplaced is how many allocations the fleet still owes.
+func (s *service) unplaced() int {
+	placed := 0
+	for _, a := range s.seen.Allocations {
+		if a.Desired == jobs.DesiredRun && (!a.Terminal() || s.holds(a)) {
+			placed++
+		}
+	}
+	return max(0, s.count()-placed)
+}
+
+// utilization is the last scrape's figure, unknown if that was too long ago.
+func (r *replica) utilization(now time.Time, every time.Duration) *float64 {
+	if now.Sub(r.gauge.at) > 3*every+scrapeTimeout {
+		return nil
+	}
+	return r.gauge.utilization
+}

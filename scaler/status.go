@@ -1,0 +1,317 @@
+package scaler
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+const (
+	ruleEvery   = time.Minute            // between stored decisions that changed nothing but their rule
+	statusEvery = 100 * time.Millisecond // between published changes, so that a burst of events is one
+	keepUnsaved = 100                    // of each kind, while Redis is silent
+	pollAnswers = 250 * time.Millisecond
+	idleStatus  = time.Minute // between publications of a service at rest
+)
+
+// record stores the decision if it says something new: another count, another
+// rule for some time, or the first one after an operator or an editor acted.
+func (s *service) record(now time.Time, last decide.Decision) {
+	d := s.decision
+	ruled := d.Rule != last.Rule && now.Sub(s.storedAt) >= ruleEvery
+	braked := !d.BrakeUntil.Equal(last.BrakeUntil) && d.BrakeUntil.After(now)
+	if d.To != last.To || d.Rule != last.Rule {
+		s.changed = true
+	}
+	if d.To == d.From && !ruled && !braked && !s.acted {
+		return
+	}
+	s.storedAt, s.acted = now, false
+	s.entry.Decisions = append(s.entry.Decisions, d)
+	s.unsaid = d.To != d.From
+}
+
+// say logs a decision that changed something, after it was acted upon.
+func (s *service) say() {
+	if d := &s.decision; s.unsaid {
+		s.unsaid = false
+		s.log.Info("decision", "from", d.From, "to", d.To, "rule", d.Rule, "reason", d.Reason, "inputs", d.Inputs)
+	}
+}
+
+// askAnswers asks the ledger which replicas have answered for the first time,
+// as long as any may. It returns when it wants to be called again.
+func (s *service) askAnswers(now time.Time) (again time.Time) {
+	waits := len(s.parted) > 0
+	for _, r := range s.replicas {
+		waits = waits || r.answer == nil && !r.firstReady.IsZero() && (r.story || now.Sub(r.firstReady) <= youngDeath)
+	}
+	if !waits {
+		return time.Time{}
+	}
+	if now.Before(s.answersDue) {
+		return s.answersDue
+	}
+	if s.answers.busy {
+		return time.Time{}
+	}
+	s.answersDue = now.Add(pollAnswers)
+	if s.inFlight(now) == 0 && s.demand.Held == 0 && now.Sub(s.lastActive) > time.Minute {
+		s.answersDue = now.Add(s.ses.cfg.Tick)
+	}
+	parted := s.parted // those that were gone before the ledger was asked
+	s.parted = nil
+	s.call(&s.answers, now, func() func(time.Time) {
+		answers, err := s.ses.cfg.Ledger.FirstAnswers(s.ctx, s.name)
+		return func(now time.Time) {
+			if err == nil {
+				s.onAnswers(now, answers)
+			}
+			for _, r := range parted {
+				for _, a := range answers {
+					if a.Replica == r.alloc.ID {
+						r.answer = &a
+						s.failures.InARow = 0
+					}
+				}
+				s.judge(now, r)
+			}
+		}
+	})
+	return s.answersDue
+}
+
+// status is how the service stands.
+func (s *service) status(now time.Time) jobs.Status {
+	st := jobs.Status{
+		Name:          s.name,
+		Demand:        jobs.DemandCounts{InFlight: s.inFlight(now), Held: s.demand.Held},
+		Latency:       s.latencies.quantiles(now),
+		Cold:          coldStats(s.starts),
+		PolicyVersion: s.version,
+		Reason:        s.decision.Reason,
+		At:            now.UTC(),
+	}
+	st.Replicas.Wanted = s.decision.To
+	st.Replicas.Pending = s.unplaced()
+	st.Replicas.List = []jobs.Replica{}
+	var utilization []float64
+	for _, r := range s.inOrder() {
+		switch r.phase {
+		case jobs.Pending:
+			st.Replicas.Pending++
+		case jobs.Starting:
+			st.Replicas.Starting++
+		case jobs.Ready:
+			st.Replicas.Ready++
+		case jobs.Draining:
+			st.Replicas.Draining++
+		}
+		u := r.utilization(now, s.policy.Sizing.Sample)
+		if u != nil {
+			utilization = append(utilization, *u)
+		}
+		if m := r.gauge.memory; m != nil {
+			st.GPUMem = figure(*m + value(st.GPUMem))
+		}
+		st.Replicas.List = append(st.Replicas.List, jobs.Replica{
+			ID: r.alloc.ID, Region: s.ses.cfg.Region, Node: r.alloc.Node, Address: r.alloc.Address,
+			Index: r.alloc.Index, Phase: r.phase, Since: r.since.UTC(), Launched: r.launched().UTC(),
+			Slots: s.policy.Replicas.Concurrency, InFlight: s.demand.Busy[r.alloc.ID],
+			GPUUtilizationPercent: u, GPUMemoryUsedBytes: r.gauge.memory,
+			Failure: r.failed,
+		})
+	}
+	if len(utilization) > 0 {
+		total := 0.0
+		for _, u := range utilization {
+			total += u
+		}
+		st.GPU = figure(total / float64(len(utilization)))
+	}
+	if s.countersFresh(now) {
+		st.QPS = figure(s.rate.perSecond(now))
+	}
+	if s.demand.Held > 0 && !s.demand.OldestHold.IsZero() {
+		st.Oldest = figure(max(0, now.Sub(s.demand.OldestHold).Seconds()))
+	}
+	if !s.lastDemand.IsZero() {
+		at := s.lastDemand.UTC()
+		st.LastDemand = &at
+	}
+	s.judgeState(now, &st)
+	return st
+}
+
+// judgeState says in one word how the service stands, and why if it cannot run.
+func (s *service) judgeState(now time.Time, st *jobs.Status) {
+	n := &st.Replicas
+	braked := s.decision.BrakeUntil.After(now)
+	switch {
+	case s.cannot != "":
+		st.Blocked = &s.cannot
+	case braked:
+		st.Blocked = &s.failures.Reason
+	case s.seen.Blocked != "" && n.Wanted > n.Ready:
+		st.Blocked = &s.seen.Blocked
+	case s.blind != nil:
+		why := s.blind.Error()
+		st.Blocked = &why
+	case s.refused != "":
+		st.Blocked = &s.refused
+	}
+	switch {
+	case s.setting.Operator.Paused:
+		st.State = jobs.StatePaused
+	case n.Ready > 0:
+		st.State = jobs.StateReady
+	case s.cannot != "":
+		st.State = jobs.StateBlocked
+	case braked && s.hopeless():
+		// Also when nothing is wanted any more, for those who waited were told:
+		// the next one must be told too, until the pause is over.
+		st.State = jobs.StateBlocked
+		until := s.decision.BrakeUntil.UTC()
+		st.BlockedUntil = &until
+	case n.Wanted > 0 && st.Blocked != nil && n.Starting == 0 && !braked:
+		st.State = jobs.StateBlocked
+	case n.Wanted > 0:
+		st.State = jobs.StateWaking
+		st.ETA = s.eta(now)
+	case len(s.replicas) > 0 || n.Pending > 0:
+		st.State = jobs.StateDraining
+	default:
+		st.State = jobs.StateZero
+	}
+}
+
+// hopeless reports whether nothing is ready or may become so.
+func (s *service) hopeless() bool {
+	for _, r := range s.replicas {
+		if r.phase == jobs.Ready || r.starts() || r.phase == jobs.Starting && !r.firstReady.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// eta is when the first of the starting replicas is expected, in seconds.
+func (s *service) eta(now time.Time) *float64 {
+	age := time.Duration(0)
+	for _, r := range s.replicas {
+		if r.starts() {
+			age = max(age, now.Sub(r.launched()))
+		}
+	}
+	return expected(s.starts, age)
+}
+
+// coldStats sums up cold starts, in seconds; a quantile is the smallest value
+// that so many of them do not exceed.
+func coldStats(starts []float64) jobs.ColdStartStats {
+	stats := jobs.ColdStartStats{Count: len(starts)}
+	if len(starts) == 0 {
+		return stats
+	}
+	sorted := slices.Sorted(slices.Values(starts))
+	at := func(q float64) *float64 {
+		return figure(sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)])
+	}
+	stats.P50, stats.P90, stats.Last = at(0.5), at(0.9), figure(starts[len(starts)-1])
+	return stats
+}
+
+func value(p *float64) float64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
+
+// publish writes what has changed, after everything else of the round: nobody
+// waits for it. It returns when it wants to be called again.
+func (s *service) publish(now time.Time) (again time.Time) {
+	t := s.ses.acting()
+	if t == nil || !s.loaded || s.cannot == "" && s.decidedAt.IsZero() {
+		return time.Time{} // what is not known yet is not told
+	}
+	tick := s.ses.cfg.Tick
+	active := s.interval(now) == tick
+	if s.changed && now.Sub(s.statusAt) < statusEvery {
+		again = s.statusAt.Add(statusEvery)
+	} else if s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= idleStatus {
+		st := s.status(now)
+		s.entry.Status = &st
+		s.statusAt, s.changed = now, false
+		s.ses.metrics.published(st, s.ses.cfg.Region)
+		if active && now.Sub(s.pointAt) >= tick {
+			s.pointAt = now
+			s.entry.Points = append(s.entry.Points, point(st))
+		}
+		if now.Sub(s.savedAt) >= saveEvery {
+			s.savedAt = now
+			if text, err := s.remembered(); err != nil {
+				s.log.Error("cannot remember", "err", err)
+			} else {
+				s.entry.Memory = text
+			}
+		}
+	}
+	e := &s.entry
+	if e.Status == nil && e.Memory == nil && len(e.Points)+len(e.Decisions)+len(e.ColdStarts) == 0 {
+		return again
+	}
+	if s.writeFail && now.Sub(s.writes.since) < tick {
+		return earlier(again, s.writes.since.Add(tick))
+	}
+	entry := *e
+	if s.call(&s.writes, now, func() func(time.Time) {
+		err := s.ses.cfg.History.Write(t.ctx, entry)
+		return func(now time.Time) { s.onWritten(now, entry, err) }
+	}) {
+		s.entry = history.Entry{Service: s.name}
+	}
+	return again
+}
+
+// onWritten takes back what could not be written, bounded, for the next try.
+func (s *service) onWritten(now time.Time, entry history.Entry, err error) {
+	if err == nil {
+		s.writeFail = false
+		return
+	}
+	if !s.writeFail && s.ctx.Err() == nil {
+		s.log.Warn("cannot write history, will try again", "err", err)
+	}
+	s.writeFail = true
+	e := &s.entry
+	if e.Status == nil {
+		e.Status = entry.Status
+	}
+	if e.Memory == nil {
+		e.Memory = entry.Memory
+	}
+	e.Points = latest(entry.Points, e.Points)
+	e.Decisions = latest(entry.Decisions, e.Decisions)
+	e.ColdStarts = latest(entry.ColdStarts, e.ColdStarts)
+}
+
+// latest joins two lists and keeps their newest part.
+func latest[T any](older, newer []T) []T {
+	list := slices.Concat(older, newer)
+	return list[max(0, len(list)-keepUnsaved):]
+}
+
+// point is one second of the timeline.
+func point(st jobs.Status) jobs.Point {
+	return jobs.Point{
+		At: st.At, Wanted: st.Replicas.Wanted, Ready: st.Replicas.Ready,
+		Starting: st.Replicas.Pending + st.Replicas.Starting, Draining: st.Replicas.Draining,
+		Held: st.Demand.Held, InFlight: st.Demand.InFlight,
+		QPS: st.QPS, GPU: st.GPU, P95MS: st.Latency.P95,
+	}
+}
