@@ -106,7 +106,7 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		ticketPrefix(s.name), s.name, s.q.cfg.Lease.Milliseconds(),
 		s.q.cfg.Activator, t.ID, t.Deadline.UnixMilli(), len(t.Body),
 		w.limits.Requests, w.limits.Bytes, t.Seq,
-		"method", t.Method, "path", t.Path, "header", storedHeader(t.Header), "body", t.Body,
+		"request_id", t.RequestID, "method", t.Method, "path", t.Path, "header", storedHeader(t.Header), "body", t.Body,
 	}
 	reply, err := holdScript.Run(ctx, s.q.cfg.Redis, keysOf(s.name), args...).Slice()
 

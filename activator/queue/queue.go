@@ -87,14 +87,15 @@ type Limits struct {
 // Ticket of one request. ID is its identity for ever; Seq, once given by Redis,
 // is its place, which it keeps when it is held again for a retry.
 type Ticket struct {
-	ID       string
-	Service  string
-	Method   string
-	Path     string
-	Header   http.Header // Authorization and Cookie are never written to Redis
-	Body     []byte
-	Deadline time.Time
-	Seq      int64
+	ID        string
+	Service   string
+	RequestID string
+	Method    string
+	Path      string
+	Header    http.Header // Authorization and Cookie are never written to Redis
+	Body      []byte
+	Deadline  time.Time
+	Seq       int64
 }
 
 // Wait tells how a request came to its slot.

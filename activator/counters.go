@@ -1,0 +1,115 @@
+package activator
+
+import (
+	"context"
+	"time"
+
+	"github.com/DataDog/sketches-go/ddsketch"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// relativeAccuracy of latency quantiles.
+const relativeAccuracy = 0.01
+
+// idleAfter: a service without traffic for longer is left out of the counters,
+// so that idle services cost nothing.
+const idleAfter = 20 * time.Minute
+
+// latencyBuckets keeps the sketch of the running 5 s bucket and of the one before.
+type latencyBuckets struct{ now, before latencyBucket }
+
+type latencyBucket struct {
+	start  time.Time
+	count  uint64
+	sum    float64
+	sketch *ddsketch.DDSketch
+}
+
+func (b *latencyBuckets) add(at time.Time, seconds float64) {
+	start := at.Truncate(jobs.LatencyBucketSpan)
+	if !b.now.start.Equal(start) {
+		b.before = b.now
+		sketch, err := ddsketch.NewDefaultDDSketch(relativeAccuracy)
+		if err != nil {
+			return // the accuracy is a valid constant
+		}
+		b.now = latencyBucket{start: start, sketch: sketch}
+	}
+	if b.now.sketch.Add(max(seconds, 0)) == nil {
+		b.now.count++
+		b.now.sum += seconds
+	}
+}
+
+// recent returns the two buckets as they are published.
+func (b *latencyBuckets) recent(now time.Time) []jobs.LatencyBucket {
+	var out []jobs.LatencyBucket
+	for _, x := range []*latencyBucket{&b.before, &b.now} {
+		if x.count == 0 || now.Sub(x.start) > 4*jobs.LatencyBucketSpan {
+			continue
+		}
+		raw, err := proto.Marshal(x.sketch.ToProto())
+		if err != nil {
+			continue
+		}
+		out = append(out, jobs.LatencyBucket{Start: x.start.UTC(), Count: x.count, Sum: x.sum, Sketch: raw})
+	}
+	return out
+}
+
+// publish writes this activator's counters each second, also while nothing
+// happens: silence means death.
+func (a *Activator) publish(ctx context.Context) error {
+	tick := time.NewTicker(a.cfg.Publish)
+	defer tick.Stop()
+	for {
+		if err := a.cfg.Queue.PublishCounters(ctx, a.countersNow(time.Now())); err != nil && ctx.Err() == nil {
+			a.log.Debug("counters not published", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *Activator) countersNow(now time.Time) jobs.Counters {
+	out := jobs.Counters{Activator: a.cfg.Queue.Activator(), Started: a.started.UTC(), At: now.UTC(),
+		Services: map[string]jobs.ServiceCounters{}}
+	rt := a.routes.Load()
+	if rt == nil {
+		return out
+	}
+	for _, st := range a.cfg.Queue.Standings() {
+		s := rt.services[st.Service]
+		if s == nil {
+			continue
+		}
+		s.metrics.standing(st, now)
+		c := jobs.ServiceCounters{
+			Arrivals: s.arrivals.Load(), Completed: s.completed.Load(), Failed: s.failed.Load(),
+			InFlight: st.InFlight, Held: st.Held, HeldBytes: st.HeldBytes, OldestHold: st.OldestHold.UTC(),
+		}
+		if st.OldestHold.IsZero() {
+			c.OldestHold = time.Time{}
+		}
+		if ns := s.lastDone.Load(); ns > 0 {
+			c.LastDemand = time.Unix(0, ns).UTC()
+		}
+		if st.InFlight+st.Held > 0 {
+			c.LastDemand = now.UTC()
+		}
+		if now.Sub(c.LastDemand) > idleAfter {
+			continue
+		}
+		s.mu.Lock()
+		c.ServiceSeconds = s.seconds
+		c.Latency = s.latency.recent(now)
+		s.mu.Unlock()
+		out.Services[s.name] = c
+	}
+	return out
+}

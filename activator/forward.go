@@ -1,0 +1,77 @@
+package activator
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+)
+
+// newProxy is the standard reverse proxy with tries as its transport: bodies
+// stream both ways, event streams are flushed as they come, upgrades pass.
+func (a *Activator) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Transport:  a.tries,
+		BufferPool: newCopyBuffers(),
+		ErrorLog:   slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			c := callOf(pr.In.Context())
+			pr.Out.Host = pr.In.Host
+			pr.SetXForwarded()
+			pr.Out.Header["X-Request-Id"] = []string{c.id}
+			if c.service.policy.Route.StripPrefix {
+				stripPrefix(pr.Out, c.service.policy.Route.PathPrefixes)
+			}
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			c := callOf(resp.Request.Context())
+			c.status = resp.StatusCode
+			delete(resp.Header, "X-Request-Id")
+			c.head(resp.Header)
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			a.fail(w, r, callOf(r.Context()), err)
+		},
+	}
+}
+
+// forward sends the request as it is.
+func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
+	ctx, cancel := c.begin(r)
+	defer cancel(nil)
+	r = r.WithContext(ctx)
+	r.Body = http.NoBody // the tries give it its body
+	a.proxy.ServeHTTP(w, r)
+}
+
+// begin makes the context in which the request runs upstream: it ends with the
+// client, and with the limits of the policy.
+func (c *call) begin(r *http.Request) (context.Context, context.CancelCauseFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
+	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel}
+	return ctx, cancel
+}
+
+func stripPrefix(r *http.Request, prefixes []string) {
+	best := ""
+	for _, p := range prefixes {
+		if p = strings.TrimSuffix(p, "/"); within(r.URL.Path, p) && len(p) > len(best) {
+			best = p
+		}
+	}
+	r.URL.Path = "/" + strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, best), "/")
+	r.URL.RawPath = ""
+}
+
+// copyBuffers are shared by all answers being copied.
+type copyBuffers struct{ pool sync.Pool }
+
+func newCopyBuffers() *copyBuffers {
+	return &copyBuffers{sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}}
+}
+
+func (p *copyBuffers) Get() []byte  { return *p.pool.Get().(*[]byte) }
+func (p *copyBuffers) Put(b []byte) { p.pool.Put(&b) }

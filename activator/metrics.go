@@ -1,0 +1,159 @@
+package activator
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/activator/translate"
+)
+
+// durationBuckets reach to 900 s: a cold start is part of a request's time.
+var durationBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 900}
+
+// metrics of the data path. Labels are policy names, status codes and language
+// codes that an adapter has checked: never a caller's own text.
+type metrics struct {
+	requests     *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	hold         *prometheus.HistogramVec
+	held         *prometheus.GaugeVec
+	heldBytes    *prometheus.GaugeVec
+	oldest       *prometheus.GaugeVec
+	inFlight     *prometheus.GaugeVec
+	slots        *prometheus.GaugeVec
+	rejected     *prometheus.CounterVec
+	retries      *prometheus.CounterVec
+	translations *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pilotlight_" + name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pilotlight_" + name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pilotlight_" + name, Help: help,
+			Buckets: durationBuckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	return &metrics{
+		requests:     counter("requests_total", "Requests answered, by status code and whether they waited for a cold start.", "service", "code", "cold"),
+		duration:     histogram("request_duration_seconds", "From arrival to the last byte of the answer.", "service", "cold"),
+		hold:         histogram("hold_duration_seconds", "Time a request was held.", "service"),
+		held:         gauge("held_requests", "Requests held by this activator.", "service"),
+		heldBytes:    gauge("held_bytes", "Bytes of the bodies of held requests.", "service"),
+		oldest:       gauge("oldest_hold_seconds", "Age of the oldest held request.", "service"),
+		inFlight:     gauge("in_flight_requests", "Requests in a slot of a replica.", "service"),
+		slots:        gauge("slots", "Slots that this activator owns, by state.", "service", "state"),
+		rejected:     counter("rejected_total", "Requests answered by Pilotlight itself with an error.", "service", "reason"),
+		retries:      counter("retries_total", "Requests sent again to another replica.", "service", "reason"),
+		translations: counter("translation_requests_total", "Translations answered.", "source_lang", "target_lang"),
+	}
+}
+
+// serviceMetrics are the metrics of one service with the label lookups done.
+type serviceMetrics struct {
+	all          *metrics
+	name         string
+	duration     [2]prometheus.Observer // warm, cold
+	holdDuration prometheus.Observer
+
+	mu    sync.RWMutex
+	codes map[codeKey]prometheus.Counter
+}
+
+type codeKey struct {
+	status int
+	cold   bool
+}
+
+func (m *metrics) forService(name string) *serviceMetrics {
+	return &serviceMetrics{all: m, name: name, codes: map[codeKey]prometheus.Counter{},
+		duration:     [2]prometheus.Observer{m.duration.WithLabelValues(name, "false"), m.duration.WithLabelValues(name, "true")},
+		holdDuration: m.hold.WithLabelValues(name)}
+}
+
+// keepServices drops the gauges of services that have no policy any more.
+func (m *metrics) keepServices(services map[string]*service) {
+	for _, g := range []*prometheus.GaugeVec{m.held, m.heldBytes, m.oldest, m.inFlight} {
+		g.Reset()
+	}
+	m.slots.Reset()
+	for name := range services {
+		m.held.WithLabelValues(name).Set(0)
+		m.inFlight.WithLabelValues(name).Set(0)
+	}
+}
+
+func (m *metrics) unrouted(c *call) {
+	if c.failure != "" {
+		m.rejected.WithLabelValues("", c.failure).Inc()
+	}
+}
+
+func (m *metrics) translated(req translate.Request) {
+	source := req.Source
+	if req.Detects() {
+		source = "auto"
+	}
+	m.translations.WithLabelValues(translate.ISO3(source), translate.ISO3(req.Target)).Inc()
+}
+
+func (s *serviceMetrics) finish(c *call, now time.Time) {
+	key := codeKey{c.status, c.wasCold}
+	s.mu.RLock()
+	counter := s.codes[key]
+	s.mu.RUnlock()
+	if counter == nil {
+		counter = s.all.requests.WithLabelValues(s.name, strconv.Itoa(c.status), strconv.FormatBool(c.wasCold))
+		s.mu.Lock()
+		s.codes[key] = counter
+		s.mu.Unlock()
+	}
+	counter.Inc()
+	i := 0
+	if c.wasCold {
+		i = 1
+	}
+	s.duration[i].Observe(now.Sub(c.arrived).Seconds())
+	if c.failure != "" {
+		s.all.rejected.WithLabelValues(s.name, c.failure).Inc()
+	}
+}
+
+func (s *serviceMetrics) held(c *call) { s.holdDuration.Observe(c.waited.Seconds()) }
+
+func (s *serviceMetrics) retried(err error) {
+	reason := "broken"
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		reason = "refused"
+	}
+	s.all.retries.WithLabelValues(s.name, reason).Inc()
+}
+
+func (s *serviceMetrics) standing(st queue.Standing, now time.Time) {
+	s.all.held.WithLabelValues(s.name).Set(float64(st.Held))
+	s.all.heldBytes.WithLabelValues(s.name).Set(float64(st.HeldBytes))
+	s.all.inFlight.WithLabelValues(s.name).Set(float64(st.InFlight))
+	age := 0.0
+	if !st.OldestHold.IsZero() {
+		age = now.Sub(st.OldestHold).Seconds()
+	}
+	s.all.oldest.WithLabelValues(s.name).Set(age)
+	s.all.slots.WithLabelValues(s.name, "granted").Set(float64(st.InFlight))
+	s.all.slots.WithLabelValues(s.name, "leased").Set(float64(st.Owned - st.InFlight))
+}

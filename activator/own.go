@@ -1,0 +1,85 @@
+package activator
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// serveOwn answers what is never forwarded; it reports whether it did. Nothing
+// of it wakes anything.
+func (a *Activator) serveOwn(w http.ResponseWriter, r *http.Request, c *call) bool {
+	switch path := r.URL.Path; {
+	case path == "/health":
+		a.health(w, r, c)
+	case path == "/v1/models" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		a.models(w)
+	case path == "/livez" || path == "/readyz" || within(path, "/pilotlight"):
+		a.fail(w, r, c, ErrUnknownService)
+	default:
+		return false
+	}
+	return true
+}
+
+// serviceHealth is one service in GET /health.
+type serviceHealth struct {
+	State         string   `json:"state"`
+	ReadyReplicas int      `json:"ready_replicas"`
+	Held          int      `json:"held"`
+	ETA           *float64 `json:"eta_s"`
+	Reason        *string  `json:"reason"`
+}
+
+// health: requests can be taken, cold or warm.
+func (a *Activator) health(w http.ResponseWriter, r *http.Request, c *call) {
+	rt := a.routes.Load()
+	if rt == nil {
+		writeJSON(w, "application/json", http.StatusServiceUnavailable,
+			map[string]any{"status": "starting", "reason": "policies have not been read yet"})
+		return
+	}
+	if name := r.URL.Query().Get("service"); name != "" {
+		if rt.services[name] == nil {
+			a.fail(w, r, c, ErrUnknownService)
+			return
+		}
+		h := a.healthOf(name)
+		writeJSON(w, "application/json", http.StatusOK, map[string]any{"status": "healthy", "service": name,
+			"state": h.State, "ready_replicas": h.ReadyReplicas, "held": h.Held, "eta_s": h.ETA, "reason": h.Reason})
+		return
+	}
+	all := map[string]serviceHealth{}
+	for _, name := range rt.names {
+		all[name] = a.healthOf(name)
+	}
+	writeJSON(w, "application/json", http.StatusOK, map[string]any{"status": "healthy", "services": all})
+}
+
+func (a *Activator) healthOf(name string) serviceHealth {
+	st, ok := a.cfg.Statuses.Status(name)
+	if !ok {
+		return serviceHealth{State: jobs.StateZero}
+	}
+	return serviceHealth{State: st.State, ReadyReplicas: st.Replicas.Ready, Held: st.Demand.Held, ETA: st.ETA, Reason: st.Blocked}
+}
+
+// models lists the models that policies route, as OpenAI does.
+func (a *Activator) models(w http.ResponseWriter) {
+	type model struct {
+		ID      string `json:"id"`
+		Object  string `json:"object"`
+		Created int64  `json:"created"`
+		OwnedBy string `json:"owned_by"`
+	}
+	data := []model{}
+	if rt := a.routes.Load(); rt != nil {
+		for _, name := range rt.names {
+			for _, m := range rt.services[name].policy.Route.Models {
+				data = append(data, model{ID: m, Object: "model", Created: a.started.Unix(), OwnedBy: strings.Clone(name)})
+			}
+		}
+	}
+	writeJSON(w, "application/json", http.StatusOK, map[string]any{"object": "list", "data": data})
+}

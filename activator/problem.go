@@ -1,0 +1,261 @@
+package activator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/activator/translate"
+)
+
+// kind of a problem: its stable name, status and title. This is the one table.
+type kind struct {
+	name   string
+	status int
+	title  string
+}
+
+var (
+	unknownService  = kind{"unknown-service", http.StatusNotFound, "no policy routes this request"}
+	badRequest      = kind{"bad-request", http.StatusBadRequest, "the request cannot be understood"}
+	bodyTooLarge    = kind{"body-too-large", http.StatusRequestEntityTooLarge, "the body is larger than the policy allows"}
+	queueFull       = kind{"queue-full", http.StatusTooManyRequests, "too many requests are waiting"}
+	startFailed     = kind{"start-failed", http.StatusServiceUnavailable, "the model does not start"}
+	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the hold cannot be written"}
+	paused          = kind{"paused", http.StatusServiceUnavailable, "the service is paused by an operator"}
+	shuttingDown    = kind{"shutting-down", http.StatusServiceUnavailable, "this activator is shutting down"}
+	deadlinePassed  = kind{"deadline-passed", http.StatusGatewayTimeout, "the deadline passed"}
+	upstreamFailed  = kind{"upstream-failed", http.StatusBadGateway, "the replica failed"}
+	upstreamTimeout = kind{"upstream-timeout", http.StatusGatewayTimeout, "the replica took too long"}
+)
+
+// Errors of the data path that callers see; kindOf gives each its status.
+var (
+	// ErrUnknownService: no policy routes the request; nothing was woken.
+	ErrUnknownService = errors.New("unknown service")
+	// ErrDeadline: the request's deadline or hold.max_wait passed while it was held.
+	ErrDeadline = errors.New("the deadline passed while the request was held")
+	// ErrRequestTimeout: request.timeout passed in the slot.
+	ErrRequestTimeout = errors.New("request.timeout passed")
+	// ErrFirstByte: request.first_byte passed without an answer.
+	ErrFirstByte = errors.New("request.first_byte passed without an answer")
+	// ErrIdle: request.idle passed between two bytes of the answer.
+	ErrIdle = errors.New("request.idle passed between two bytes of the answer")
+	// ErrPaused: an operator has paused the service and nothing of it is ready.
+	ErrPaused = errors.New("the service is paused by an operator")
+	errClient = errors.New("the client has gone")
+)
+
+// BadRequestError is the caller's fault.
+type BadRequestError struct {
+	Field   string // header, body field or "path"
+	Message string
+}
+
+func (e *BadRequestError) Error() string { return e.Field + ": " + e.Message }
+
+// StartFailedError says that replicas of the service die while they start.
+type StartFailedError struct {
+	Reason string    // the task's own last words
+	Until  time.Time // when the next start is tried
+}
+
+func (e *StartFailedError) Error() string { return e.Reason }
+
+// UpstreamError is a replica that failed before it answered.
+type UpstreamError struct {
+	Replica  string
+	Attempts int
+	Err      error
+}
+
+func (e *UpstreamError) Error() string {
+	return fmt.Sprintf("after %d of the allowed attempts, the last one at replica %s: %v", e.Attempts, e.Replica, e.Err)
+}
+
+func (e *UpstreamError) Unwrap() error { return e.Err }
+
+// kindOf maps every error of the data path to its problem.
+func kindOf(err error) kind {
+	switch {
+	case errors.Is(err, ErrUnknownService):
+		return unknownService
+	case is[*BadRequestError](err), is[*translate.FieldError](err):
+		return badRequest
+	case is[*http.MaxBytesError](err):
+		return bodyTooLarge
+	case is[*queue.FullError](err):
+		return queueFull
+	case is[*StartFailedError](err):
+		return startFailed
+	case errors.Is(err, ErrPaused):
+		return paused
+	case errors.Is(err, queue.ErrStopped):
+		return shuttingDown
+	case errors.Is(err, ErrDeadline):
+		return deadlinePassed
+	case errors.Is(err, ErrRequestTimeout), errors.Is(err, ErrFirstByte), errors.Is(err, ErrIdle):
+		return upstreamTimeout
+	case errors.Is(err, errClient), errors.Is(err, context.Canceled):
+		return kind{"client-gone", 499, "the client has gone"}
+	}
+	return upstreamFailed // *UpstreamError, *translate.AnswerError and whatever a replica does
+}
+
+func is[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+// problem is RFC 9457's document.
+type problem struct {
+	Type       string   `json:"type"`
+	Title      string   `json:"title"`
+	Status     int      `json:"status"`
+	Detail     string   `json:"detail"`
+	Service    string   `json:"service,omitempty"`
+	RequestID  string   `json:"request_id"`
+	RetryAfter *int     `json:"retry_after_s,omitempty"`
+	ETA        *float64 `json:"eta_s,omitempty"`
+	Reason     string   `json:"reason,omitempty"`
+	Field      string   `json:"field,omitempty"`
+	Allowed    string   `json:"allowed,omitempty"`
+}
+
+// fail answers with the problem of err, unless the client has gone.
+func (a *Activator) fail(w http.ResponseWriter, r *http.Request, c *call, err error) {
+	k := kindOf(err)
+	c.status, c.failure = k.status, k.name
+	if k.status == 499 {
+		return
+	}
+	name := ""
+	if c.service != nil {
+		name = c.service.name
+	}
+	p := problem{Type: "urn:pilotlight:problem:" + k.name, Title: k.title, Status: k.status,
+		Detail: err.Error(), Service: name, RequestID: c.id}
+	var field *translate.FieldError
+	var bad *BadRequestError
+	var failed *StartFailedError
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &field):
+		p.Field, p.Detail, p.Allowed = field.Field, field.Error(), field.Allowed
+	case errors.As(err, &bad):
+		p.Field = bad.Field
+	case errors.As(err, &failed):
+		p.Reason = failed.Reason
+	case errors.As(err, &large):
+		p.Detail = fmt.Sprintf("the body is larger than hold.max_body, %d bytes", large.Limit)
+	}
+	a.outlook(&p, c, k, failed)
+	if p.RetryAfter != nil {
+		w.Header().Set("Retry-After", strconv.Itoa(*p.RetryAfter))
+	}
+	c.head(w.Header())
+	if c.attempt == 0 { // nothing of a replica is in the headers yet
+		w.Header().Del("Content-Length")
+	}
+	if within(r.URL.Path, "/v1") {
+		writeJSON(w, "application/json", k.status, openAIError(&p))
+		return
+	}
+	writeJSON(w, "application/problem+json", k.status, &p)
+}
+
+// openAIError is the envelope that OpenAI's clients read.
+func openAIError(p *problem) any {
+	typ := "server_error"
+	switch {
+	case p.Status == http.StatusTooManyRequests:
+		typ = "rate_limit_error"
+	case p.Status < 500:
+		typ = "invalid_request_error"
+	}
+	var param any
+	if p.Field != "" {
+		param = p.Field
+	}
+	return map[string]any{"error": map[string]any{
+		"message": p.Title + ": " + p.Detail, "type": typ, "param": param,
+		"code": strings.ReplaceAll(p.Type, "urn:pilotlight:problem:", ""), "request_id": p.RequestID,
+	}}
+}
+
+func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// outlook fills Retry-After, ETA and reason from what is known: the rest of the
+// launch brake's pause, the estimated end of a start, or the time that the
+// present queue takes at the present service time.
+func (a *Activator) outlook(p *problem, c *call, k kind, failed *StartFailedError) {
+	if c.service == nil {
+		return
+	}
+	st, known := a.cfg.Statuses.Status(c.service.name)
+	if known && p.Reason == "" && st.Blocked != nil {
+		p.Reason = *st.Blocked
+	}
+	if known && st.ETA != nil && (k.status == 503 || k.status == 504 || k.status == 429) {
+		p.ETA = st.ETA
+	}
+	if k.status != http.StatusTooManyRequests && k.status != http.StatusServiceUnavailable {
+		return
+	}
+	wait := 1.0
+	switch {
+	case failed != nil && !failed.Until.IsZero():
+		wait = time.Until(failed.Until).Seconds()
+	case k == queueFull:
+		wait = a.drainSeconds(c.service)
+		if known && st.ETA != nil {
+			wait += *st.ETA
+		}
+	case known && st.ETA != nil:
+		wait = *st.ETA
+	case known && st.Cold.P50 != nil && k != shuttingDown:
+		wait = *st.Cold.P50
+	}
+	s := int(math.Ceil(min(max(wait, 1), c.service.policy.Hold.MaxWait.Seconds())))
+	p.RetryAfter = &s
+}
+
+// drainSeconds is how long what waits now takes: held · S̄ / slots. Unknown S̄ is
+// taken as 5 s, no replica as one.
+func (a *Activator) drainSeconds(s *service) float64 {
+	held, slots := 0, 0
+	for _, st := range a.cfg.Queue.Standings() {
+		if st.Service == s.name {
+			held = st.Held
+		}
+	}
+	for _, o := range a.cfg.Queue.Offers(s.name) {
+		slots += o.Slots
+	}
+	if slots == 0 {
+		slots = s.policy.Replicas.Concurrency
+	}
+	mean := s.meanSeconds()
+	if mean == 0 {
+		mean = 5
+	}
+	return float64(held) * mean / float64(slots)
+}

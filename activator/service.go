@@ -1,0 +1,94 @@
+package activator
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/activator/translate"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// service is one policy as the data path uses it. Its policy never changes: a
+// new version is a new service that shares the tally.
+type service struct {
+	*tally
+	name     string
+	policy   *policies.Policy
+	version  int
+	adapter  translate.Adapter // nil: no translate block
+	limits   queue.Limits
+	attempts int
+}
+
+// tally counts what a service has done since this process began.
+type tally struct {
+	arrivals  atomic.Uint64
+	completed atomic.Uint64
+	failed    atomic.Uint64
+	lastDone  atomic.Int64 // Unix ns of the last request's end
+
+	mu      sync.Mutex
+	seconds float64 // in replicas
+	latency latencyBuckets
+
+	answered sync.Map // replica → struct{}: its first answer has been reported
+	metrics  *serviceMetrics
+}
+
+func (a *Activator) serviceOf(v policies.Version, before *service) (*service, error) {
+	p := v.Policy
+	s := &service{name: v.Name, policy: p, version: v.Version, attempts: max(1, p.Retry.Attempts),
+		limits: queue.Limits{Requests: p.Hold.MaxRequests, Bytes: p.Hold.MaxBytes}}
+	if before != nil {
+		s.tally = before.tally
+	} else {
+		s.tally = &tally{metrics: a.metrics.forService(v.Name)}
+	}
+	if p.Translate != nil {
+		adapter, err := translate.For(p.Translate.Backend, p.Translate.Model)
+		if err != nil {
+			return nil, err
+		}
+		s.adapter = adapter
+	}
+	return s, nil
+}
+
+// repeatable reports whether a request that may have reached a replica may be
+// sent to another one.
+func (s *service) repeatable(path string, keyed bool) bool {
+	switch s.policy.Retry.Repeat {
+	case "always":
+		return true
+	case "keyed":
+		return keyed
+	case "never":
+		return false
+	}
+	return keyed || within(path, "/translate") || within(path, "/v1")
+}
+
+// meanSeconds of a request in a replica so far; 0 if none has completed.
+func (t *tally) meanSeconds() float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.completed.Load(); n > 0 {
+		return t.seconds / float64(n)
+	}
+	return 0
+}
+
+// done notes the end of a request that was in a slot.
+func (t *tally) done(now time.Time, inReplica time.Duration, failed bool) {
+	t.lastDone.Store(now.UnixNano())
+	t.completed.Add(1)
+	if failed {
+		t.failed.Add(1)
+	}
+	t.mu.Lock()
+	t.seconds += inReplica.Seconds()
+	t.latency.add(now, inReplica.Seconds())
+	t.mu.Unlock()
+}

@@ -1,0 +1,218 @@
+package activator
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// tries is the RoundTripper between a request and the replicas of its service:
+// it takes or waits for a slot, sends, and repeats on another replica where that
+// is safe. The slot goes back when the answer's body is closed.
+type tries struct {
+	a         *Activator
+	transport *http.Transport
+}
+
+// RoundTrip never returns before the last try is decided; an error means that
+// no byte of an answer has been received.
+func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := req.Context()
+	c := callOf(ctx)
+	for {
+		if err := t.a.acquire(ctx, c, req); err != nil {
+			return nil, err
+		}
+		c.attempt++
+		req.URL.Scheme, req.URL.Host = "http", c.slot.Address
+		c.attach(req)
+		c.watch.sent(c.released)
+		resp, err := t.transport.RoundTrip(req)
+		if err == nil {
+			c.answered = time.Now()
+			c.watch.answered(c.answered)
+			t.a.firstAnswer(c)
+			resp.Body = c.wrap(resp.Body)
+			return resp, nil
+		}
+		again := t.again(ctx, c, err)
+		t.end(c, err)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if is[*http.MaxBytesError](err) {
+			return nil, err
+		}
+		if !again {
+			return nil, &UpstreamError{Replica: c.slot.Replica, Attempts: c.attempt, Err: plain(err)}
+		}
+		c.service.metrics.retried(err)
+		t.a.log.Info("trying again", "service", c.service.name, "request_id", c.id, "replica", c.slot.Replica, "attempt", c.attempt, "err", plain(err))
+	}
+}
+
+// again reports whether the request may be sent once more: never after any byte
+// of an answer, never past attempts, and only if it was never sent or may be
+// repeated and its body is at hand.
+func (t *tries) again(ctx context.Context, c *call, err error) bool {
+	if ctx.Err() != nil || c.attempt >= c.service.attempts {
+		return false
+	}
+	if c.stream != nil && c.stream.touched {
+		return false
+	}
+	var op *net.OpError
+	neverSent := errors.As(err, &op) && op.Op == "dial"
+	return neverSent || c.service.repeatable(c.path, c.keyed)
+}
+
+// end of a try without an answer.
+func (t *tries) end(c *call, err error) {
+	c.watch.stop()
+	now := time.Now()
+	var op *net.OpError
+	if errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		c.slot.ReleaseSuspect()
+	} else {
+		c.slot.Release()
+	}
+	c.service.done(now, now.Sub(c.released), true)
+}
+
+// plain strips what net/http puts around an error and what would name addresses
+// twice.
+func plain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// attach gives the request its body for this try.
+func (c *call) attach(req *http.Request) {
+	switch {
+	case c.buffered && len(c.body) > 0:
+		req.Body = io.NopCloser(bytes.NewReader(c.body))
+		req.ContentLength = int64(len(c.body))
+	case c.buffered:
+		req.Body, req.ContentLength = http.NoBody, 0
+	default:
+		req.Body = c.stream
+	}
+}
+
+// acquire takes a free slot, or holds the request until it gets one.
+func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) error {
+	if slot, ok := a.cfg.Queue.Try(c.service.name); ok {
+		c.slot, c.released = slot, time.Now()
+		return nil
+	}
+	if err := a.hopeless(c.service); err != nil {
+		return err
+	}
+	if !c.buffered { // nothing of it was read yet: read it now, so that it can wait
+		body, err := readAll(c.stream.Reader, -1)
+		if err != nil {
+			return err
+		}
+		c.body, c.buffered, c.stream = body, true, nil
+	}
+	// A new ticket for each try: Redis may not have forgotten the last one yet.
+	// It keeps its number, and so its place.
+	t := &queue.Ticket{ID: rand.Text(), Service: c.service.name, RequestID: c.id, Method: req.Method,
+		Path: req.URL.RequestURI(), Header: req.Header, Body: c.body, Deadline: c.deadline, Seq: c.seq}
+	hold, cancel := context.WithDeadlineCause(ctx, c.deadline, ErrDeadline)
+	slot, wait, err := a.cfg.Queue.Hold(hold, t, c.service.limits)
+	cancel()
+	c.seq = t.Seq
+	c.held(wait, time.Now())
+	c.service.metrics.held(c)
+	if err != nil {
+		return err
+	}
+	c.slot, c.released = slot, time.Now()
+	return nil
+}
+
+// held adds one wait to what the request has waited so far.
+func (c *call) held(wait queue.Wait, now time.Time) {
+	c.wait = wait
+	c.waited += now.Sub(wait.From)
+	if wait.Cold {
+		c.wasCold = true
+		till := wait.ColdTill
+		if till.IsZero() {
+			till = now
+		}
+		c.cold += till.Sub(wait.From)
+	}
+}
+
+// hopeless says why holding a request would be in vain: the launch brake pauses,
+// or an operator has paused the service, and no replica is there.
+func (a *Activator) hopeless(s *service) error {
+	st, ok := a.cfg.Statuses.Status(s.name)
+	if !ok || len(a.cfg.Queue.Offers(s.name)) > 0 {
+		return nil
+	}
+	return reasonToFail(st, time.Now())
+}
+
+func reasonToFail(st jobs.Status, now time.Time) error {
+	if st.Replicas.Ready+st.Replicas.Starting+st.Replicas.Pending > 0 {
+		return nil
+	}
+	if st.State == jobs.StatePaused {
+		return ErrPaused
+	}
+	if st.State == jobs.StateBlocked && st.BlockedUntil != nil && now.Before(*st.BlockedUntil) {
+		reason := "replicas die while they start"
+		if st.Blocked != nil {
+			reason = *st.Blocked
+		}
+		return &StartFailedError{Reason: reason, Until: *st.BlockedUntil}
+	}
+	return nil
+}
+
+// statusChanged ends the waits of a service that the scaler says are in vain.
+func (a *Activator) statusChanged(name string) {
+	st, ok := a.cfg.Statuses.Status(name)
+	if !ok || len(a.cfg.Queue.Offers(name)) > 0 {
+		return
+	}
+	if err := reasonToFail(st, time.Now()); err != nil {
+		a.cfg.Queue.Fail(name, err)
+	}
+}
+
+// firstAnswer reports the first answer of a replica, apart from the request's
+// own way.
+func (a *Activator) firstAnswer(c *call) {
+	if _, known := c.service.answered.Load(c.slot.Replica); known {
+		return
+	}
+	if _, known := c.service.answered.LoadOrStore(c.slot.Replica, c.answered); known {
+		return
+	}
+	f := jobs.FirstAnswer{Replica: c.slot.Replica, RequestID: c.id, Released: c.released.UTC(), FirstByte: c.answered.UTC()}
+	if c.wait.Held {
+		f.HeldAt = c.wait.From.UTC()
+	}
+	name := c.service.name
+	go func() {
+		if err := a.cfg.Queue.FirstAnswer(context.Background(), name, f); err != nil {
+			a.log.Warn("first answer not reported", "service", name, "replica", f.Replica, "err", err)
+		}
+	}()
+}

@@ -1,0 +1,123 @@
+package activator
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// watch cuts a request in its slot when request.first_byte, request.idle or
+// request.timeout passes. One timer serves all three: it fires at the earliest
+// moment one of them could have passed, and looks again if bytes have come since.
+type watch struct {
+	limits policies.Request
+	cancel context.CancelCauseFunc
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	released time.Time
+	body     bool         // the answer has begun
+	last     atomic.Int64 // Unix ns of the last byte
+}
+
+func (w *watch) sent(released time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.released, w.body = released, false
+	if w.timer == nil {
+		w.timer = time.AfterFunc(min(w.limits.FirstByte, w.limits.Timeout), w.fire)
+	} else {
+		w.timer.Reset(min(w.limits.FirstByte, w.limits.Timeout))
+	}
+}
+
+func (w *watch) answered(now time.Time) {
+	w.last.Store(now.UnixNano())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.body = true
+	w.timer.Reset(min(w.limits.Idle, w.limits.Timeout-now.Sub(w.released)))
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *watch) fire() {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.released) >= w.limits.Timeout {
+		w.cancel(ErrRequestTimeout)
+		return
+	}
+	if !w.body {
+		w.cancel(ErrFirstByte)
+		return
+	}
+	quiet := now.Sub(time.Unix(0, w.last.Load()))
+	if quiet >= w.limits.Idle {
+		w.cancel(ErrIdle)
+		return
+	}
+	w.timer.Reset(min(w.limits.Idle-quiet, w.limits.Timeout-now.Sub(w.released)))
+}
+
+// answerBody gives the slot back when the answer has been read or given up.
+type answerBody struct {
+	io.ReadCloser
+	c    *call
+	once sync.Once
+	err  error
+}
+
+// wrap keeps what an upgraded connection needs: a body that can be written to.
+func (c *call) wrap(body io.ReadCloser) io.ReadCloser {
+	b := &answerBody{ReadCloser: body, c: c}
+	if rw, ok := body.(io.ReadWriteCloser); ok {
+		return &upgradedBody{answerBody: b, w: rw}
+	}
+	return b
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.c.watch.last.Store(time.Now().UnixNano())
+	}
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.once.Do(func() {
+		c := b.c
+		c.watch.stop()
+		now := time.Now()
+		c.service.done(now, now.Sub(c.released), c.status >= http.StatusInternalServerError || b.err != nil)
+		c.slot.Release()
+	})
+	return err
+}
+
+type upgradedBody struct {
+	*answerBody
+	w io.Writer
+}
+
+func (b *upgradedBody) Write(p []byte) (int, error) {
+	b.c.watch.last.Store(time.Now().UnixNano())
+	return b.w.Write(p)
+}
