@@ -1,6 +1,9 @@
 package policies
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // document is one policy as somebody wrote it, in HCL or JSON, before it is
 // judged. Reading it has found what has no place in a policy (errs); whether
@@ -12,6 +15,8 @@ type document struct {
 	values map[string]writtenValue
 	blocks map[string]place
 	errs   ValidationErrors
+
+	nameless bool // it has none that could be judged, which is reported already
 
 	// partial: errors of syntax may have lost some of it, so nothing can be said
 	// about what is missing.
@@ -87,6 +92,9 @@ func (d *document) attribute(path string, value any, at, valueAt place) {
 }
 
 func (d *document) misplacedBlock(path string, at place) {
+	if len(d.errs) == maxErrors { // no use in wording it
+		return
+	}
 	switch blockName, _ := splitPath(path); {
 	case fieldAt(path) != nil:
 		d.report(at, path, "is a value, not a block", fieldAt(path).shape.allowed())
@@ -98,6 +106,9 @@ func (d *document) misplacedBlock(path string, at place) {
 }
 
 func (d *document) misplacedAttribute(path string, at place) {
+	if len(d.errs) == maxErrors {
+		return
+	}
 	blockName, name := splitPath(path)
 	if blockName == "" && blockNamed(name) != nil {
 		d.report(at, path, "is a block, not a value", name+" { … }")
@@ -140,7 +151,7 @@ func (d *document) placeOf(path string) place {
 // wrong with it. The policy is nil if anything is.
 func (d *document) judge() (*Policy, ValidationErrors) {
 	p := New(d.name)
-	if !isPolicyName(d.name) {
+	if !d.nameless && !isPolicyName(d.name) {
 		d.report(d.at, "name", show(d.name)+" is not a policy's name", policyName)
 	}
 	for i := range blocks {
@@ -175,7 +186,7 @@ func (d *document) judge() (*Policy, ValidationErrors) {
 	}
 
 	for _, q := range contradictions(p) {
-		if q.missing && d.partial || q.concerns(bad) {
+		if q.concerns(bad) || d.partial && (q.missing || !d.allWritten(q.fields)) {
 			continue
 		}
 		at := d.placeOf(q.fields[0])
@@ -196,6 +207,22 @@ func (d *document) judge() (*Policy, ValidationErrors) {
 func (d *document) written(path string) bool {
 	_, ok := d.values[path]
 	return ok
+}
+
+func (d *document) allWritten(paths []string) bool {
+	return !slices.ContainsFunc(paths, func(path string) bool { return !d.written(path) })
+}
+
+// distrust forgets the values on a line with an error of syntax, which may have
+// been cut short, and returns the path of one of them, "" if there is none.
+func (d *document) distrust(line int) (path string) {
+	for p, v := range d.values {
+		if v.at.line == line {
+			delete(d.values, p)
+			path = p
+		}
+	}
+	return path
 }
 
 // take reads, checks and sets a written value; message is "" if all is well.

@@ -3,6 +3,7 @@ package policies
 import (
 	"bytes"
 
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 )
@@ -58,29 +59,26 @@ func appendFields(body *hclwrite.Body, p, defaults *Policy, blockName string) bo
 		if plain == nil {
 			continue
 		}
-		body.SetAttributeValue(name, ctyValue(plain))
+		body.SetAttributeRaw(name, tokensOf(plain))
 		written = true
 	}
 	return written
 }
 
-func ctyValue(plain any) cty.Value {
+func tokensOf(plain any) hclwrite.Tokens {
 	switch v := plain.(type) {
 	case string:
-		return cty.StringVal(v)
-	case bool:
-		return cty.BoolVal(v)
-	case int:
-		return cty.NumberIntVal(int64(v))
-	case float64:
-		return cty.NumberFloatVal(v)
+		return hclwrite.TokensForValue(cty.StringVal(v))
 	case []string:
-		items := make([]cty.Value, len(v))
+		items := make([]hclwrite.Tokens, len(v))
 		for i, s := range v {
-			items[i] = cty.StringVal(s)
+			items[i] = tokensOf(s)
 		}
-		return cty.TupleVal(items)
+		return hclwrite.TokensForTuple(items)
+	case bool:
+		return hclwrite.TokensForValue(cty.BoolVal(v))
 	default:
-		panic("policies: a plain value of an unknown type")
+		// hclwrite's own text of a number does not always read back as that number.
+		return hclwrite.Tokens{{Type: hclsyntax.TokenNumberLit, Bytes: []byte(valueText(v))}}
 	}
 }

@@ -82,7 +82,13 @@ func readHCL(filename string, src []byte) ([]*document, ValidationErrors) {
 	}
 	for _, diag := range diags {
 		if diag.Severity == hcl.DiagError {
-			errs = append(errs, syntaxError(filename, src, docs, diag))
+			e := syntaxError(filename, src, docs, diag)
+			for _, d := range docs {
+				if path := d.distrust(e.Line); path != "" {
+					e.Field = path
+				}
+			}
+			errs = append(errs, e)
 		}
 	}
 	if diags.HasErrors() {
@@ -105,7 +111,7 @@ func readBlock(filename string, b *hclsyntax.Block) *document {
 		d.at = placeAt(b.LabelRanges[0])
 	} else {
 		d.report(d.at, "", fmt.Sprintf("a policy has one name, this one has %d", len(b.Labels)), `policy "name" { … }`)
-		d.name = strings.Join(b.Labels, " ")
+		d.nameless = true
 	}
 	if b.Body == nil {
 		return d

@@ -121,11 +121,12 @@ func readJSON(filename string, src []byte) *document {
 	r.doc.at = r.at
 	if len(src) > maxText {
 		r.doc.report(r.at, "", fmt.Sprintf("%d bytes are too many", len(src)), fmt.Sprintf("a document of at most %d bytes", maxText))
-		r.doc.partial = true
+		r.doc.partial, r.doc.nameless = true, true
 		return r.doc
 	}
 	if err := r.document(); err != nil {
 		r.doc.partial = true
+		r.doc.nameless = r.doc.name == ""
 		message := strings.TrimPrefix(err.Error(), "json: ")
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			message = "the document ends too early"
@@ -181,6 +182,7 @@ func (r *jsonReader) topMember(path string, at place, value json.Token) error {
 		if !ok {
 			v, err := r.value(value)
 			r.doc.report(at, "name", isNot(v, "text"), policyName)
+			r.doc.nameless = true
 			return err
 		}
 		r.doc.name, r.doc.at = name, at

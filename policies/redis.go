@@ -255,7 +255,7 @@ func (s *Redis) Watch(ctx context.Context, changed func()) error {
 		tell := false
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case m, open := <-messages:
 			if !open {
 				messages = nil // the client is closed; the poll says so for ever
