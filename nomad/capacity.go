@@ -136,9 +136,9 @@ func (c *capacity) lacking(ask deviceAsk) string {
 func inTheWay(m *api.AllocationMetric) string {
 	if m.NodesEvaluated == 0 {
 		if m.NodePool != "" {
-			return fmt.Sprintf("no node in the job's datacenters and node pool %q", m.NodePool)
+			return fmt.Sprintf("no eligible node in the job's datacenters and node pool %q", m.NodePool)
 		}
-		return "no node in the job's datacenters"
+		return "no eligible node in the job's datacenters"
 	}
 	var parts []string
 	for _, dimension := range slices.Sorted(maps.Keys(m.DimensionExhausted)) {

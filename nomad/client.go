@@ -18,8 +18,9 @@ import (
 const (
 	readTimeout  = 5 * time.Second
 	writeTimeout = 10 * time.Second
-	// retryFor bounds all tries of one read or write together.
-	retryFor = 8 * time.Second
+	// retryFor is how long after the first try another one may begin: long enough
+	// for one after a write that was never answered.
+	retryFor = 15 * time.Second
 	// maxConns: Nomad refuses a source address its 101st connection, and a
 	// stream and a blocking query each hold one.
 	maxConns = 16

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type Fleet struct {
 	streaming atomic.Bool   // the event stream has spoken and lives
 	doubt     chan struct{} // one token: look again why allocations are missing
 	rescope   chan struct{} // one token: another namespace has to be listened to
+	deaf      chan struct{} // one token: the stream has ended
 
 	mu    sync.Mutex
 	turns map[jobKey]chan struct{} // whose holder may write to the job
@@ -38,6 +40,10 @@ func New(cfg Config) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newFleet(cfg, httpClient)
+}
+
+func newFleet(cfg Config, httpClient *http.Client) (*Fleet, error) {
 	client, err := newClient(cfg, httpClient)
 	if err != nil {
 		return nil, err
@@ -49,6 +55,7 @@ func New(cfg Config) (*Fleet, error) {
 		pic:       newPicture(),
 		doubt:     make(chan struct{}, 1),
 		rescope:   make(chan struct{}, 1),
+		deaf:      make(chan struct{}, 1),
 		turns:     make(map[jobKey]chan struct{}),
 	}, nil
 }

@@ -123,7 +123,7 @@ func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Obs
 	}
 	obs = jobs.Observation{Count: group.count, At: p.heard}
 	for id, a := range j.allocs {
-		if a.Terminal() && now.Sub(a.Finished) > keepTerminal {
+		if a.Terminal() && !a.Finished.IsZero() && now.Sub(a.Finished) > keepTerminal {
 			delete(j.allocs, id)
 			continue
 		}

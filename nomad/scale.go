@@ -3,7 +3,6 @@ package nomad
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/hashicorp/nomad/api"
@@ -11,7 +10,7 @@ import (
 )
 
 // scaleTimeout bounds one Scale, retries included.
-const scaleTimeout = 20 * time.Second
+const scaleTimeout = retryFor + writeTimeout
 
 // Scale sets the count of the group, with reason and meta for Nomad's own
 // records. It makes no call if the count is that already. The count is compared

@@ -43,8 +43,8 @@ type event struct {
 }
 
 // follow reads the event stream from index on, until it ends; the error says
-// why. alive is called at its first line.
-func (f *Fleet) follow(ctx context.Context, index uint64, alive func()) error {
+// why.
+func (f *Fleet) follow(ctx context.Context, index uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watchdog := time.AfterFunc(firstLine, func() { cancel(errSilent) })
 	rescoped := make(chan struct{})
@@ -76,9 +76,7 @@ func (f *Fleet) follow(ctx context.Context, index uint64, alive func()) error {
 		}
 		watchdog.Reset(silence)
 		f.pic.hear(time.Now())
-		if !f.streaming.Swap(true) {
-			alive()
-		}
+		f.streaming.Store(true)
 		for _, e := range line.Events {
 			if err := f.take(e); err != nil {
 				// The next list repairs it.

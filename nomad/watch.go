@@ -43,11 +43,16 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 	pause.MaxInterval = 10 * time.Second
 	pause.MaxElapsedTime = 0 // never gives up
 	for ctx.Err() == nil {
+		began := time.Now()
 		index, err := f.relist(ctx, 0)
 		if err == nil {
-			err = f.follow(ctx, index+1, pause.Reset)
+			err = f.follow(ctx, index+1)
+		}
+		if time.Since(began) > pause.MaxInterval {
+			pause.Reset() // it had worked
 		}
 		f.streaming.Store(false)
+		signal(f.deaf)
 		if ctx.Err() != nil {
 			return
 		}
@@ -66,7 +71,7 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := index
 		if f.streaming.Load() {
-			sleep(ctx, relistEvery)
+			f.untilDeaf(ctx, relistEvery)
 			wait = 0
 		} else {
 			sleep(ctx, relistGap)
@@ -87,6 +92,17 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 		default:
 			index = at
 		}
+	}
+}
+
+// untilDeaf waits for d or the end of the event stream.
+func (f *Fleet) untilDeaf(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-f.deaf:
+	case <-t.C:
 	}
 }
 

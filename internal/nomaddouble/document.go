@@ -21,30 +21,28 @@ type job struct {
 	NodePool            string
 	Groups              []*group
 
-	version                     uint64
-	create, modify, jobModify   uint64
-	submitted                   time.Time
-	stopped                     bool
-	status                      string // pending, running, dead
-	index                       uint64 // of the last change to it or what belongs to it
-	scalings                    map[string][]document
-	deploymentUntil             time.Time
-	blockedEval, evalCompletion string
+	version                   uint64
+	create, modify, jobModify uint64
+	submitted                 time.Time
+	stopped                   bool
+	status                    string // pending, running, dead
+	index                     uint64 // of the last change to it or what belongs to it
+	scalings                  map[string][]document
+	deploymentUntil           time.Time
 }
 
 type group struct {
-	Name             string
-	Count            int
-	Ports            []port
-	MaxParallel      int // of the update block
-	Scaling          *scaling
-	RestartAttempts  int
-	RestartDelay     time.Duration
-	Reschedule       bool
-	RescheduleDelay  time.Duration
-	ShutdownDelay    time.Duration
-	Tasks            []task
-	mainTask, driver string
+	Name            string
+	Count           int
+	Ports           []port
+	MaxParallel     int // of the update block
+	Scaling         *scaling
+	RestartAttempts int
+	RestartDelay    time.Duration
+	Reschedule      bool
+	RescheduleDelay time.Duration
+	ShutdownDelay   time.Duration
+	Tasks           []task
 }
 
 type port struct {

@@ -121,16 +121,16 @@ func (s *Server) registerJob(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 500, "%s", text)
 		return
 	}
-	s.register(j, old)
-	e := s.evaluate(j, "job-register")
+	e := s.register(j, old)
 	answer(w, s.index, document{"EvalID": e.ID, "EvalCreateIndex": e.CreateIndex, "JobModifyIndex": j.jobModify,
 		"Index": s.index, "KnownLeader": false, "LastContact": 0, "NextToken": "", "Warnings": ""})
 }
 
-// register puts a job in the place of its former version, whose allocations
-// and history it takes over. s.mu is held.
-func (s *Server) register(j, old *job) {
-	s.write([]string{tableJobs}, func(index uint64) []event {
+// register puts a job, with its evaluation in the same entry, in the place of
+// its former version, whose allocations and history it takes over. s.mu is held.
+func (s *Server) register(j, old *job) *evaluation {
+	e := s.newEvaluation(j, "job-register")
+	s.write([]string{tableJobs, tableEvals}, func(index uint64) []event {
 		j.create, j.status = index, "pending"
 		if old != nil {
 			j.create, j.version, j.scalings, j.status = old.create, old.version+1, old.scalings, old.status
@@ -141,9 +141,12 @@ func (s *Server) register(j, old *job) {
 			}
 		}
 		j.modify, j.jobModify, j.index, j.submitted = index, index, index, time.Now()
+		e.JobModify, e.CreateIndex, e.Modified = index, index, index
 		s.jobs[jobKey{j.Namespace, j.ID}] = j
-		return []event{jobEvent("JobRegistered", j)}
+		return []event{jobEvent("JobRegistered", j), evalEvent("JobRegistered", e)}
 	})
+	s.process(j, e)
+	return e
 }
 
 func (s *Server) validateJob(w http.ResponseWriter, r *http.Request) {
@@ -225,22 +228,29 @@ func (s *Server) stopJob(w http.ResponseWriter, r *http.Request) {
 		"KnownLeader": false, "LastContact": 0, "NextToken": "", "VolumeEvalID": "", "VolumeEvalIndex": 0})
 }
 
-// deregister stops a job, and forgets it and its finished allocations at once
-// if it is purged. s.mu is held.
+// deregister stops a job, with its evaluation in the same entry; a purge forgets
+// it and its finished allocations at once. s.mu is held.
 func (s *Server) deregister(j *job, purge bool) *evaluation {
-	s.write([]string{tableJobs}, func(index uint64) []event {
-		j.stopped, j.status = true, "dead"
-		j.modify, j.jobModify, j.index = index, index, index
-		j.version++
-		e := jobEvent("JobDeregistered", j)
+	e := s.newEvaluation(j, "job-deregister")
+	s.write([]string{tableJobs, tableEvals}, func(index uint64) []event {
+		e.CreateIndex, e.Modified, j.index = index, index, index
+		gone := jobEvent("JobDeregistered", j)
 		if purge {
-			e.Payload["Deleted"] = true
+			gone.Payload["Deleted"] = true // the job as it last was
 			delete(s.jobs, jobKey{j.Namespace, j.ID})
 			s.allocs = slices.DeleteFunc(s.allocs, func(a *allocation) bool { return a.job == j && a.gone })
 		}
-		return []event{e}
+		j.stopped = true
+		if !purge {
+			j.modify, j.jobModify = index, index
+			j.version++
+			gone = jobEvent("JobDeregistered", j)
+		}
+		e.JobModify = j.jobModify
+		return []event{gone, evalEvent("JobDeregistered", e)}
 	})
-	return s.evaluate(j, "job-deregister")
+	s.process(j, e)
+	return e
 }
 
 func (s *Server) getScale(w http.ResponseWriter, r *http.Request) {

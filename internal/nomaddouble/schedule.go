@@ -8,19 +8,36 @@ import (
 	"time"
 )
 
-// evaluate writes an evaluation of the job and lets the scheduler process it.
-// s.mu is held.
-func (s *Server) evaluate(j *job, trigger string) *evaluation {
-	e := &evaluation{ID: newID(), JobID: j.ID, Namespace: j.Namespace, Status: "pending", TriggeredBy: trigger,
-		JobModify: j.jobModify, created: time.Now()}
+// newEvaluation of the job, not written yet. s.mu is held.
+func (s *Server) newEvaluation(j *job, trigger string) *evaluation {
+	e := &evaluation{ID: newID(), JobID: j.ID, Namespace: j.Namespace, Status: "pending", TriggeredBy: trigger, created: time.Now()}
 	s.evals = append(s.evals, e)
-	s.write([]string{tableEvals, tableJobs}, func(index uint64) []event {
-		e.CreateIndex, e.Modified, j.modify, j.index = index, index, index, index
-		j.status = s.status(j)
-		return []event{evalEvent("EvaluationUpdated", e), jobEvent("EvaluationUpdated", j)}
+	return e
+}
+
+// evaluate writes an evaluation of the job in an entry of its own and lets the
+// scheduler process it. s.mu is held.
+func (s *Server) evaluate(j *job, trigger string) *evaluation {
+	e := s.newEvaluation(j, trigger)
+	s.write([]string{tableEvals}, func(index uint64) []event {
+		e.JobModify, e.CreateIndex, e.Modified = j.jobModify, index, index
+		return append([]event{evalEvent("EvaluationUpdated", e)}, s.restate(j, index, "EvaluationUpdated")...)
 	})
 	s.process(j, e)
 	return e
+}
+
+// restate sets the job's status anew and returns the event of its change, if
+// it is one. s.mu is held, in an entry being written.
+func (s *Server) restate(j *job, index uint64, kind string) []event {
+	j.index = index
+	status := s.status(j)
+	if status == j.status {
+		return nil
+	}
+	j.status, j.modify = status, index
+	s.tables[tableJobs] = index
+	return []event{jobEvent(kind, j)}
 }
 
 // process hands an evaluation to the scheduler. s.mu is held.
@@ -194,9 +211,7 @@ func (s *Server) writePlan(j *job, e *evaluation, changed []*allocation) {
 	if len(changed) == 0 {
 		return
 	}
-	s.write([]string{tableAllocs, tableEvals, tableJobs}, func(index uint64) []event {
-		j.modify, j.index = index, index
-		j.status = s.status(j)
+	s.write([]string{tableAllocs, tableEvals}, func(index uint64) []event {
 		events := []event{evalEvent("PlanResult", e)}
 		for _, a := range changed {
 			if a.CreateIndex == 0 {
@@ -205,7 +220,7 @@ func (s *Server) writePlan(j *job, e *evaluation, changed []*allocation) {
 			a.ModifyIndex = index
 			events = append(events, allocEvent("PlanResult", a))
 		}
-		return append(events, jobEvent("PlanResult", j))
+		return append(events, s.restate(j, index, "PlanResult")...)
 	})
 }
 
@@ -215,30 +230,30 @@ func (s *Server) complete(j *job, e *evaluation, failed map[string]document, que
 	again := e.Status == "blocked"
 	e.Failed, e.Queued = failed, queued
 	e.Status = "complete"
-	var more []*evaluation
+	var canceled []*evaluation
 	switch {
 	case len(failed) > 0 && again:
 		e.Status = "blocked"
 	case len(failed) > 0:
-		more = s.cancel(s.blocked(j))
-		b := &evaluation{ID: newID(), JobID: j.ID, Namespace: j.Namespace, Status: "blocked", TriggeredBy: "queued-allocs",
-			Previous: e.ID, Failed: failed, JobModify: j.jobModify, created: time.Now()}
+		canceled = s.cancel(s.blocked(j))
+		b := s.newEvaluation(j, "queued-allocs")
+		b.Status, b.Previous, b.Failed, b.JobModify = "blocked", e.ID, failed, j.jobModify
 		e.Blocked = b.ID
-		s.evals = append(s.evals, b)
-		more = append(more, b)
+		s.write([]string{tableEvals}, func(index uint64) []event {
+			b.CreateIndex, b.Modified = index, index
+			return []event{evalEvent("EvaluationUpdated", b)}
+		})
 	default:
-		more = s.cancel(s.blocked(j))
+		canceled = s.cancel(s.blocked(j))
 	}
-	s.write([]string{tableEvals, tableJobs}, func(index uint64) []event {
-		j.index = index
-		j.status = s.status(j)
+	s.write([]string{tableEvals}, func(index uint64) []event {
 		e.Modified = index
 		events := []event{evalEvent("EvaluationUpdated", e)}
-		for _, b := range more {
-			b.CreateIndex, b.Modified = cmp.Or(b.CreateIndex, index), index
+		for _, b := range canceled {
+			b.Modified = index
 			events = append(events, evalEvent("EvaluationUpdated", b))
 		}
-		return append(events, jobEvent("EvaluationUpdated", j))
+		return append(events, s.restate(j, index, "EvaluationUpdated")...)
 	})
 }
 

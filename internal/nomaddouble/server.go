@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -195,4 +196,14 @@ func refuse(w http.ResponseWriter, status int, format string, args ...any) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	fmt.Fprintf(w, format, args...)
+}
+
+// CollectGarbage forgets the allocations and evaluations that are over, without
+// any event, as Nomad does.
+func (s *Server) CollectGarbage() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allocs = slices.DeleteFunc(s.allocs, func(a *allocation) bool { return a.gone && a.Desired == "stop" })
+	s.evals = slices.DeleteFunc(s.evals, func(e *evaluation) bool { return e.Status == "complete" || e.Status == "canceled" })
+	s.write([]string{tableAllocs, tableEvals}, func(uint64) []event { return nil })
 }

@@ -1,0 +1,251 @@
+package nomad
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/nomad/api"
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// recorded decodes a recording of testdata.
+func recorded[T any](t *testing.T, name string) T {
+	t.Helper()
+	var v T
+	raw, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
+}
+
+// utc parses a time of day of the recordings.
+func utc(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.UTC()
+}
+
+func TestAllocationsOfRecordingsAreUnderstood(t *testing.T) {
+	for _, c := range []struct {
+		file string
+		want jobs.Allocation
+	}{
+		{"alloc-stub-gpu-resources.json", jobs.Allocation{
+			ID:       "8d74476a-85ac-b783-0f80-8f415a6b0501",
+			Ref:      jobs.Ref{Namespace: "default", Job: "gpu", Group: "server"},
+			Index:    0,
+			Node:     "gpu-node-1",
+			Address:  "192.0.2.2:21219",
+			Desired:  jobs.DesiredRun,
+			Client:   jobs.ClientRunning,
+			Created:  unixNano(1795226586423647600),
+			Received: unixNano(1795226586450238613),
+			Pulling:  unixNano(1795226586460005422),
+			Started:  utc(t, "2026-11-21T02:03:06.679020645Z"),
+		}},
+		{"alloc-failed-rescheduled.json", jobs.Allocation{
+			ID:       "4d90ed26-fb83-b232-259d-be3215f2085d",
+			Ref:      jobs.Ref{Namespace: "default", Job: "bad", Group: "server"},
+			Index:    0,
+			Node:     "gpu-node-1",
+			Address:  "127.0.0.1:26426",
+			Desired:  jobs.DesiredStop,
+			Client:   jobs.ClientFailed,
+			Created:  unixNano(1795227035045430244),
+			Received: unixNano(1795227035052052249),
+			Pulling:  unixNano(1795227035078198712),
+			Started:  utc(t, "2026-11-21T02:10:36.370558179Z"),
+			Finished: utc(t, "2026-11-21T02:10:36.376574834Z"),
+			Restarts: 1,
+			Failure:  `exit code 3; exceeded allowed attempts 1 in interval 1m0s and mode is "fail"`,
+		}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			stub := recorded[api.AllocationListStub](t, c.file)
+			if diff := cmp.Diff(c.want, toAllocation(&stub, "engine")); diff != "" {
+				t.Errorf("allocation (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(c.want, toAllocation(&stub, "")); diff != "" {
+				t.Errorf("without the task's name (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAnAllocationThatWasToldToStopHasNotFailed(t *testing.T) {
+	stub := recorded[api.AllocationListStub](t, "alloc-stub-stopped.json")
+	a := toAllocation(&stub, "engine")
+	if !a.Terminal() || a.Failure != "" || a.Finished.IsZero() {
+		t.Errorf("got %+v, want it finished and not failed", a)
+	}
+}
+
+// replayed feeds a recorded event stream to a Fleet that knows the job, and
+// calls after with the index of each line applied.
+func replayed(t *testing.T, name string, after func(index uint64, o jobs.Observation)) {
+	t.Helper()
+	f, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
+	key := f.track(ref)
+	f.pic.applyJob(key, jobInfo{scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
+	f.pic.applyList([]jobKey{key}, nil, 0)
+	raw, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line eventLine
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range line.Events {
+			if err := f.take(e); err != nil {
+				t.Fatalf("%s %s of %d: %v", e.Topic, e.Type, line.Index, err)
+			}
+		}
+		o, _, err := f.pic.observe(key, ref, time.Unix(0, 1795227440929272054))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after(line.Index, o)
+	}
+}
+
+func TestTheRecordedWakeIsSeenStepByStep(t *testing.T) {
+	var seen []string
+	note := func(s string) {
+		if len(seen) == 0 || seen[len(seen)-1] != s {
+			seen = append(seen, s)
+		}
+	}
+	replayed(t, "events-wake.ndjson", func(_ uint64, o jobs.Observation) {
+		switch {
+		case o.Count == 0:
+			note("zero")
+		case len(o.Allocations) == 0:
+			note("wanted")
+		case o.Allocations[0].Client == jobs.ClientRunning:
+			note("running at " + o.Allocations[0].Address)
+		default:
+			note(o.Allocations[0].Client + " at " + o.Allocations[0].Address)
+		}
+	})
+	want := []string{"zero", "wanted", "pending at 127.0.0.1:29608", "running at 127.0.0.1:29608"}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheRecordedWayToZeroKeepsWhatWasKnown(t *testing.T) {
+	var last jobs.Observation
+	replayed(t, "events-to-zero.ndjson", func(_ uint64, o jobs.Observation) { last = o })
+	if last.Count != 0 || len(last.Allocations) != 1 {
+		t.Fatalf("got %+v, want count 0 and the one that went", last)
+	}
+	a := last.Allocations[0]
+	if a.Client != jobs.ClientComplete || a.Desired != jobs.DesiredStop || a.Failure != "" {
+		t.Errorf("got %+v, want it complete, unwanted and not failed", a)
+	}
+	if a.Received.IsZero() || a.Pulling.IsZero() || a.Started.IsZero() || a.Finished.Before(a.Started) {
+		t.Errorf("times are missing or out of order: %+v", a)
+	}
+}
+
+func TestTheRecordedNodeDrainIsUnderstood(t *testing.T) {
+	replayed(t, "events-node-drain.ndjson", func(uint64, jobs.Observation) {})
+}
+
+func TestTheAddressIsThatOfThePortNamedHTTP(t *testing.T) {
+	port := func(label string, value int) api.PortMapping {
+		return api.PortMapping{Label: label, Value: value, HostIP: "10.0.0.1"}
+	}
+	for _, c := range []struct {
+		name string
+		r    *api.AllocatedResources
+		want string
+	}{
+		{"no resources yet", nil, ""},
+		{"the one named http, not the first", &api.AllocatedResources{Shared: api.AllocatedSharedResources{
+			Ports: []api.PortMapping{port("metrics", 1), port("http", 2)}}}, "10.0.0.1:2"},
+		{"the first if none is named http", &api.AllocatedResources{Shared: api.AllocatedSharedResources{
+			Ports: []api.PortMapping{port("a", 1), port("b", 2)}}}, "10.0.0.1:1"},
+		{"from the networks of an older agent", &api.AllocatedResources{Shared: api.AllocatedSharedResources{
+			Networks: []*api.NetworkResource{{IP: "fd00::1", ReservedPorts: []api.Port{{Label: "http", Value: 8000}}}}}}, "[fd00::1]:8000"},
+		{"from the networks of a task", &api.AllocatedResources{Tasks: map[string]*api.AllocatedTaskResources{
+			"engine": {Networks: []*api.NetworkResource{{IP: "10.0.0.2", DynamicPorts: []api.Port{{Label: "http", Value: 9}}}}}}}, "10.0.0.2:9"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := address(c.r); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheIndexIsReadFromTheName(t *testing.T) {
+	for name, want := range map[string]int{"a.b[0]": 0, "a.b[12]": 12, "a[3].b[4]": 4, "a.b": -1, "a.b[x]": -1, "": -1} {
+		if got := nameIndex(name); got != want {
+			t.Errorf("%q: got %d, want %d", name, got, want)
+		}
+	}
+}
+
+func TestLastWordsSayHowTheTaskEnded(t *testing.T) {
+	terminated := func(code, signal int, oom string) *api.TaskEvent {
+		return &api.TaskEvent{Type: api.TaskTerminated, ExitCode: code, Signal: signal, Details: map[string]string{"oom_killed": oom}}
+	}
+	for _, c := range []struct {
+		name   string
+		client string
+		events []*api.TaskEvent
+		want   string
+	}{
+		{"nothing yet", jobs.ClientRunning, nil, ""},
+		{"by a signal", jobs.ClientFailed, []*api.TaskEvent{terminated(139, 11, "false")}, "ended by signal 11"},
+		{"out of memory", jobs.ClientFailed, []*api.TaskEvent{terminated(137, 9, "true")}, "killed: out of memory"},
+		{"exit 0 is an end too", jobs.ClientPending, []*api.TaskEvent{terminated(0, 0, "false")}, "exit code 0"},
+		{"driver", jobs.ClientFailed, []*api.TaskEvent{
+			{Type: api.TaskDriverFailure, DriverError: "exec: \"nope\": not found"},
+			{Type: api.TaskNotRestarting, RestartReason: "Error was unrecoverable"},
+		}, `driver: exec: "nope": not found; error was unrecoverable`},
+		{"artifact", jobs.ClientPending, []*api.TaskEvent{{Type: api.TaskArtifactDownloadFailed, DisplayMessage: "404"}}, "artifact: 404"},
+		{"killed on time-out, as asked", jobs.ClientComplete, []*api.TaskEvent{{Type: api.TaskKilling}, terminated(137, 9, "false")}, ""},
+		{"node lost", jobs.ClientLost, nil, "lost with its node: the node does not answer"},
+		{"failed without a word", jobs.ClientFailed, nil, "failed, no reason given"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			state := &api.TaskState{Events: c.events}
+			if got := lastWords(&api.AllocationListStub{ClientStatus: c.client}, state); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheFirstTimesSurviveTheLossOfTheirEvents(t *testing.T) {
+	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
+	old := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(9), Address: "10.0.0.1:1", Failure: "exit code 1", Restarts: 1}
+	now := jobs.Allocation{Pulling: at(5), Started: at(12)} // progress lines have pushed the first events out
+	want := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(12), Address: "10.0.0.1:1", Failure: "exit code 1", Restarts: 1}
+	if diff := cmp.Diff(want, carryOver(old, now)); diff != "" {
+		t.Errorf("carried over (-want +got):\n%s", diff)
+	}
+}
