@@ -15,55 +15,72 @@ import (
 // each other, 1e999999999 written out) or overflow the stack, which Go cannot
 // recover from (a hundred thousand brackets).
 const (
-	maxSourceBytes  = 512 << 10
-	maxNesting      = 100      // brackets, quotes, templates
-	maxUnary        = 100      // operators in a row
-	maxConditionals = 1000     // in the whole file
-	maxValueBytes   = 64 << 10 // of one variable or local
-	maxArgBytes     = 16 << 10 // of the arguments of one function call
-	maxNumberBits   = 4096     // of the exponent of a number
+	maxSourceBytes = 512 << 10
+	maxNesting     = 100      // brackets, quotes and templates in one another
+	maxRun         = 1000     // tokens of one expression, those in its brackets apart
+	maxValueBytes  = 64 << 10 // of one variable or local
+	maxArgBytes    = 16 << 10 // of the arguments of one function call
+	maxNumberBits  = 4096     // of the exponent of a number
 )
 
-// checkSource refuses what the HCL parser, which recurses, must not be given.
+// nest is what checkSource knows of one open bracket, quote or template.
+type nest struct {
+	lines bool // a newline ends an expression here: in a body or an object
+	run   int  // tokens of the present expression
+}
+
+// checkSource refuses what the HCL parser must not be given: it recurses for
+// each bracket, and for each operator, index or conditional of a chain. So it
+// bounds both, with the tokens of one expression standing for the latter.
 func checkSource(filename string, src []byte) (problem string, at hcl.Pos) {
 	start := hcl.Pos{Line: 1, Column: 1}
 	if len(src) > maxSourceBytes {
 		return fmt.Sprintf("the file has %d bytes", len(src)), start
 	}
-	// Problems that the lexer finds are found again, and reported, by the parser.
+	// What the lexer finds wrong, the parser finds again and reports.
 	tokens, _ := hclsyntax.LexConfig(src, filename, start)
-	depth, unary, conditionals := 0, 0, 0
+	open := []nest{{lines: true}}
 	for _, token := range tokens {
+		top := &open[len(open)-1]
 		switch token.Type {
-		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOBrace, hclsyntax.TokenOQuote,
-			hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
-			depth++
-		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenCQuote,
+		case hclsyntax.TokenOBrace:
+			open = append(open, nest{lines: true})
+		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc,
+			hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
+			open = append(open, nest{})
+		case hclsyntax.TokenCBrace, hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote,
 			hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
-			depth = max(depth-1, 0)
-		case hclsyntax.TokenQuestion:
-			conditionals++
+			if len(open) > 1 {
+				open = open[:len(open)-1]
+				open[len(open)-1].run++
+			}
+		case hclsyntax.TokenNewline:
+			if top.lines {
+				top.run = 0
+			}
+		case hclsyntax.TokenComma:
+			top.run = 0
+		case hclsyntax.TokenStringLit, hclsyntax.TokenQuotedLit, hclsyntax.TokenComment:
+		default:
+			top.run++
 		}
-		if token.Type == hclsyntax.TokenBang || token.Type == hclsyntax.TokenMinus {
-			unary++
-		} else if token.Type != hclsyntax.TokenNewline {
-			unary = 0
-		}
-		if depth > maxNesting || unary > maxUnary || conditionals > maxConditionals {
-			return "expressions are nested too deeply", token.Range.Start
+		if len(open) > maxNesting || open[len(open)-1].run > maxRun {
+			return "an expression is nested too deeply, or too long", token.Range.Start
 		}
 	}
 	return "", start
 }
 
-// checkExpression refuses expressions whose evaluation could take for ever.
-func checkExpression(expr hclsyntax.Expression) error {
-	w := &expressionWalk{}
+// checkExpression refuses expressions whose evaluation could take for ever, and
+// those that call a function which is not evaluated offline.
+func checkExpression(expr hclsyntax.Expression, known map[string]function.Function) error {
+	w := &expressionWalk{known: known}
 	hclsyntax.Walk(expr, w)
 	return w.err
 }
 
 type expressionWalk struct {
+	known map[string]function.Function
 	loops int
 	err   error
 }
@@ -74,6 +91,10 @@ func (w *expressionWalk) Enter(node hclsyntax.Node) hcl.Diagnostics {
 		w.loops++
 		if w.loops > 1 {
 			w.err = errors.New("nested for expressions")
+		}
+	case *hclsyntax.FunctionCallExpr:
+		if _, ok := w.known[n.Name]; !ok {
+			w.err = fmt.Errorf("function %q", n.Name)
 		}
 	case *hclsyntax.LiteralValueExpr:
 		if _, ok := sizeOf(n.Val); !ok {

@@ -154,7 +154,7 @@ func (c *checker) count(g *jobs.Group, path string) {
 }
 
 func (c *checker) update(g *jobs.Group, path string) {
-	const allowed = "update { max_parallel = 0 } in the group or the job; roll versions out with `pilotlight job deploy`"
+	const allowed = "update { max_parallel = 0 } in the group or the job"
 	const why = "every scale that leaves a replica opens a deployment, and Nomad refuses the next scale (400) until it ends, " +
 		"11.5 s with Nomad's defaults; a burst would wait that long for its second replica"
 	at := path + ".update.max_parallel"
@@ -171,7 +171,7 @@ func (c *checker) update(g *jobs.Group, path string) {
 }
 
 func (c *checker) reschedule(g *jobs.Group, path string) {
-	const allowed = `reschedule { unlimited = true, delay = "5s", delay_function = "constant" }, each on a line of its own`
+	const allowed = `a reschedule block with unlimited = true, delay = "5s", delay_function = "constant"`
 	at := path + ".reschedule"
 	if !c.survey.has(at) && c.survey.has("reschedule") {
 		at = "reschedule"
@@ -222,7 +222,7 @@ func (c *checker) mainTask(g *jobs.Group, path string) {
 	if t.Restart != nil {
 		at, r = path+".task."+t.Name+".restart", *t.Restart
 	}
-	const allowed = `restart { attempts = 0, mode = "fail" }, each on a line of its own`
+	const allowed = `a restart block with attempts = 0, mode = "fail"`
 	if r.Attempts <= 0 {
 		return
 	}
@@ -238,11 +238,11 @@ func (c *checker) mainTask(g *jobs.Group, path string) {
 
 func (c *checker) checks(g *jobs.Group, path string) {
 	for _, check := range g.Checks {
-		if check.Type == "http" {
-			return
+		if check.Type == "http" && check.Path != "" && (check.Port == "" || check.Port == portLabel) {
+			return // policies.ProbePath takes it
 		}
 	}
 	c.warn(RuleNoCheck, path+".service.check", g.Line,
-		fmt.Sprintf("group %q has no HTTP check: replicas are probed at %s unless the policy names a probe.path", g.Name, "/health"),
-		fmt.Sprintf(`service { provider = "nomad", port = %q, check { type = "http", path = "…" } }, or probe { path } in the policy`, portLabel))
+		fmt.Sprintf("group %q has no HTTP check on port %q: replicas are probed at /health unless the policy names a probe.path", g.Name, portLabel),
+		fmt.Sprintf(`a service on port %q with a check { type = "http" } that has a path, or probe { path } in the policy`, portLabel))
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -26,8 +27,8 @@ const (
 type evaluator struct {
 	file      string
 	src       []byte
-	variables map[string]cty.Value // unknown: declared without default
-	locals    map[string]cty.Value // unknown: see localProblems
+	variables map[string]cty.Value // unknown: see problems
+	locals    map[string]cty.Value // unknown: see problems
 	problems  map[string]error     // "local.NAME" or "var.NAME" → why it is unknown
 	functions map[string]function.Function
 	findings  []jobs.Finding
@@ -46,7 +47,7 @@ func newEvaluator(file string, src []byte) *evaluator {
 
 // evaluate returns the value of expr, wholly known, or why there is none.
 func (e *evaluator) evaluate(expr hclsyntax.Expression) (cty.Value, error) {
-	if err := checkExpression(expr); err != nil {
+	if err := checkExpression(expr, e.functions); err != nil {
 		return cty.NilVal, err
 	}
 	names := map[string]cty.Value{
@@ -133,8 +134,8 @@ func (e *evaluator) runtimeNames(traversals []hcl.Traversal) (map[string]cty.Val
 		at.text = "${" + text + "}"
 	}
 	values := map[string]cty.Value{}
-	for name, n := range root.sub {
-		value, err := n.value()
+	for _, name := range slices.Sorted(maps.Keys(root.sub)) {
+		value, err := root.sub[name].value()
 		if err != nil {
 			return nil, err
 		}
@@ -161,8 +162,8 @@ func (n *runtimeName) value() (cty.Value, error) {
 		return cty.NilVal, fmt.Errorf("%s is used as a value and as a group of values", n.text)
 	}
 	values := map[string]cty.Value{}
-	for name, sub := range n.sub {
-		value, err := sub.value()
+	for _, name := range slices.Sorted(maps.Keys(n.sub)) {
+		value, err := n.sub[name].value()
 		if err != nil {
 			return cty.NilVal, err
 		}

@@ -31,7 +31,7 @@ func Parse(filename string, src []byte) (*jobs.Spec, []jobs.Finding) {
 func (e *evaluator) parseJob() *hclsyntax.Block {
 	start := hcl.Pos{Line: 1, Column: 1}
 	if problem, at := checkSource(e.file, e.src); problem != "" {
-		e.syntax(at, problem, fmt.Sprintf("at most %d bytes, nested at most %d deep", maxSourceBytes, maxNesting))
+		e.syntax(at, problem, fmt.Sprintf("at most %d bytes, nested at most %d deep, expressions of at most %d tokens", maxSourceBytes, maxNesting, maxRun))
 		return nil
 	}
 	file, diags := hclsyntax.ParseConfig(e.src, e.file, start)
