@@ -13,8 +13,10 @@ const (
 	// maxInputTokens is the model's input context; longer texts are to be split
 	// at sentence ends before they get here.
 	maxInputTokens = 2000
-	// A translation has seldom more than twice the tokens of its text, which are
-	// counted high here. Prompt and answer together fit a context of 8,192.
+	// contextTokens is what an engine must be started with at least: prompt and
+	// answer together.
+	contextTokens = 4096
+	// A translation has seldom more than twice the tokens of its text.
 	outputPerInput = 2
 	outputExtra    = 64
 )
@@ -73,10 +75,11 @@ type completion struct {
 // Encode builds the completion request.
 func (c Completions) Encode(req Request) (method, path string, header http.Header, body []byte) {
 	text := strings.TrimSpace(removeControlTokens(req.Text))
+	prompt := prompt(req.Source, req.Target, text)
 	return http.MethodPost, "/v1/completions", http.Header{"Content-Type": {"application/json"}}, encodeJSON(completion{
 		Model:       c.Model,
-		Prompt:      prompt(req.Source, req.Target, text),
-		MaxTokens:   outputPerInput*estimateTokens(text) + outputExtra,
+		Prompt:      prompt,
+		MaxTokens:   min(outputPerInput*estimateTokens(text)+outputExtra, contextTokens-estimateTokens(prompt)),
 		Temperature: 0,
 		Stop:        []string{endOfTurn},
 	})

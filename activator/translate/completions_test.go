@@ -115,6 +115,16 @@ func TestMaxTokensGrowsWithTheText(t *testing.T) {
 	}
 }
 
+func TestPromptAndAnswerFitTheContextOfTheLongestText(t *testing.T) {
+	got := encoded(t, strings.Repeat("1", maxInputTokens), "en", "de")
+	if sum := estimateTokens(got.Prompt) + got.MaxTokens; sum != 4096 {
+		t.Errorf("%d tokens together, want the 4096 that the engine has", sum)
+	}
+	if got.MaxTokens < 1800 {
+		t.Errorf("max_tokens %d, too few for a translation of %d", got.MaxTokens, maxInputTokens)
+	}
+}
+
 func TestATextBeyondTheModelsInputIsRefusedWithTheLimit(t *testing.T) {
 	a := Completions{}
 	if _, err := a.Validate(Request{Text: strings.Repeat("abc", 2000), Source: "en", Target: "es"}); err != nil {

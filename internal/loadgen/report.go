@@ -49,10 +49,10 @@ func newReport() Report {
 func (r *Report) record(code int, latency time.Duration, cold bool) {
 	r.Codes[code]++
 	us := min(max(latency.Microseconds(), lowestUS), highestUS)
-	r.Latency.RecordValue(us) // in range, so it cannot fail
+	_ = r.Latency.RecordValue(us) // in range, so it cannot fail
 	if cold {
 		r.Cold++
-		r.ColdLatency.RecordValue(us)
+		_ = r.ColdLatency.RecordValue(us)
 	}
 }
 

@@ -46,7 +46,7 @@ func (l *executionLog) write(e Execution) {
 	}
 	line = append(line, '\n')
 	for _, w := range l.writers {
-		w.Write(line) // a full disk must not change what the model does
+		_, _ = w.Write(line) // a full disk must not change what the model does
 	}
 }
 
@@ -72,17 +72,11 @@ func (s *Server) execute(answer answerer) http.HandlerFunc {
 			return
 		}
 		ctx := r.Context()
-		select {
-		case s.slots <- struct{}{}:
-		case <-ctx.Done():
+		if s.acquire(ctx) != nil {
 			s.counts.abandoned.Add(1)
 			panic(http.ErrAbortHandler)
 		}
-		s.running.Add(1)
-		defer func() {
-			s.running.Add(-1)
-			<-s.slots
-		}()
+		defer s.release()
 
 		n := s.counts.executions.Add(1)
 		e := Execution{Event: EventStarted, N: n, RequestID: r.Header.Get("X-Request-Id"), Path: r.URL.Path}
@@ -114,6 +108,27 @@ func (s *Server) enter() {
 			return
 		}
 	}
+}
+
+// acquire waits for one of the concurrency slots. A client that has gone gets
+// none, even if one is free.
+func (s *Server) acquire(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := ctx.Err(); err != nil {
+		<-s.slots
+		return err
+	}
+	s.running.Add(1)
+	return nil
+}
+
+func (s *Server) release() {
+	s.running.Add(-1)
+	<-s.slots
 }
 
 // errHung says that a hung request came to its end without an answer.

@@ -72,7 +72,7 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // a client that has gone does not mind
+	_ = json.NewEncoder(w).Encode(v) // a client that has gone does not mind
 }
 
 // writeError answers in the envelope of OpenAI's API, which is what engines do.

@@ -53,7 +53,7 @@ func (s *Server) recognize(w http.ResponseWriter, r *http.Request, body []byte) 
 		return err
 	}
 	h := fnv.New64a()
-	h.Write(picture)
+	_, _ = h.Write(picture)
 	sum := h.Sum64()
 	writeJSON(w, http.StatusOK, Recognition{
 		Name: name, Format: format, Width: size.Width, Height: size.Height, Bytes: len(picture),

@@ -91,7 +91,7 @@ func New(cfg Config) *Server {
 // with the same seed and replica id.
 func (s *Server) dice(n uint64) float64 {
 	h := fnv.New64a()
-	io.WriteString(h, s.cfg.Replica)
+	_, _ = io.WriteString(h, s.cfg.Replica)
 	return rand.New(rand.NewPCG(s.cfg.Seed^h.Sum64(), n)).Float64()
 }
 
@@ -125,7 +125,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("open the log of executions: %w", err), l.Close())
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		s.log.writers = append(s.log.writers, f)
 	}
 	srv := &http.Server{
@@ -148,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case err := <-served:
 		return fmt.Errorf("serve: %w", err)
 	case <-dies:
-		io.WriteString(s.cfg.Stderr, lastWords)
+		_, _ = io.WriteString(s.cfg.Stderr, lastWords)
 		failure = errors.Join(ErrLoadFailed, srv.Close())
 	case <-ctx.Done():
 		close(s.stopping)
