@@ -53,6 +53,9 @@ func newAllocation(ref jobs.Ref, g *jobs.Group, index, attempt int, byLabel map[
 func (a *allocation) sharedDir() string              { return filepath.Join(a.dir, "alloc") }
 func (a *allocation) logsDir() string                { return filepath.Join(a.dir, "alloc", "logs") }
 func (a *allocation) taskDir(task *jobs.Task) string { return filepath.Join(a.dir, task.Name) }
+func (a *allocation) localDir(task *jobs.Task) string {
+	return filepath.Join(a.dir, task.Name, "local")
+}
 func (a *allocation) logPath(t *jobs.Task, s string) string {
 	return filepath.Join(a.logsDir(), t.Name+"."+s)
 }
@@ -61,7 +64,7 @@ func (a *allocation) makeDirs() error {
 	dirs := []string{a.dir, a.sharedDir(), a.logsDir()}
 	for i := range a.group.Tasks {
 		own := a.taskDir(&a.group.Tasks[i])
-		dirs = append(dirs, own, filepath.Join(own, "local"), filepath.Join(own, "secrets"))
+		dirs = append(dirs, own, a.localDir(&a.group.Tasks[i]), filepath.Join(own, "secrets"))
 	}
 	for _, dir := range dirs {
 		if err := os.Mkdir(dir, 0o700); err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// allocDirVariable names the variable by which a process is known to belong to
-// an allocation, also after its parents are gone.
-const allocDirVariable = "NOMAD_ALLOC_DIR"
+// taskDirVariable names the variable by which a process is known to belong to a
+// task of an allocation, also after its parents are gone.
+const taskDirVariable = "NOMAD_TASK_DIR"
 
 // newAllocationID is random and has the shape of a UUID, as in Nomad.
 func newAllocationID() string {
@@ -40,9 +40,9 @@ func (c Config) environment(a *allocation, task *jobs.Task) map[string]string {
 		"NOMAD_NAMESPACE":      a.ref.Namespace,
 		"NOMAD_REGION":         c.Region,
 		"NOMAD_DC":             c.Datacenter,
-		"NOMAD_TASK_DIR":       filepath.Join(a.taskDir(task), "local"),
 		"NOMAD_SECRETS_DIR":    filepath.Join(a.taskDir(task), "secrets"),
-		allocDirVariable:       a.sharedDir(),
+		"NOMAD_ALLOC_DIR":      a.sharedDir(),
+		taskDirVariable:        a.localDir(task),
 	})
 	for label, port := range a.ports {
 		maps.Copy(env, map[string]string{

@@ -100,6 +100,23 @@ func TestATaskThatIgnoresItsSignalIsKilledWithItsGroup(t *testing.T) {
 	waitGone(t, pids...)
 }
 
+func TestATaskBehindAShellGetsItsKillSignalToo(t *testing.T) {
+	r := startFleet(t, nil)
+	spec := testSpec("server", nil)
+	task := &spec.Groups[0].Tasks[0]
+	task.Args = []string{"-c", `trap : INT; "$0" & wait; wait`, task.Command}
+	task.Command = "sh"
+	r.ensure(spec)
+	r.scale(1)
+	a := r.one("running", isRunning)
+	get(t, a.Address, "/")
+	r.scale(0)
+	r.until("gone", func(o jobs.Observation) bool { return o.Allocations[0].Terminal() })
+	if _, err := os.Stat(filepath.Join(r.allocsDir(), a.ID, "alloc", "SIGINT")); err != nil {
+		t.Errorf("the task behind the shell was not asked to end: %v", err)
+	}
+}
+
 func TestNothingThatATaskStartedOutlivesIt(t *testing.T) {
 	r := startFleet(t, nil)
 	r.ensure(testSpec("server", nil))
@@ -231,6 +248,29 @@ func TestASideTaskThatFailsEndsItsAllocation(t *testing.T) {
 	})
 	if got := o.Allocations[0].Failure; !strings.HasPrefix(got, "task tunnel: exit code 4") || !strings.HasSuffix(got, "no route") {
 		t.Errorf("failure: got %q, want the side task's", got)
+	}
+}
+
+func TestASideTaskThatRestartsLeavesTheOthersAlone(t *testing.T) {
+	r := startFleet(t, nil)
+	spec := testSpec("server", nil)
+	spec.Groups[0].Tasks = append(spec.Groups[0].Tasks, jobs.Task{
+		Name: "tunnel", Driver: "raw_exec", Command: "sh", Args: []string{"-c", "echo run; exit 1"},
+		Restart: &jobs.Restart{Attempts: 2, Interval: time.Hour, Delay: time.Millisecond, Mode: "delay"},
+	})
+	r.ensure(spec)
+	r.scale(1)
+	a := r.one("running", isRunning)
+	eventually(t, "three runs of the side task", func() error {
+		log, err := os.ReadFile(filepath.Join(r.allocsDir(), a.ID, "alloc", "logs", "tunnel.stdout"))
+		if err == nil && string(log) != "run\nrun\nrun\n" {
+			err = fmt.Errorf("log is %q", log)
+		}
+		return err
+	})
+	get(t, a.Address, "/")
+	if now := r.observe().Allocations[0]; cmp.Diff(a, now) != "" {
+		t.Errorf("the allocation is not as it was (-before +after):\n%s", cmp.Diff(a, now))
 	}
 }
 

@@ -26,9 +26,11 @@ func TestMain(m *testing.M) {
 	case "":
 		goroutines := runtime.NumGoroutine()
 		code := m.Run()
-		if left := leftBehind(goroutines); code == 0 && left != "" {
-			fmt.Fprintln(os.Stderr, "after all tests:", left)
-			code = 1
+		if code == 0 {
+			if left := leftBehind(goroutines); left != "" {
+				fmt.Fprintln(os.Stderr, "after all tests:", left)
+				code = 1
+			}
 		}
 		os.Exit(code)
 	case "server":
@@ -62,7 +64,8 @@ func leftBehind(goroutines int) string {
 
 // serve answers on $NOMAD_PORT_http: GET / with 200, GET /environ and /args with
 // what it was given, GET /crash?code=&words= by writing words and exiting,
-// GET /child?session=true with the pid of a child of its own. A signal is
+// GET /child with the pid of a child of its own, which is in its process group
+// and has none of its environment, or with ?session=true the reverse. A signal is
 // written to a file of that name beside the logs and ends it, with $LINGER only
 // after GET /finish; those named in $IGNORE do nothing.
 func serve() {
@@ -93,8 +96,11 @@ func serve() {
 	})
 	http.HandleFunc("GET /child", func(w http.ResponseWriter, r *http.Request) {
 		child := exec.Command("/proc/self/exe")
-		child.Env = append(os.Environ(), actAs+"=sleeper")
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: r.FormValue("session") == "true"}
+		child.Env = []string{actAs + "=sleeper"}
+		if r.FormValue("session") == "true" {
+			child.Env = append(os.Environ(), child.Env...)
+			child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		}
 		if err := child.Start(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -106,7 +112,7 @@ func serve() {
 	os.Exit(1)
 }
 
-// exitWith writes $WORDS to stdout and exits with $CODE, except for the first
+// exitWith writes $WORDS to stdout, without a line end, and exits with $CODE, except for the first
 // $FAILURES runs in this allocation, if that is set: later runs then serve.
 func exitWith() {
 	if limit, err := strconv.Atoi(os.Getenv("FAILURES")); err == nil {
@@ -117,7 +123,7 @@ func exitWith() {
 		}
 		_ = os.WriteFile(runs, append(before, '.'), 0o600)
 	}
-	fmt.Println(os.Getenv("WORDS"))
+	fmt.Print(os.Getenv("WORDS"))
 	code, _ := strconv.Atoi(os.Getenv("CODE"))
 	os.Exit(code)
 }

@@ -64,7 +64,8 @@ type owner struct {
 	process *os.Process
 	log     *bufio.Scanner
 	pids    []int // servers
-	kin     []int // children of the servers: one in the group, one in a session of its own, for each
+	kin     []int // children of the servers in sessions of their own, with their environment
+	kinless []int // children of the servers in their groups, without their environment
 }
 
 func startOwner(t *testing.T, dir string) *owner {
@@ -100,7 +101,8 @@ func startOwner(t *testing.T, dir string) *owner {
 	}
 	for _, address := range addresses {
 		o.pids = append(o.pids, getPID(t, address, "/"))
-		o.kin = append(o.kin, getPID(t, address, "/child"), getPID(t, address, "/child?session=true"))
+		o.kin = append(o.kin, getPID(t, address, "/child?session=true"))
+		o.kinless = append(o.kinless, getPID(t, address, "/child"))
 	}
 	return o
 }
@@ -164,6 +166,7 @@ func TestNothingOutlivesAnOwnerThatIsKilled(t *testing.T) {
 	o.kill()
 	waitGone(t, o.pids...)
 	waitGone(t, o.kin...)
+	waitGone(t, o.kinless...)
 }
 
 func TestASupervisorThatIsKilledIsReplacedAndKnowsItsChildren(t *testing.T) {
@@ -175,6 +178,7 @@ func TestASupervisorThatIsKilledIsReplacedAndKnowsItsChildren(t *testing.T) {
 	o.kill()
 	waitGone(t, o.pids...)
 	waitGone(t, o.kin...)
+	waitGone(t, o.kinless...)
 }
 
 func TestTheNextOwnerEndsWhatBothOwnerAndSupervisorLeft(t *testing.T) {
@@ -189,6 +193,9 @@ func TestTheNextOwnerEndsWhatBothOwnerAndSupervisorLeft(t *testing.T) {
 	}
 	o.kill()
 	waitGone(t, o.pids...) // the kernel's doing
+	for _, pid := range o.kinless {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // nothing tells any more whose they are
+	}
 	for _, pid := range o.kin {
 		if !alive(pid) {
 			t.Fatalf("process %d is gone before there is anything to clean: the test shows nothing", pid)
@@ -248,6 +255,31 @@ func TestAnOrphanIsKnownByItsPIDFileToo(t *testing.T) {
 	}
 }
 
+func TestAGroupIsKilledOnlyIfItsLeaderIsStillTheSame(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	start, ok := startTime(cmd.Process.Pid)
+	if !ok {
+		t.Fatal("no start time")
+	}
+	killGroup(cmd.Process.Pid, start+1)
+	select {
+	case err := <-ended:
+		t.Fatalf("a stranger was killed: %v", err)
+	default:
+	}
+	if !alive(cmd.Process.Pid) {
+		t.Fatal("a stranger was killed")
+	}
+	killGroup(cmd.Process.Pid, start)
+	await(t, "the end of the group", ended)
+}
+
 func TestTwoOwnersOfOneDirectoryAreImpossible(t *testing.T) {
 	r := startFleet(t, nil)
 	r.ensure(testSpec("server", nil))
@@ -258,7 +290,9 @@ func TestTwoOwnersOfOneDirectoryAreImpossible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = second.Run(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- second.Run(t.Context()) }()
+	err = await(t, "the refusal", ran)
 	var locked *LockedError
 	if !errors.As(err, &locked) || locked.PID != os.Getpid() || locked.Dir != r.cfg.Dir {
 		t.Fatalf("got error %v, want one that names directory and owner", err)

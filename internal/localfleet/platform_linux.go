@@ -58,8 +58,8 @@ func startTime(pid int) (ticks uint64, ok bool) {
 }
 
 // belonging returns the live processes, other than this one, whose environment
-// says that they belong to an allocation with a directory that fits.
-func belonging(fits func(allocDir string) bool) []int {
+// says that they belong to a task with a directory that fits.
+func belonging(fits func(taskDir string) bool) []int {
 	entries, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil
@@ -74,13 +74,13 @@ func belonging(fits func(allocDir string) bool) []int {
 	return pids
 }
 
-func belongs(pid int, fits func(allocDir string) bool) bool {
+func belongs(pid int, fits func(taskDir string) bool) bool {
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil {
 		return false // ended, or another user's
 	}
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
-		if dir, ok := strings.CutPrefix(string(entry), allocDirVariable+"="); ok && fits(dir) {
+		if dir, ok := strings.CutPrefix(string(entry), taskDirVariable+"="); ok && fits(dir) {
 			return true
 		}
 	}
@@ -88,7 +88,7 @@ func belongs(pid int, fits func(allocDir string) bool) bool {
 }
 
 // killBelonging ends what belonging returns and says how many there were.
-func killBelonging(fits func(allocDir string) bool) int {
+func killBelonging(fits func(taskDir string) bool) int {
 	pids := belonging(fits)
 	for _, pid := range pids {
 		// The handle is taken first and the environment read again through the same

@@ -17,7 +17,7 @@ type launch struct {
 	dir     string
 	stdout  *logFile
 	stderr  *logFile
-	marker  string // value of allocDirVariable in env
+	marker  string // value of taskDirVariable in env
 }
 
 // starter forks all children from one locked thread, because Pdeathsig means

@@ -19,7 +19,7 @@ const supervisorName = "pilotlight-supervisor"
 // Words of the pipe between an owner and its supervisor; one line each.
 const (
 	wordReady   = "ready"        // supervisor → owner, once
-	formatWatch = "+ %d %d %s\n" // owner → supervisor: pid, start time, value of allocDirVariable
+	formatWatch = "+ %d %d %s\n" // owner → supervisor: pid, start time, value of taskDirVariable
 	formatDone  = "- %d\n"       // owner → supervisor: pid was reaped
 	sweepEvery  = 20 * time.Millisecond
 	sweepAtMost = 5 * time.Second
@@ -47,7 +47,7 @@ func MaybeSupervise() {
 type watched struct {
 	pid   int
 	start uint64
-	dir   string // value of allocDirVariable
+	dir   string // value of taskDirVariable
 }
 
 // readWatched follows an owner's lines until the pipe ends and returns the

@@ -107,7 +107,7 @@ func (t *taskRun) start(stdout, stderr *logFile) (*process, error) {
 		program: program, args: args, env: environ(env),
 		dir:    t.alloc.taskDir(t.task),
 		stdout: stdout, stderr: stderr,
-		marker: t.alloc.sharedDir(),
+		marker: t.alloc.localDir(t.task),
 	})
 	if err != nil {
 		return nil, startError(program, err)
@@ -140,7 +140,7 @@ func (t *taskRun) record(p *process) {
 	if !alive {
 		return // ended already; the supervisor need not care
 	}
-	w := watched{pid: p.pid, start: start, dir: t.alloc.sharedDir()}
+	w := watched{pid: p.pid, start: start, dir: t.alloc.localDir(t.task)}
 	t.fleet.supervisor.tell(note{watched: w})
 	if err := writePIDFile(pidFile(t.alloc.dir, t.task.Name), w); err != nil {
 		t.log.Warn("pid file not written", "err", err)
