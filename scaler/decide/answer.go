@@ -54,7 +54,7 @@ func (l *look) next() time.Time {
 	soon := time.Unix(floor(l.now.Unix(), l.tick())+l.tick(), 0).UTC()
 	watched := l.count > 0 && (named(&l.p.ScaleUp) || named(&l.p.ScaleDown))
 	if !l.snap.Known || l.asked() || l.starting > 0 || l.to != l.count || l.to != l.n0 && l.braking.until.IsZero() ||
-		l.held || watched || l.lingers {
+		l.held || watched || l.lingers && l.to > 1 {
 		return soon
 	}
 	at := l.now.Add(longestRest)

@@ -45,7 +45,7 @@ type look struct {
 	average         time.Duration // W_a = max(60 s, L)
 	grid            grid
 	gpuMean, gpuMax *float64
-	peak            float64 // z, as it was before this look
+	fresh           bool    // nothing was ever known of its demand before this look
 	load            float64 // a, Erlang
 	lingers         bool    // the load of the windows still makes for more than one replica
 
@@ -83,7 +83,7 @@ func (l *look) see() {
 	up, down := l.p.ScaleUp.Window, l.p.ScaleDown.Window
 	l.grid = gridOf(l.p.Sizing.Sample, l.average, up, down, time.Minute)
 	l.gpuMean, l.gpuMax = utilization(l.snap.Replicas)
-	l.peak = l.mem.Peak.z()
+	l.fresh = l.mem.Samples.Open.End == 0
 	l.mem.Sleep = l.mem.Sleep.observe(l.now, l.snap)
 	if l.snap.Known {
 		l.observe(max(up, down))
@@ -194,7 +194,7 @@ func (l *look) weigh() {
 	s.thr, s.why = l.raise()
 
 	lasting := max(s.need, min(s.thr, top))
-	if l.mem.At.IsZero() {
+	if l.fresh {
 		lasting = max(lasting, l.n0) // what it was started for is not known
 	}
 	l.mem.Levels = need(l.mem.Levels, lasting, top, l.now)
@@ -245,14 +245,14 @@ func (l *look) weighLoad() int {
 	win := l.mem.Samples.over(l.average, l.grid)
 	lambda := float64(win.Arrivals) / l.average.Seconds()
 	a := offeredLoad(mean(float64(win.InFlight), win.Samples), lambda, l.meanS)
-	n := loadReplicas(a, l.peak, l.p.Sizing.Headroom, l.concurrency())
+	n := loadReplicas(a, l.mem.Peak.Z, l.p.Sizing.Headroom, l.concurrency())
 	if u := l.p.Sizing.TargetUtilization; u != nil {
 		n = loadReplicasAt(a, *u, l.concurrency())
 	}
 	l.load, l.lingers = a, n > 1
 	l.inputs["a"] = a
 	if a >= leastLoad {
-		l.inputs["lambda"], l.inputs["z"], l.inputs["S"] = lambda, l.peak, l.meanS
+		l.inputs["lambda"], l.inputs["z"], l.inputs["S"] = lambda, l.mem.Peak.Z, l.meanS
 	}
 	return n
 }
@@ -309,12 +309,14 @@ func (l *look) note(s sizes) {
 func (l *look) choose(s sizes) {
 	raw := max(s.level, s.thr, s.any)
 	n := l.clamp(raw)
-	if n < l.count && l.count <= l.p.Replicas.Max {
-		at, why := l.downGate(n)
+	if from := l.clamp(l.count); n < from {
+		at, why := l.downGate(from, n)
 		switch {
-		case at >= l.count:
+		case at >= from && from < l.count:
+			n = from // max was lowered
+		case at >= from:
 			l.held = true
-			l.settle(l.count, "down-gate", fmt.Sprintf("down held at %d: %s", l.count, why))
+			l.settle(from, "down-gate", fmt.Sprintf("down held at %d: %s", from, why))
 			return
 		case at > n:
 			l.settle(at, "down-gate", fmt.Sprintf("down to %d, not yet to %d: %s", at, n, why))
@@ -343,6 +345,8 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 		return n, "max", fmt.Sprintf("max is %d", n)
 	case n == p.Replicas.Min && n > max(s.level, s.thr, s.any):
 		return n, "min", fmt.Sprintf("min is %d", n)
+	case n < l.count:
+		return n, "level", fmt.Sprintf("nothing has needed more than %s for %s", plural(n, "replica"), short(s.tau))
 	case s.thr >= n:
 		return n, "threshold", s.why
 	case n == 1 && l.demand > 0:
@@ -352,12 +356,12 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case s.bought > 0 && s.back >= n:
 		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: %s soonest",
 			held, l.snap.InFlight, c, drains(n))
-	case s.load >= n:
-		return n, "load", fmt.Sprintf("load %s Erlang over %d slots a replica with headroom: %s", figure(l.load), c, plural(n, "replica"))
 	case n == 1 && !s.ends:
 		return n, "level", "the last replica is never stopped"
 	case n == 1:
 		return n, "level", fmt.Sprintf("the last replica is kept until %s after the last demand", short(s.tau1))
+	case s.load >= n:
+		return n, "load", fmt.Sprintf("a load of %s Erlang over %d slots a replica, with headroom: %s", figure(l.load), c, plural(n, "replica"))
 	case s.need >= n:
 		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: the %s there %s through before another could help",
 			held, l.snap.InFlight, c, plural(n, "replica"), are(n))

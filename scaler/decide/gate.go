@@ -58,6 +58,10 @@ func (l *look) gate() bool {
 		l.settle(0, "asleep", "asleep until the next request"+by(op))
 	case !l.snap.Known:
 		n := l.clamp(l.count)
+		if l.waking {
+			n = min(max(n, 1), l.p.Replicas.Max)
+		}
+		l.evaluates() // an evaluation that falls into the dark is left out
 		l.settle(n, "unknown-demand", fmt.Sprintf("demand unknown: the slot ledger was not read for 3 ticks; count held at %d", n))
 	default:
 		return false

@@ -32,6 +32,7 @@ func loadReplicas(a, z, headroom float64, concurrency int) int {
 	if a < leastLoad {
 		return 0
 	}
+	z = max(z, minZ)
 	return ceil((a + headroom*math.Sqrt(z*a)) / float64(max(1, concurrency)))
 }
 
@@ -56,6 +57,7 @@ type Peakedness struct {
 	Closed []PeakMinute `json:"closed,omitempty"` // at most 14, oldest first; never written again
 	Open   PeakMinute   `json:"open"`
 	Waking bool         `json:"waking,omitempty"`
+	Z      float64      `json:"z,omitempty"` // before the last sample: more demand must not make for a smaller z at once
 }
 
 // PeakMinute sums one minute of samples.
@@ -82,6 +84,7 @@ func (p Peakedness) observe(minute int64, ready, held int, demand, mean60 float6
 		}
 		p.Closed, p.Open = closed, PeakMinute{Minute: minute}
 	}
+	p.Z = p.z()
 	if !p.Waking {
 		d := demand - mean60
 		p.Open.Squares += d * d

@@ -36,7 +36,7 @@ func (l *look) step(target int, by condition) {
 		target = min(target, l.count+up.MaxStep)
 	}
 	target = min(target, l.p.Replicas.Max)
-	over := fmt.Sprintf("%s %s over %s is above %s%s", by.name, figure(*by.value), short(up.Window), figure(by.limit), by.unit())
+	over := fmt.Sprintf("%s %s over %s is above %s", by.name, by.show(*by.value), short(up.Window), by.bound())
 	if target <= l.count { // still above, and all that it asks for is there
 		*t = Threshold{Evaluated: t.Evaluated, Target: target, Reason: over}
 		if asked > l.p.Replicas.Max {
@@ -132,8 +132,8 @@ func (l *look) evaluate() int {
 	target, by := above(ups, l.count, l.ready, true)
 	if target > l.count {
 		if until, locked := t.locked(&l.p.ScaleUp, l.now); locked {
-			t.Reason = fmt.Sprintf("%s %s is above %s%s, but the step to %d waits for its help", by.name,
-				figure(*by.value), figure(by.limit), by.unit(), t.Target)
+			t.Reason = fmt.Sprintf("%s %s is above %s, but the step to %d waits for its help", by.name,
+				by.show(*by.value), by.bound(), t.Target)
 			if !until.IsZero() {
 				t.Reason += " until " + until.Format("15:04:05")
 			}

@@ -144,15 +144,19 @@ func named(t *policies.Thresholds) bool {
 		t.GPUUtilization != nil || t.Demand != nil || t.QPS != nil
 }
 
-func (c condition) unit() string {
+// bound writes the condition's limit.
+func (c condition) bound() string { return strings.TrimSuffix(c.show(c.limit), " a replica") }
+
+// show writes a value of the condition with its unit.
+func (c condition) show(v float64) string {
 	switch {
 	case c.latency:
-		return "s"
+		return figure(v) + "s"
 	case c.name == "gpu_utilization":
-		return "%"
+		return figure(v) + "%"
 	case c.name == "qps":
-		return "/s a replica"
+		return figure(v) + "/s a replica"
 	default:
-		return " a replica"
+		return figure(v) + " a replica"
 	}
 }

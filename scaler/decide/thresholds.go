@@ -91,8 +91,8 @@ func below(cs []condition, r reading, replicas []Replica) (bool, string) {
 			return false, unknown(c, r, replicas)
 		}
 		if !(*c.value < c.limit) {
-			return false, fmt.Sprintf("%s %s over %s is not below %s%s",
-				c.name, figure(*c.value), short(r.length), figure(c.limit), c.unit())
+			return false, fmt.Sprintf("%s %s over %s is not below %s",
+				c.name, c.show(*c.value), short(r.length), c.bound())
 		}
 	}
 	return true, ""

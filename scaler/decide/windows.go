@@ -7,13 +7,13 @@ import (
 
 const (
 	bucketSeconds = 5   // shortest bucket of samples
-	maxBuckets    = 180 // 15 min of the shortest ones; longer windows get longer buckets
+	maxBuckets    = 120 // 10 min of the shortest ones; longer windows get longer buckets
 )
 
 // Series is a service's recent past: gauges sampled once per sizing.sample, on
 // a grid that all scalers share, and summed in buckets of at least 5 s. A
-// sample is what the first look after its grid point sees. At most 180 buckets
-// (and their runs) are kept, each below 150 bytes of JSON.
+// sample is what the first look after its grid point sees. At most 120 buckets
+// (and their runs) are kept, each below 200 bytes of JSON.
 //
 // Time that nobody looked at is a run: of zeros if the service was known to be
 // idle when it began, so that an idle service need not be looked at; otherwise

@@ -22,9 +22,9 @@ func short(d time.Duration) string {
 	return s
 }
 
-// figure writes a number with three significant digits at most behind the point.
+// figure writes a number with two digits behind the point at most.
 func figure(v float64) string {
-	return strconv.FormatFloat(math.Round(v*1000)/1000, 'g', 6, 64)
+	return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
 }
 
 // clip shortens somebody else's words to fit in a sentence.
