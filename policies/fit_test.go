@@ -92,6 +92,7 @@ func TestFit(t *testing.T) {
 		}, nil, ""},
 		{"kill_timeout longer than a client allows", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[1].KillTimeout = 31 * time.Second },
 			[]verdict{warning(12, "kill-timeout", killTimeout)}, "max_kill_timeout"},
+		{"kill_timeout that a client just allows", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[1].KillTimeout = 30 * time.Second }, nil, ""},
 		{"kill_timeout that would have to be longer than a client allows", func(p *Policy, _ *jobs.Spec) { p.ScaleDown.DrainTimeout = time.Minute },
 			[]verdict{failure(12, "kill-timeout", killTimeout), warning(12, "kill-timeout", killTimeout)}, ""},
 		{"kill_timeout of a task that does not serve", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[0].KillTimeout = time.Hour }, nil, ""},

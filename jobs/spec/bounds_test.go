@@ -16,7 +16,7 @@ func jobWithCount(expr string) string {
 // Each of these overflows the stack, which no recover can catch, or takes the
 // memory, if it reaches the HCL library as it is.
 func TestParseRefusesWhatWouldOverflowTheStack(t *testing.T) {
-	long := func(s string) string { return strings.Repeat(s, maxSourceBytes/2/len(s)) }
+	long := func(s string) string { return strings.Repeat(s, maxSourceBytes/8/len(s)) }
 	for name, expr := range map[string]string{
 		"brackets":                 long("("),
 		"indices":                  "a" + long("[0]"),
@@ -69,6 +69,8 @@ func TestWhatGrowsWithoutLimitIsNotJudged(t *testing.T) {
 	for _, c := range []struct{ name, before, expr, why string }{
 		{"locals that double each other", doubling.String(), "length(local.l60)", "is too large"},
 		{"replacements in replacements", "", "strlen(" + replace + ")", "arguments of replace are too large"},
+		{"a function of a long text", doubling.String(), "strlen(local.l11)", "arguments of strlen are too large"},
+		{"a large number", "", `strlen("${1e5000}")`, "too large to write out"},
 		{"a number with a huge exponent", "", `strlen("${1e999999999}")`, "too large to write out"},
 		{"a number made huge", "locals {\n  n = pow(10, 3000)\n}\n", `"${local.n}"`, "local.n is too large"},
 		{"loops in loops", "", "length([for a in [1, 2] : [for b in [1, 2] : a]])", "nested for"},

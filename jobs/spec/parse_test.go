@@ -309,3 +309,26 @@ job "x" {
 		t.Errorf("ALL = %q", got)
 	}
 }
+
+func TestAListWithOneUnknownElementIsNotJudged(t *testing.T) {
+	const src = `variable "model" {}
+job "x" {
+  group "g" {
+    task "t" {
+      config {
+        command = "serve"
+        args    = ["--model", var.model]
+      }
+    }
+  }
+}
+`
+	s, findings := Parse("x.hcl", []byte(src))
+	want := []finding{{7, 9, jobs.SeverityWarning, RuleNotJudged, "group.g.task.t.config.args"}}
+	if diff := cmp.Diff(want, shortened(findings)); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if task := s.Groups[0].Tasks[0]; task.Command != "serve" || task.Args != nil {
+		t.Errorf("task %+v", task)
+	}
+}

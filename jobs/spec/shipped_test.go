@@ -38,7 +38,7 @@ func TestShippedSpecsAreWhatTheySeem(t *testing.T) {
 			Name: "model", Driver: "docker",
 			Args: []string{
 				"--model", "google/translategemma-27b-it",
-				"--served-model-name", "translategemma-27b-it",
+				"--served-model-name", "translategemma-27b-it", "google/translategemma-27b-it",
 				"--host", "0.0.0.0",
 				"--port", "${NOMAD_PORT_http}",
 				"--max-model-len", "4096",

@@ -98,7 +98,7 @@ job "translategemma-27b" {
         ports = ["http"]
         args = [
           "--model", var.model,
-          "--served-model-name", "translategemma-27b-it",
+          "--served-model-name", "translategemma-27b-it", var.model, # requests may use either name
           "--host", "0.0.0.0",
           "--port", "${NOMAD_PORT_http}",
           "--max-model-len", "4096", # the model reads about 2,000 tokens and writes as many
