@@ -228,10 +228,10 @@ func (c *checker) mainTask(g *jobs.Group, path string) {
 	}
 	switch hidden := time.Duration(r.Attempts) * r.Delay; {
 	case r.Mode == "delay":
-		c.warn(RuleRestartHidesFailed, at+".mode", g.Line,
+		c.warn(RuleRestartHidesFailure, at+".mode", g.Line,
 			`restart mode "delay" restarts a broken model for ever: its allocation never fails, callers wait for probe.max, and the launch brake sees nothing`, allowed)
 	case hidden > hiddenFailure:
-		c.warn(RuleRestartHidesFailed, at, g.Line,
+		c.warn(RuleRestartHidesFailure, at, g.Line,
 			fmt.Sprintf("%d restarts with a delay of %s hide a broken model for %s before its allocation fails", r.Attempts, r.Delay, hidden), allowed)
 	}
 }

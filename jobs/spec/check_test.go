@@ -113,11 +113,11 @@ func TestCheck(t *testing.T) {
 		{"no count", "count = 0", "", "", warning(3, 3, RuleCount, "group.server.count"), "which is 1"},
 
 		{"restart mode delay", "attempts = 0\n      mode     = \"fail\"", "attempts = 1\n      mode     = \"delay\"", "",
-			warning(20, 7, RuleRestartHidesFailed, "group.server.restart.mode"), "for ever"},
+			warning(20, 7, RuleRestartHidesFailure, "group.server.restart.mode"), "for ever"},
 		{"restarts for more than a minute", "attempts = 0", "attempts = 5", "",
-			warning(18, 5, RuleRestartHidesFailed, "group.server.restart"), "1m15s"},
+			warning(18, 5, RuleRestartHidesFailure, "group.server.restart"), "1m15s"},
 		{"restarts of the task for more than a minute", `driver = "raw_exec"`, "restart {\n        attempts = 5\n      }", "",
-			warning(28, 7, RuleRestartHidesFailed, "group.server.task.model.restart"), "1m15s"},
+			warning(28, 7, RuleRestartHidesFailure, "group.server.task.model.restart"), "1m15s"},
 		{"a few restarts", "attempts = 0", "attempts = 2", "", nil, ""},
 		{"Nomad's default restarts", clean[strings.Index(clean, "    restart"):strings.Index(clean, "    reschedule")], "", "", nil, ""},
 		{"restart mode delay without attempts", `mode     = "fail"`, `mode     = "delay"`, "", nil, ""},
@@ -215,7 +215,7 @@ func TestRefineLeavesFindingsOnOtherFilesAlone(t *testing.T) {
 func TestEveryRuleIsDescribed(t *testing.T) {
 	for _, rule := range []string{
 		RuleSyntax, RuleBadValue, RuleNotJudged, RuleUnknownGroup, RuleNoPort, RuleJobType, RuleUpdateBlock,
-		RuleReschedule, RuleScalingBlock, RuleCount, RuleStaticPort, RuleRestartHidesFailed, RuleNoCheck, RuleNoMainTask,
+		RuleReschedule, RuleScalingBlock, RuleCount, RuleStaticPort, RuleRestartHidesFailure, RuleNoCheck, RuleNoMainTask,
 	} {
 		if descriptions[rule] == "" {
 			t.Errorf("rule %s has no description", rule)

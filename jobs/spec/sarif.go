@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pilotlight/pilotlight/jobs"
 )
@@ -20,12 +21,7 @@ func WriteSARIF(w io.Writer, findings []jobs.Finding) error {
 	for name := range index {
 		rules = append(rules, newSARIFRule(name))
 	}
-	slices.SortFunc(rules, func(a, b sarifRule) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(rules, func(a, b sarifRule) int { return strings.Compare(a.ID, b.ID) })
 	for i, r := range rules {
 		index[r.ID] = i
 	}
