@@ -427,7 +427,7 @@ func TestATaskSeesItsSpecItsPortsAndLittleElse(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{
 		"PATH": defaultPath, "HOME": "/", "LANG": "C.UTF-8", "TZ": "Asia/Shanghai",
-		actAs: "server", "URL": "http://" + a.Address + "/", "WHERE": "dc1",
+		actAs: "server", "GORACE": raceEnvironment, "URL": "http://" + a.Address + "/", "WHERE": "dc1",
 		"NOMAD_ALLOC_ID": a.ID, "NOMAD_SHORT_ALLOC_ID": a.ID[:8],
 		"NOMAD_ALLOC_INDEX": "0", "NOMAD_ALLOC_NAME": "echo.server[0]",
 		"NOMAD_JOB_ID": "echo", "NOMAD_JOB_NAME": "echo", "NOMAD_GROUP_NAME": "server", "NOMAD_TASK_NAME": "model",

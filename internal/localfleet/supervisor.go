@@ -56,7 +56,7 @@ func (s *supervisor) tell(n note) {
 const supervisorRetry = time.Second
 
 // run keeps a supervisor process alive, beginning with first, until done is
-// closed.
+// closed: then no child may be left.
 func (s *supervisor) run(done <-chan struct{}, first *supervisorProcess) {
 	defer close(s.ended)
 	current := first
@@ -90,7 +90,7 @@ func (s *supervisor) run(done <-chan struct{}, first *supervisorProcess) {
 			}
 		case <-done:
 			if current != nil {
-				current.close()
+				current.kill()
 			}
 			return
 		}
@@ -122,7 +122,6 @@ type supervisorProcess struct {
 const (
 	supervisorAnswer = 10 * time.Second // from fork to wordReady
 	supervisorWrite  = time.Second      // for one note: the pipe holds hundreds
-	supervisorEnd    = 10 * time.Second // from end of pipe to exit
 )
 
 // startSupervisor starts this program under supervisorName and waits for it to
@@ -177,18 +176,8 @@ func (p *supervisorProcess) send(n note) {
 	}
 }
 
-// close ends the pipe and waits for the supervisor to follow.
-func (p *supervisorProcess) close() {
-	p.pipe.Close()
-	timer := time.NewTimer(supervisorEnd)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-	case <-timer.C:
-		p.kill()
-	}
-}
-
+// kill ends the supervisor at once, in the owner's own lifetime: when no child
+// is left to watch over, or when it does not do its work.
 func (p *supervisorProcess) kill() {
 	p.pipe.Close()
 	_ = p.process.Kill() // an error means that it is gone
