@@ -3,14 +3,15 @@ package nomad
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/hashicorp/nomad/api"
 )
 
 // explain finds out why groups of the job miss allocations, if some do. An
 // evaluation in status blocked waits for room and carries, per group, what was
-// in the way.
-func (f *Fleet) explain(ctx context.Context, key jobKey) error {
+// in the way. cluster reads nodes and allocations, once for all jobs of a round.
+func (f *Fleet) explain(ctx context.Context, key jobKey, cluster func() (clusterState, error)) error {
 	short, blocked := f.pic.shortGroups(key)
 	if len(short) == 0 {
 		if blocked {
@@ -38,13 +39,16 @@ func (f *Fleet) explain(ctx context.Context, key jobKey) error {
 		asks := info.groups[name].devices
 		if len(asks) > 0 && room == nil {
 			// Without it the evaluation's own figures have to do.
-			room, err = f.readCapacity(ctx, info)
+			var state clusterState
+			if state, err = cluster(); err == nil {
+				room = newCapacity(info, state.nodes, state.allocs)
+			}
 		}
 		reasons[name] = noRoom(metric, asks, room)
 	}
 	f.pic.setBlocked(key, reasons)
 	if err != nil {
-		return fmt.Errorf("read capacity: %w", err)
+		return fmt.Errorf("read the cluster's devices: %w", err)
 	}
 	return nil
 }
@@ -67,26 +71,33 @@ func stillBlocked(evals []*api.Evaluation) map[string]*api.AllocationMetric {
 	return failed
 }
 
-// readCapacity counts the devices of the nodes that the job may use.
-func (f *Fleet) readCapacity(ctx context.Context, info jobInfo) (*capacity, error) {
-	var nodes []*api.NodeListStub
-	err := read(ctx, "", func(q *api.QueryOptions) (err error) {
-		q.Params = map[string]string{"resources": "true"}
-		nodes, _, err = f.client.Nodes().List(q)
-		return err
+// clusterState is what devices are counted on.
+type clusterState struct {
+	nodes  []*api.NodeListStub
+	allocs []*api.AllocationListStub // of all namespaces, that may hold devices
+}
+
+// readCluster returns a function that reads the cluster's nodes and allocations
+// when it is first called.
+func (f *Fleet) readCluster(ctx context.Context) func() (clusterState, error) {
+	return sync.OnceValues(func() (state clusterState, err error) {
+		err = read(ctx, "", func(q *api.QueryOptions) (err error) {
+			q.Params = map[string]string{"resources": "true"}
+			state.nodes, _, err = f.client.Nodes().List(q)
+			return err
+		})
+		if err != nil {
+			return clusterState{}, fmt.Errorf("list nodes: %w", err)
+		}
+		err = read(ctx, api.AllNamespacesNamespace, func(q *api.QueryOptions) (err error) {
+			q.Params = map[string]string{"resources": "true"}
+			q.Filter = `ClientStatus == "pending" or ClientStatus == "running" or ClientStatus == "unknown"`
+			state.allocs, _, err = f.client.Allocations().List(q)
+			return err
+		})
+		if err != nil {
+			return clusterState{}, fmt.Errorf("list allocations: %w", err)
+		}
+		return state, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("list nodes: %w", err)
-	}
-	var allocs []*api.AllocationListStub
-	err = read(ctx, api.AllNamespacesNamespace, func(q *api.QueryOptions) (err error) {
-		q.Params = map[string]string{"resources": "true"}
-		q.Filter = `ClientStatus == "pending" or ClientStatus == "running" or ClientStatus == "unknown"`
-		allocs, _, err = f.client.Allocations().List(q)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list allocations: %w", err)
-	}
-	return newCapacity(info, nodes, allocs), nil
 }

@@ -50,5 +50,5 @@ func (f *Fleet) load(ctx context.Context, key jobKey) error {
 	}
 	f.pic.hear(time.Now())
 	f.pic.applyList([]jobKey{key}, stubs, meta.LastIndex)
-	return f.explain(ctx, key)
+	return f.explain(ctx, key, f.readCluster(ctx))
 }

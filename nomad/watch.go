@@ -42,6 +42,7 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 	pause.InitialInterval = 100 * time.Millisecond
 	pause.MaxInterval = 10 * time.Second
 	pause.MaxElapsedTime = 0 // never gives up
+	var told string
 	for ctx.Err() == nil {
 		began := time.Now()
 		index, err := f.relist(ctx, 0)
@@ -50,6 +51,7 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 		}
 		if time.Since(began) > pause.MaxInterval {
 			pause.Reset() // it had worked
+			told = ""
 		}
 		f.streaming.Store(false)
 		signal(f.deaf)
@@ -59,39 +61,54 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 		if errors.Is(err, errRescoped) {
 			continue
 		}
-		next := pause.NextBackOff()
-		f.log.WarnContext(ctx, "event stream ended, lists go on", "err", err, "again_in", next)
-		sleep(ctx, next)
+		if err.Error() != told {
+			told = err.Error()
+			f.log.WarnContext(ctx, "event stream ended; lists stand in until it is back", "err", err)
+		}
+		sleep(ctx, pause.NextBackOff())
 	}
 }
 
 // relistLoop repairs what the stream has missed, and stands in for it.
 func (f *Fleet) relistLoop(ctx context.Context) {
-	var index uint64
-	for ctx.Err() == nil {
-		wait := index
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = relistGap
+	pause.MaxInterval = 5 * time.Second
+	pause.MaxElapsedTime = 0 // never gives up
+	var (
+		index   uint64 // of the last list; 0: do not wait for a higher one
+		failing bool
+	)
+	for {
+		after := index
 		if f.streaming.Load() {
 			f.untilDeaf(ctx, relistEvery)
-			wait = 0
+			after = 0
 		} else {
 			sleep(ctx, relistGap)
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		at, err := f.relist(ctx, wait)
+		at, err := f.relist(ctx, after)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			f.log.WarnContext(ctx, "list failed", "err", err)
-			index = 0
-			sleep(ctx, relistGap*4)
-		case at < index:
-			index = 0 // an index that went back is another server's
-		default:
-			index = at
+			if !failing {
+				f.log.WarnContext(ctx, "nomad cannot be read", "err", err)
+			}
+			failing, index = true, 0
+			sleep(ctx, pause.NextBackOff())
+			continue
+		case failing:
+			f.log.InfoContext(ctx, "nomad can be read again")
 		}
+		failing, index = false, at
+		if at < after {
+			index = 0 // an index that went back is another server's
+		}
+		pause.Reset()
 	}
 }
 
@@ -118,8 +135,9 @@ func (f *Fleet) explainLoop(ctx context.Context) {
 		case <-again.C:
 		}
 		again.Stop()
+		cluster := f.readCluster(ctx)
 		for _, key := range f.pic.keys() {
-			if err := f.explain(ctx, key); err != nil && ctx.Err() == nil {
+			if err := f.explain(ctx, key, cluster); err != nil && ctx.Err() == nil {
 				f.log.WarnContext(ctx, "cannot tell why allocations are missing", "job", key.String(), "err", err)
 			}
 		}
