@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
 // settle is how long after a scale call that was answered the fleet may take to
@@ -143,7 +144,8 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 	if t == nil || s.scales.busy {
 		return
 	}
-	direction, reason := "up", s.decision.Reason
+	cause := s.cause()
+	direction, reason := "up", cause.Reason
 	if to < from {
 		direction = "down"
 		for _, a := range holders[min(to, len(holders)):] {
@@ -158,16 +160,16 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 	} else {
 		s.launch = &launch{
 			Decided: s.decidedAt, Sent: now, Hold: s.demand.OldestHold, Waiting: s.demand.Held,
-			Reason: s.decision.Reason, Wake: from == 0, unclaimed: to - from,
+			Reason: reason, Wake: from == 0, unclaimed: to - from,
 		}
 	}
 	s.asked, s.askedAt, s.askedOK = to, now, true
 	s.changed = true
-	s.ses.metrics.actions.WithLabelValues(s.name, direction, s.decision.Rule).Inc()
+	s.ses.metrics.actions.WithLabelValues(s.name, direction, cause.Rule).Inc()
 	meta := map[string]string{
 		"service":        s.name,
-		"rule":           s.decision.Rule,
-		"policy_version": strconv.Itoa(s.version),
+		"rule":           cause.Rule,
+		"policy_version": strconv.Itoa(cause.PolicyVersion),
 		"epoch":          strconv.FormatInt(t.epoch, 10),
 	}
 	s.call(&s.scales, now, func() func(time.Time) {
@@ -175,7 +177,17 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 		return func(now time.Time) { s.onScaled(now, from, to, err) }
 	})
 	// After the call is on its way: a log line must not stand before it.
-	s.log.Info("scale", "from", from, "to", to, "rule", s.decision.Rule, "reason", reason)
+	s.log.Info("scale", "from", from, "to", to, "rule", cause.Rule, "reason", reason)
+}
+
+// cause is the decision that a scale call carries out: the last one that moved
+// the count, which may be minutes old after a drain, or the present one if the
+// launch brake overrides what is wanted.
+func (s *service) cause() *decide.Decision {
+	if s.moved.Rule == "" || s.moved.To != s.decision.To || s.target(s.now) != s.decision.To {
+		return &s.decision
+	}
+	return &s.moved
 }
 
 // onScaled takes in the answer of a scale call.

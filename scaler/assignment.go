@@ -68,10 +68,6 @@ func (s *service) onSetting(now time.Time, setting history.Setting) {
 	}
 	s.setting = setting
 	s.log.Info("operator", "verb", setting.Last.Verb, "reason", setting.Last.Reason, "by", setting.Last.By)
-	if setting.Last.Verb == jobs.VerbWake {
-		// A person says that the cause is mended: try at once.
-		s.failures, s.spells = decide.Failures{}, nil
-	}
 	s.lastActive = now
 	s.acted, s.due, s.changed = true, true, true
 }

@@ -57,7 +57,8 @@ func tell(service, region string, r *replica, outcome string, end time.Time) job
 			until = at
 		}
 		c.Phases = append(c.Phases, jobs.ColdStartPhase{
-			Name: name, StartMS: milliseconds(at.Sub(l.begun())), DurMS: milliseconds(until.Sub(at)),
+			Name: name, StartMS: milliseconds(at.Sub(l.begun())),
+			DurMS: milliseconds(until.Sub(l.begun()).Truncate(time.Microsecond) - at.Sub(l.begun()).Truncate(time.Microsecond)),
 		})
 		at = until
 	}
@@ -96,7 +97,7 @@ func tell(service, region string, r *replica, outcome string, end time.Time) job
 	return c
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // onAnswers takes in which replicas have sent their first answer.
 func (s *service) onAnswers(now time.Time, answers []jobs.FirstAnswer) {

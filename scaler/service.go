@@ -81,6 +81,7 @@ type service struct {
 	due        bool      // something happened that may change the decision
 	memory     decide.Memory
 	decision   decide.Decision
+	moved      decide.Decision // the last one that changed the count
 	decidedAt  time.Time
 	storedAt   time.Time // of the last stored decision
 	acted      bool      // an operator or an editor did something: store the next decision

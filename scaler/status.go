@@ -27,6 +27,9 @@ func (s *service) record(now time.Time, last decide.Decision) {
 	if d.To != last.To || d.Rule != last.Rule {
 		s.changed = true
 	}
+	if d.To != d.From {
+		s.moved = d
+	}
 	if d.To == d.From && !ruled && !braked && !s.acted {
 		return
 	}

@@ -1,0 +1,168 @@
+package scaler
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/bubble"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+// house is everything around one scaler in a bubble.
+type house struct {
+	t        *testing.T
+	fleet    *fleet
+	ledger   *ledger
+	policies *shelf
+	history  *history.History
+	redis    *miniredis.Miniredis
+	specs    func(string) (*jobs.Spec, bool)
+	log      io.Writer
+	lease    Lease
+	stop     func()
+}
+
+// play runs story in a bubble with a house whose one service is "translate".
+func play(t *testing.T, p *policies.Policy, story func(t *testing.T, h *house)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server, client := bubble.Redis(t)
+		h := &house{
+			t: t, fleet: newFleet(), ledger: newLedger(), policies: &shelf{},
+			history: history.New(client), redis: server, specs: known1, log: io.Discard,
+		}
+		if testing.Verbose() {
+			h.log = t.Output()
+		}
+		h.policies.put(p)
+		h.start()
+		story(t, h)
+		h.stop()
+	})
+}
+
+func known1(job string) (*jobs.Spec, bool) {
+	return &jobs.Spec{ID: job, Type: "service", Groups: []jobs.Group{{Name: "server", Tasks: []jobs.Task{{Name: "model"}}}}}, true
+}
+
+// start runs a new scaler; stop ends it and waits.
+func (h *house) start() {
+	s, err := New(Config{
+		Fleet: h.fleet, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: h.history,
+		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Client: &http.Client{Transport: h.fleet},
+		Lease:  h.lease,
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(h.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Run(ctx); err != nil {
+			h.t.Errorf("Run: %v", err)
+		}
+	}()
+	h.stop = sync.OnceFunc(func() { cancel(); <-done })
+	time.Sleep(1100 * time.Millisecond) // past the first tick
+}
+
+// status is what was published last.
+func (h *house) status() jobs.Status {
+	h.t.Helper()
+	list, err := h.history.Statuses(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, s := range list {
+		if s.Name == "translate" {
+			return s
+		}
+	}
+	return jobs.Status{}
+}
+
+// policy returns a policy of one slot per replica, up to three replicas.
+func policy(change func(p *policies.Policy)) *policies.Policy {
+	p := policies.New("translate")
+	p.Job = "translate"
+	p.Route.PathPrefixes = []string{"/translate"}
+	p.Replicas = policies.Replicas{Max: 3, Concurrency: 2}
+	p.ToZero = policies.ToZero{Mode: "after", After: time.Minute, AtLeast: 30 * time.Second, AtMost: 30 * time.Minute}
+	p.Probe.Max = time.Minute
+	if change != nil {
+		change(p)
+	}
+	return p
+}
+
+// shelf is a policy store without text.
+type shelf struct {
+	mu       sync.Mutex
+	list     []policies.Version
+	version  int
+	watchers []func()
+}
+
+func (s *shelf) put(p *policies.Policy) {
+	s.mu.Lock()
+	s.version++
+	s.list = slices.DeleteFunc(s.list, func(v policies.Version) bool { return v.Name == p.Name })
+	s.list = append(s.list, policies.Version{Name: p.Name, Version: s.version, Policy: p})
+	watchers := s.watchers
+	s.mu.Unlock()
+	for _, fn := range watchers {
+		fn()
+	}
+}
+
+func (s *shelf) remove(name string) {
+	s.mu.Lock()
+	s.list = slices.DeleteFunc(s.list, func(v policies.Version) bool { return v.Name == name })
+	watchers := s.watchers
+	s.mu.Unlock()
+	for _, fn := range watchers {
+		fn()
+	}
+}
+
+func (s *shelf) List(context.Context) ([]policies.Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.list), nil
+}
+
+func (s *shelf) Watch(ctx context.Context, changed func()) error {
+	s.mu.Lock()
+	s.watchers = append(s.watchers, changed)
+	s.mu.Unlock()
+	changed()
+	<-ctx.Done()
+	return nil
+}
+
+func (s *shelf) Get(context.Context, string) (policies.Version, error) {
+	return policies.Version{}, policies.ErrNotFound
+}
+
+func (s *shelf) Put(context.Context, string, string, int, string, string) (policies.Version, error) {
+	return policies.Version{}, policies.ErrNotFound
+}
+
+func (s *shelf) Delete(context.Context, string, int, string, string) (policies.Version, error) {
+	return policies.Version{}, policies.ErrNotFound
+}
+
+func (s *shelf) Versions(context.Context, string) ([]policies.Version, error) { return nil, nil }
