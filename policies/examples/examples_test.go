@@ -81,8 +81,8 @@ func TestTheTranslategemmaExampleHasAPrice(t *testing.T) {
 
 func TestEveryExampleIsValidAndHasNoWarnings(t *testing.T) {
 	files, err := fs.Glob(examples.FS, "*.hcl")
-	if err != nil || len(files) != 3 {
-		t.Fatalf("examples are %v (%v), want three", files, err)
+	if err != nil || len(files) < 3 {
+		t.Fatalf("examples are %v (%v), want at least three", files, err)
 	}
 	for _, file := range files {
 		if warnings := policies.Warnings(read(t, file), 0); len(warnings) > 0 {
