@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/internal/fleettest"
@@ -149,15 +151,25 @@ func harness(t *testing.T, address string) fleettest.Harness {
 	}
 }
 
-// crash lets the task exit with code 3.
+// crash lets the task exit with code 3, as soon as it listens.
 func crash(t *testing.T, a jobs.Allocation) string {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Get("http://" + a.Address + "/crash?code=3")
-	if err == nil { // it went before it could answer, otherwise
-		res.Body.Close()
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-every.C {
+		res, err := client.Get("http://" + a.Address + "/crash?code=3")
+		if err == nil {
+			res.Body.Close()
+			t.Fatalf("the task answered %d instead of exiting", res.StatusCode)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return "exit code 3" // it went before it could answer
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the task does not listen: %v", err)
+		}
 	}
-	return "exit code 3"
 }
 
 // block makes every node ineligible.

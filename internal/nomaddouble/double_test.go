@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -130,7 +129,21 @@ func (c *cluster) allocations(query string) []alloc {
 	return list
 }
 
-// names of the allocations that are to run.
+// last index there is.
+func (c *cluster) last() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.index
+}
+
+// newest allocation's id.
+func (c *cluster) newest() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.allocs[len(c.allocs)-1].ID
+}
+
+// wantedNames are those of the allocations that are to run.
 func (c *cluster) wantedNames() []string {
 	var names []string
 	for _, a := range c.allocations("resources=true") {
@@ -144,7 +157,7 @@ func (c *cluster) wantedNames() []string {
 
 func TestAScaleTakesTheIndexesThatNomadTakes(t *testing.T) {
 	inBubble(t, Config{Nodes: []Node{{Name: "n", Devices: []Device{GPUs(2)}}}}, func(t *testing.T, c *cluster) {
-		began := c.index
+		began := c.last()
 		s := c.to(1)
 		time.Sleep(50 * time.Millisecond)
 		i := s.JobModifyIndex
@@ -342,7 +355,7 @@ func (c *cluster) lines(query string, lasts time.Duration) []string {
 
 func TestTheStreamTellsAWakeAsNomadDoes(t *testing.T) {
 	inBubble(t, Config{Nodes: []Node{{Name: "n", Devices: []Device{GPUs(1)}}}}, func(t *testing.T, c *cluster) {
-		from := c.index + 1
+		from := c.last() + 1
 		time.AfterFunc(time.Millisecond, func() { c.to(1) })
 		got := c.lines(fmt.Sprintf("topic=Job:*&topic=Evaluation:*&topic=Allocation:*&index=%d", from), time.Second)
 		// A future index starts at the newest kept line, inclusive: the end of the registration.
@@ -374,7 +387,7 @@ func TestAFailedAllocationKeepsItsIndexUntilItIsReplaced(t *testing.T) {
 		c.register(strings.Replace(source, `task "engine"`, "restart {\n attempts = 1\n delay = \"1s\"\n mode = \"fail\"\n }\n task \"engine\"", 1))
 		c.to(2)
 		time.Sleep(time.Second)
-		id := c.allocs[len(c.allocs)-1].ID
+		id := c.newest()
 		for range 2 { // once within the restart policy
 			if err := c.Crash(id, 3); err != nil {
 				t.Fatal(err)
@@ -517,7 +530,6 @@ func TestTasksOfRawExecAreProcesses(t *testing.T) {
 	}
 }
 
-// Two lines of one index never come in another order, and indexes only grow.
 func TestIndexesOnlyGrow(t *testing.T) {
 	inBubble(t, Config{Nodes: []Node{{Name: "n", Devices: []Device{GPUs(3)}}}}, func(t *testing.T, c *cluster) {
 		for _, n := range []int{3, 1, 4, 0} {
@@ -525,6 +537,8 @@ func TestIndexesOnlyGrow(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		last := uint64(0)
 		for _, e := range c.entries {
 			if e.Index <= last {
@@ -536,9 +550,6 @@ func TestIndexesOnlyGrow(t *testing.T) {
 			if c.tables[table] > c.index {
 				t.Errorf("table %s is at %d, past %d", table, c.tables[table], c.index)
 			}
-		}
-		if _, err := strconv.Atoi(c.ask("GET", "/v1/jobs", "", nil).Get("X-Nomad-Index")); err != nil {
-			t.Error(err)
 		}
 	})
 }
