@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// listen opens a loopback address. Another one is refused as long as there are
+// no tokens to keep strangers out.
+func listen(what, flag, addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--%s %q: want host:port, such as 127.0.0.1:8080", flag, addr)}
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, usageError{fmt.Errorf("--%s %s: only loopback addresses are served while no access tokens exist; put a proxy with access control in front, on this machine", flag, addr)}
+	}
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use by another program; choose another address with --%s", what, addr, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return l, nil
+}
+
+// health answers /livez and /readyz on every listener.
+type health struct {
+	ready    func(context.Context) error
+	stopping atomic.Bool
+}
+
+// around adds the two routes to a handler.
+func (h *health) around(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/livez":
+			plainText(w, http.StatusOK, "alive")
+		case "/readyz":
+			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+			defer cancel()
+			err := h.ready(ctx)
+			if h.stopping.Load() {
+				err = errors.New("shutting down")
+			}
+			if err != nil {
+				plainText(w, http.StatusServiceUnavailable, err.Error())
+				return
+			}
+			plainText(w, http.StatusOK, "ready")
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func plainText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, strings.TrimSpace(text))
+}
+
+// newHTTPServer bounds what a client may cost before its request is known.
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pilotlight/pilotlight/activator"
+	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler"
+	"github.com/pilotlight/pilotlight/scaler/history"
+	"github.com/pilotlight/pilotlight/scaler/lease"
+	"github.com/pilotlight/pilotlight/web"
+)
+
+// Roles of a node.
+const (
+	roleActivator = "activator"
+	roleScaler    = "scaler"
+	roleWeb       = "web"
+)
+
+var allRoles = []string{roleActivator, roleScaler, roleWeb}
+
+// fleet is what a node's scaler runs replicas on, with a life of its own if it
+// has one.
+type fleet struct {
+	scaler.Fleet
+	run func(context.Context) error // nil: none
+}
+
+// node is one process: its roles over one Redis.
+type node struct {
+	roles    []string
+	redis    redis.UniversalClient
+	fleet    fleet // for the scaler role
+	specs    jobSpecs
+	log      *slog.Logger
+	addrs    addresses
+	dev      bool
+	region   string
+	grace    time.Duration // for requests in flight when told to stop
+	warnings func() []string
+	started  func(addresses) // called when every listener is open
+}
+
+// addresses of the three listeners.
+type addresses struct {
+	Data    string `default:"127.0.0.1:8080" help:"Data plane: clients' requests." placeholder:"ADDR"`
+	Control string `default:"127.0.0.1:8081" help:"Control plane and web UI." placeholder:"ADDR"`
+	Metrics string `default:"127.0.0.1:8082" help:"Prometheus metrics." placeholder:"ADDR"`
+}
+
+func (n *node) has(role string) bool { return slices.Contains(n.roles, role) }
+
+// run opens the listeners, runs every role, and ends in order when ctx does: not
+// ready, no new connections, requests in flight finish, loops, lease.
+func (n *node) run(ctx context.Context) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	dependency := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pilotlight_dependency_up",
+		Help: "1 while the dependency answers."}, []string{"dependency"})
+	reg.MustRegister(dependency)
+
+	store := policies.NewRedis(n.redis)
+	hist := history.New(n.redis)
+	life := &lifecycle{}
+	ready := &health{}
+	var checks []func(context.Context) error
+	checks = append(checks, func(ctx context.Context) error {
+		err := n.redis.Ping(ctx).Err()
+		dependency.WithLabelValues("redis").Set(map[bool]float64{true: 1}[err == nil])
+		if err != nil {
+			return fmt.Errorf("Redis does not answer: %w", err)
+		}
+		return nil
+	})
+	ready.ready = func(ctx context.Context) error {
+		for _, check := range checks {
+			if err := check(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	defer life.close()
+
+	if n.has(roleActivator) {
+		l, err := listen("data plane", "data", n.addrs.Data)
+		if err != nil {
+			return err
+		}
+		n.addrs.Data = l.Addr().String()
+		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log})
+		if err != nil {
+			return err
+		}
+		act, err := activator.New(activator.Config{Policies: store, Queue: q, Statuses: newStatuses(hist, n.log),
+			Registerer: reg, Logger: n.log})
+		if err != nil {
+			return err
+		}
+		checks = append(checks, func(context.Context) error {
+			if !act.Ready() {
+				return errors.New("policies have not been read yet")
+			}
+			return nil
+		})
+		life.loop(q.Run)
+		life.loop(act.Run)
+		life.serve(l, ready.around(act), act.StopHolding)
+	}
+	if n.has(roleWeb) {
+		l, err := listen("control plane", "control", n.addrs.Control)
+		if err != nil {
+			return err
+		}
+		n.addrs.Control = l.Addr().String()
+		ids := make([]string, 0, len(n.specs))
+		for id := range n.specs {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		ui, err := web.New(web.Config{Services: hist, Policies: store, Specs: ids, Version: version, Logger: n.log,
+			Dev: n.dev, DataURL: "http://" + n.addrs.Data, Warnings: n.warnings})
+		if err != nil {
+			return err
+		}
+		life.loop(ui.Run)
+		life.serve(l, ready.around(ui.Handler()), nil)
+	}
+	if n.has(roleScaler) {
+		s, err := scaler.New(scaler.Config{Fleet: n.fleet.Fleet, Ledger: queue.NewLedger(n.redis, n.log), Policies: store,
+			Specs: n.specs.find, History: hist, Lease: lease.New(n.redis, "scaler", n.log), Logger: n.log, Registry: reg, Region: n.region})
+		if err != nil {
+			return err
+		}
+		if n.fleet.run != nil {
+			life.last(n.fleet.run)
+		}
+		life.loop(s.Run)
+	}
+	l, err := listen("metrics", "metrics", n.addrs.Metrics)
+	if err != nil {
+		return err
+	}
+	n.addrs.Metrics = l.Addr().String()
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	life.serve(l, ready.around(mux), nil)
+
+	if n.started != nil {
+		n.started(n.addrs)
+	}
+	return life.run(ctx, &ready.stopping, n.grace)
+}
+
+// lifecycle starts everything at once and ends it in order.
+type lifecycle struct {
+	servers []server
+	loops   []func(context.Context) error
+	lasts   []func(context.Context) error
+}
+
+type server struct {
+	listener net.Listener
+	http     *http.Server
+	hurry    func() // ends what would keep requests waiting
+}
+
+func (l *lifecycle) serve(at net.Listener, h http.Handler, hurry func()) {
+	l.servers = append(l.servers, server{at, newHTTPServer(h), hurry})
+}
+func (l *lifecycle) loop(run func(context.Context) error) { l.loops = append(l.loops, run) }
+
+// last is a loop that ends only after the others have.
+func (l *lifecycle) last(run func(context.Context) error) { l.lasts = append(l.lasts, run) }
+
+func (l *lifecycle) close() {
+	for _, s := range l.servers {
+		_ = s.listener.Close()
+	}
+}
+
+func (l *lifecycle) run(ctx context.Context, stopping interface{ Store(bool) }, grace time.Duration) error {
+	// Three groups, ended one after another: servers, loops, lasts. A failure in
+	// one ends them all.
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	stage := func(runs []func(context.Context) error) (stop func() error) {
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		var g errgroup.Group
+		for _, run := range runs {
+			g.Go(func() error {
+				err := run(ctx)
+				if err != nil {
+					fail(err)
+				} else if ctx.Err() == nil {
+					fail(errors.New("a part of the process ended by itself"))
+				}
+				return err
+			})
+		}
+		return func() error { cancel(); return g.Wait() }
+	}
+	stopLasts := stage(l.lasts)
+	stopLoops := stage(l.loops)
+	var serving errgroup.Group
+	for _, s := range l.servers {
+		serving.Go(func() error {
+			err := s.http.Serve(s.listener)
+			if !errors.Is(err, http.ErrServerClosed) {
+				fail(err)
+				return err
+			}
+			return nil
+		})
+	}
+	<-failed.Done()
+	stopping.Store(true)
+	var closing sync.WaitGroup
+	for _, s := range l.servers {
+		closing.Go(func() {
+			if s.hurry != nil {
+				s.hurry()
+			}
+			patience := grace
+			if s.hurry == nil {
+				patience = time.Second // event streams do not end by themselves
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if s.http.Shutdown(ctx) != nil {
+				_ = s.http.Close()
+			}
+		})
+	}
+	closing.Wait()
+	err := errors.Join(serving.Wait(), stopLoops(), stopLasts())
+	if cause := context.Cause(failed); err == nil && ctx.Err() == nil {
+		return cause
+	}
+	return err
+}

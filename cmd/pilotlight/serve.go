@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pilotlight/pilotlight/internal/localfleet"
+	"github.com/pilotlight/pilotlight/internal/redisdb"
+	"github.com/pilotlight/pilotlight/nomad"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+type serveCommand struct {
+	Role     []string      `default:"activator,scaler,web" help:"Which roles this process has: activator, scaler, web." placeholder:"ROLE,…"`
+	Redis    string        `required:"" help:"Redis: ${redis_forms}." placeholder:"URL"`
+	Fleet    string        `default:"nomad" enum:"nomad,local" help:"What runs replicas: nomad, or local child processes of the scaler."`
+	Nomad    string        `help:"Nomad's address; default NOMAD_ADDR, else http://127.0.0.1:4646." placeholder:"URL"`
+	Jobs     string        `help:"Folder of job specs (*.nomad.hcl), besides the shipped ones." type:"path" placeholder:"DIR"`
+	Policies string        `help:"Folder or file of policies, applied at start where the store has none of that name." type:"path" placeholder:"DIR"`
+	State    string        `help:"Folder for the state of --fleet local." type:"path" placeholder:"DIR"`
+	Grace    time.Duration `default:"25s" help:"How long requests in flight may go on after a signal to stop."`
+	LogJSON  bool          `name:"log-json" help:"Log as JSON."`
+	Verbose  bool          `help:"Log details."`
+	addresses
+}
+
+// Help is an example.
+func (serveCommand) Help() string {
+	return "Example:\n  pilotlight serve --redis redis://127.0.0.1:6379 --nomad http://127.0.0.1:4646 --policies policies/"
+}
+
+// Run serves until told to stop.
+func (s serveCommand) Run(ctx context.Context, std streams) error {
+	for _, r := range s.Role {
+		if !slices.Contains(allRoles, r) {
+			return usageError{fmt.Errorf("--role %q: allowed: %s", r, strings.Join(allRoles, ", "))}
+		}
+	}
+	log := newLogger(std, s.LogJSON, s.Verbose)
+	client, err := redisdb.Open(s.Redis)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = client.Close() }()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("Redis does not answer: %w; check --redis", err)
+	}
+	specs, err := loadSpecs(s.Jobs)
+	if err != nil {
+		return err
+	}
+	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace}
+	if slices.Contains(s.Role, roleScaler) {
+		if n.fleet, err = s.fleet(log); err != nil {
+			return err
+		}
+	}
+	if s.Policies != "" {
+		if err := seed(ctx, client, s.Policies, log); err != nil {
+			return err
+		}
+	}
+	n.started = func(a addresses) {
+		log.Info("serving", "roles", strings.Join(s.Role, ","), "data", a.Data, "control", a.Control, "metrics", a.Metrics, "version", version)
+	}
+	return n.run(ctx)
+}
+
+// fleet of the scaler role.
+func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
+	if s.Fleet == "local" {
+		dir := s.State
+		if dir == "" {
+			base, err := stateDir()
+			if err != nil {
+				return fleet{}, err
+			}
+			dir = filepath.Join(base, "serve")
+		}
+		return localFleet(dir, log)
+	}
+	cfg := nomadConfig(os.Getenv)
+	if s.Nomad != "" {
+		cfg.Address = s.Nomad
+	}
+	cfg.Logger = log
+	f, err := nomad.New(cfg)
+	if err != nil {
+		return fleet{}, err
+	}
+	return fleet{Fleet: f}, nil
+}
+
+// localFleet runs child processes of this one.
+func localFleet(dir string, log *slog.Logger) (fleet, error) {
+	f, err := localfleet.New(localfleet.Config{Dir: dir, Logger: log, Env: localfleet.BaseEnv(os.Environ())})
+	if err != nil {
+		return fleet{}, err
+	}
+	return fleet{Fleet: f, run: f.Run}, nil
+}
+
+// nomadConfig reads what every Nomad tool reads.
+func nomadConfig(env func(string) string) nomad.Config {
+	c := nomad.Defaults()
+	set := func(to *string, name string) {
+		if v := env(name); v != "" {
+			*to = v
+		}
+	}
+	set(&c.Address, "NOMAD_ADDR")
+	set(&c.Token, "NOMAD_TOKEN")
+	set(&c.Namespace, "NOMAD_NAMESPACE")
+	set(&c.Region, "NOMAD_REGION")
+	set(&c.CACert, "NOMAD_CACERT")
+	set(&c.CAPath, "NOMAD_CAPATH")
+	set(&c.ClientCert, "NOMAD_CLIENT_CERT")
+	set(&c.ClientKey, "NOMAD_CLIENT_KEY")
+	set(&c.TLSServerName, "NOMAD_TLS_SERVER_NAME")
+	if v := env("NOMAD_HTTP_AUTH"); v != "" {
+		c.Username, c.Password, _ = strings.Cut(v, ":")
+	}
+	c.SkipVerify = env("NOMAD_SKIP_VERIFY") == "1" || strings.EqualFold(env("NOMAD_SKIP_VERIFY"), "true")
+	return c
+}
+
+// seed saves the policies of a folder or file that the store does not have yet.
+func seed(ctx context.Context, client redis.UniversalClient, path string, log *slog.Logger) error {
+	files, err := policies.LoadDir(path)
+	if err != nil {
+		return err
+	}
+	texts := map[string]string{}
+	for _, f := range files {
+		for name, text := range textsOf(f) {
+			texts[name] = text
+		}
+	}
+	return seedTexts(ctx, client, texts, "read from "+path, log)
+}
+
+func newLogger(std streams, asJSON, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if asJSON {
+		return slog.New(slog.NewJSONHandler(std.err, o))
+	}
+	return slog.New(slog.NewTextHandler(std.err, o))
+}
+
+// stateDir is where this user's programs keep state.
+func stateDir() (string, error) {
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("no folder for state: %w; give --state", err)
+		}
+		base = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(base, "pilotlight"), nil
+}
