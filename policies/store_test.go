@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,16 +143,15 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world, editor *policies.Re
 		defer server.Close()
 		w := &world{server: server}
 		ctx, cancel := context.WithCancel(t.Context())
-		told, ended := 0, make(chan error)
+		var told atomic.Int64
+		ended := make(chan error)
 		watched := client(t, w.dial)
-		go func() { ended <- policies.NewRedis(watched).Watch(ctx, func() { told++ }) }()
+		go func() { ended <- policies.NewRedis(watched).Watch(ctx, func() { told.Add(1) }) }()
 		synctest.Wait()
 		direct := client(t, server.Dial)
 		test(t, w, policies.NewRedis(direct), direct, func() int {
 			synctest.Wait()
-			n := told
-			told = 0
-			return n
+			return int(told.Swap(0))
 		})
 		cancel()
 		if err := <-ended; err != nil {
