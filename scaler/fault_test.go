@@ -226,14 +226,16 @@ func TestRestartedScalerAdoptsWhatRuns(t *testing.T) {
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
 		time.Sleep(time.Second)
 		h.stop()
-		before := len(h.ledger.told)
+		before := h.ledger.tellings()
 		h.start()
 		time.Sleep(5 * time.Second)
-		for _, told := range h.ledger.told[before:] {
-			if len(told.offers) != 1 || told.offers[0].Slots != 2 {
-				t.Errorf("offered %v on adoption, want alloc-1 with its slots", told.offers)
+		h.ledger.set(func() {
+			for _, told := range h.ledger.told[before:] {
+				if len(told.offers) != 1 || told.offers[0].Slots != 2 {
+					t.Errorf("offered %v on adoption, want alloc-1 with its slots", told.offers)
+				}
 			}
-		}
+		})
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
 		}
@@ -280,12 +282,12 @@ func TestScalerWithoutALeaseTouchesNothingAndGoesOnWithTheNext(t *testing.T) {
 		end(lease.ErrExpired)
 		time.Sleep(3 * time.Second)
 		h.ledger.ask(50)
-		offers := len(h.ledger.told)
+		offers := h.ledger.tellings()
 		time.Sleep(3 * time.Second)
 		if n := len(h.fleet.scaleCalls()); n != 1 {
 			t.Errorf("%d scale calls after the term, want the first only", n)
 		}
-		if n := len(h.ledger.told); n != offers {
+		if n := h.ledger.tellings(); n != offers {
 			t.Error("told the ledger after the term")
 		}
 		again, end := context.WithCancelCause(t.Context())

@@ -128,7 +128,13 @@ func (f *fleet) fill() {
 		live = append(live, nil)
 		f.place(i)
 	}
-	go f.changed(f.ref)
+	f.tell()
+}
+
+// tell reports a change beside its cause; f.mu is held.
+func (f *fleet) tell() {
+	changed, ref := f.changed, f.ref
+	go changed(ref)
 }
 
 func (f *fleet) place(index int) {
@@ -164,7 +170,7 @@ func (f *fleet) kill(id, words string) {
 						f.place(a.Index)
 					}
 				}
-				go f.changed(f.ref)
+				f.tell()
 			})
 		}
 	})
@@ -178,7 +184,7 @@ func (f *fleet) alter(id string, change func(*jobs.Allocation)) {
 			change(&f.allocs[i])
 		}
 	}
-	go f.changed(f.ref)
+	f.tell()
 }
 
 // RoundTrip answers probes and scrapes for the allocations.
@@ -407,6 +413,12 @@ func (l *ledger) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.held)
+}
+
+func (l *ledger) tellings() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.told)
 }
 
 func (l *ledger) set(change func()) {

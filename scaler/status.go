@@ -154,18 +154,21 @@ func (s *service) status(now time.Time) jobs.Status {
 func (s *service) judgeState(now time.Time, st *jobs.Status) {
 	n := &st.Replicas
 	braked := s.decision.BrakeUntil.After(now)
+	why := ""
 	switch {
 	case s.cannot != "":
-		st.Blocked = &s.cannot
+		why = s.cannot
 	case braked:
-		st.Blocked = &s.failures.Reason
-	case s.seen.Blocked != "" && n.Wanted > n.Ready:
-		st.Blocked = &s.seen.Blocked
+		why = s.failures.Reason
+	case n.Wanted > n.Ready && s.seen.Blocked != "":
+		why = s.seen.Blocked
 	case s.blind != nil:
-		why := s.blind.Error()
+		why = s.blind.Error()
+	default:
+		why = s.refused
+	}
+	if why != "" {
 		st.Blocked = &why
-	case s.refused != "":
-		st.Blocked = &s.refused
 	}
 	switch {
 	case s.setting.Operator.Paused:

@@ -1,0 +1,87 @@
+package scaler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// story lays the moments of a start out from the first held request, in ms.
+func story(change func(r *replica, at func(ms int) time.Time)) *replica {
+	epoch := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	at := func(ms int) time.Time { return epoch.Add(time.Duration(ms) * time.Millisecond) }
+	r := &replica{
+		alloc:      jobs.Allocation{ID: "r", Created: at(10), Started: at(150)},
+		launch:     &launch{Hold: at(0), Decided: at(2), Sent: at(3)},
+		firstReady: at(1000),
+		answer:     &jobs.FirstAnswer{HeldAt: at(0), Released: at(1002), FirstByte: at(1500)},
+	}
+	if change != nil {
+		change(r, at)
+	}
+	return r
+}
+
+func TestPhasesOfAColdStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome string
+		change  func(r *replica, at func(ms int) time.Time)
+		want    map[string]float64
+	}{
+		"answered": {jobs.OutcomeAnswered, nil,
+			map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 850, "ready": 2, "first_byte": 498}},
+		"with a pull": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) { r.alloc.Pulling = at(20) },
+			map[string]float64{"decide": 3, "place": 17, "pull": 130, "start": 0, "load": 850, "ready": 2, "first_byte": 498}},
+		"start time never told": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) { r.alloc.Started = time.Time{} },
+			map[string]float64{"decide": 3, "place": 7, "start": 0, "load": 990, "ready": 2, "first_byte": 498}},
+		"node's clock behind": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) { r.alloc.Created = at(-500) },
+			map[string]float64{"decide": 3, "place": 0, "start": 147, "load": 850, "ready": 2, "first_byte": 498}},
+		"first request long after": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
+			r.answer = &jobs.FirstAnswer{Released: at(60_000), FirstByte: at(60_100)}
+		}, map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 850, "ready": 0, "first_byte": 100}},
+		"failed while loading": {jobs.OutcomeFailed, func(r *replica, at func(int) time.Time) { r.firstReady, r.answer = time.Time{}, nil },
+			map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 1850}},
+		"failed to start": {jobs.OutcomeFailed, func(r *replica, at func(int) time.Time) {
+			r.firstReady, r.answer, r.alloc.Started = time.Time{}, nil, time.Time{}
+		}, map[string]float64{"decide": 3, "place": 7, "start": 1990, "load": 0}},
+		"unused": {jobs.OutcomeUnused, func(r *replica, at func(int) time.Time) { r.answer = nil },
+			map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 850}},
+	} {
+		r := story(c.change)
+		got := tell("s", "", r, c.outcome, r.launch.Hold.Add(2*time.Second))
+		phases, end := map[string]float64{}, 0.0
+		for _, p := range got.Phases {
+			phases[p.Name] = p.DurMS
+			if p.StartMS != end {
+				t.Errorf("%s: %s starts at %v, the phase before ends at %v", name, p.Name, p.StartMS, end)
+			}
+			end = p.StartMS + p.DurMS
+		}
+		if diff := cmp.Diff(c.want, phases); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if end != got.DurMS {
+			t.Errorf("%s: phases add up to %v of %v ms", name, end, got.DurMS)
+		}
+	}
+}
+
+func TestExpectedRestOfAStartJudgesByLongerOnes(t *testing.T) {
+	for _, c := range []struct {
+		starts []float64
+		age    time.Duration
+		want   *float64
+	}{
+		{nil, 0, nil},
+		{[]float64{10, 20}, 0, figure(15)},
+		{[]float64{10, 20}, 12 * time.Second, figure(8)},
+		{[]float64{10, 20}, 30 * time.Second, nil},
+	} {
+		if diff := cmp.Diff(c.want, expected(c.starts, c.age)); diff != "" {
+			t.Errorf("starts %v at age %v (-want +got):\n%s", c.starts, c.age, diff)
+		}
+	}
+}
