@@ -33,44 +33,65 @@ const orphanDeadline = 10 * time.Second
 // endOrphans kills what earlier owners of allocsDir left running and waits until
 // it is gone. Only the owner of the directory may call it.
 func endOrphans(ctx context.Context, allocsDir string, log *slog.Logger) error {
-	ours := func(dir string) bool { return strings.HasPrefix(dir, allocsDir+string(filepath.Separator)) }
 	ctx, cancel := context.WithTimeout(ctx, orphanDeadline)
 	defer cancel()
-	again := time.NewTicker(10 * time.Millisecond)
+	ours := func(dir string) bool { return strings.HasPrefix(dir, allocsDir+string(filepath.Separator)) }
+	ended, err := endAll(ctx, func() []watched { return append(killBelonging(ours), killRecorded(allocsDir)...) })
+	if ended > 0 {
+		log.Warn("ended processes that an earlier owner left behind", "count", ended)
+	}
+	if err != nil {
+		return fmt.Errorf("end processes of an earlier owner of %s: %w", allocsDir, err)
+	}
+	return nil
+}
+
+// endAll calls kill until it finds nothing to kill and what it has killed is
+// gone: a process gives up its environment, by which it is found, well before
+// its ports. It returns how many were killed.
+func endAll(ctx context.Context, kill func() []watched) (ended int, err error) {
+	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	for first := true; ; first = false {
-		left := killBelonging(ours) + killRecorded(allocsDir)
-		if left == 0 {
-			return nil
+	leaving := map[watched]bool{}
+	for {
+		found := kill()
+		for _, w := range found {
+			leaving[watched{pid: w.pid, start: w.start}] = true
 		}
-		if first {
-			log.Warn("ending processes that an earlier owner left behind", "count", left)
+		left := 0
+		for w := range leaving {
+			if start, alive := startTime(w.pid); alive && start == w.start {
+				left++
+			}
+		}
+		if len(found) == 0 && left == 0 {
+			return len(leaving), nil
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d processes of an earlier owner of %s do not end: %w", left, allocsDir, ctx.Err())
+			return len(leaving), fmt.Errorf("%d processes do not end: %w", left, ctx.Err())
 		}
 	}
 }
 
-// killRecorded kills the process groups that the pid files name, removes the
-// files of those that are gone, and counts the others.
-func killRecorded(allocsDir string) (left int) {
+// killRecorded kills the process groups that the pid files name, returns their
+// leaders, and removes the files of those that are gone.
+func killRecorded(allocsDir string) (killed []watched) {
 	files, err := filepath.Glob(filepath.Join(globQuoted(allocsDir), "*", "*.pid"))
 	if err != nil {
-		return 0
+		return nil
 	}
 	for _, file := range files {
 		w, ok := readPIDFile(file)
 		if start, alive := startTime(w.pid); ok && alive && start == w.start {
 			killGroup(w.pid, w.start)
-			left++
+			killed = append(killed, w)
 			continue
 		}
 		_ = os.Remove(file) // it names nobody; if it stays, it is looked at again
 	}
-	return left
+	return killed
 }
 
 // globQuoted keeps filepath.Glob from reading a directory's name as a pattern.

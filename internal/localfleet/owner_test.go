@@ -256,28 +256,32 @@ func TestAnOrphanIsKnownByItsPIDFileToo(t *testing.T) {
 }
 
 func TestAGroupIsKilledOnlyIfItsLeaderIsStillTheSame(t *testing.T) {
-	cmd := exec.Command("sleep", "1000")
+	cmd := exec.Command("cat")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	start, ok := startTime(cmd.Process.Pid)
 	if !ok {
 		t.Fatal("no start time")
 	}
 	killGroup(cmd.Process.Pid, start+1)
-	select {
-	case err := <-ended:
-		t.Fatalf("a stranger was killed: %v", err)
-	default:
-	}
-	if !alive(cmd.Process.Pid) {
-		t.Fatal("a stranger was killed")
+	_, _ = in.Write([]byte("alive?\n")) // a killed one answers nothing
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Errorf("a stranger was killed: read %q, %v", line, err)
 	}
 	killGroup(cmd.Process.Pid, start)
-	await(t, "the end of the group", ended)
+	if err := cmd.Wait(); err == nil {
+		t.Error("the group was not killed")
+	}
 }
 
 func TestTwoOwnersOfOneDirectoryAreImpossible(t *testing.T) {

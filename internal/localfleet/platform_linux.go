@@ -87,20 +87,22 @@ func belongs(pid int, fits func(taskDir string) bool) bool {
 	return false
 }
 
-// killBelonging ends what belonging returns and says how many there were.
-func killBelonging(fits func(taskDir string) bool) int {
-	pids := belonging(fits)
-	for _, pid := range pids {
+// killBelonging kills what belonging returns, and returns it by pid and start
+// time; they may take a moment to be gone.
+func killBelonging(fits func(taskDir string) bool) []watched {
+	var killed []watched
+	for _, pid := range belonging(fits) {
 		// The handle is taken first and the environment read again through the same
 		// number: a pid that has meanwhile been given to a stranger is not hit.
 		process, err := os.FindProcess(pid)
 		if err != nil {
 			continue
 		}
-		if belongs(pid, fits) {
+		if start, alive := startTime(pid); alive && belongs(pid, fits) {
 			_ = process.Kill() // an error means that it is gone
+			killed = append(killed, watched{pid: pid, start: start})
 		}
 		_ = process.Release()
 	}
-	return len(pids)
+	return killed
 }

@@ -15,8 +15,7 @@ func supported() error {
 
 const self = ""
 
-func childAttributes() *syscall.SysProcAttr       { return &syscall.SysProcAttr{} }
-func awaitExit(int)                               {}
-func startTime(int) (ticks uint64, ok bool)       { return 0, false }
-func belonging(func(taskDir string) bool) []int   { return nil }
-func killBelonging(func(taskDir string) bool) int { return 0 }
+func childAttributes() *syscall.SysProcAttr             { return &syscall.SysProcAttr{} }
+func awaitExit(int)                                     {}
+func startTime(int) (ticks uint64, ok bool)             { return 0, false }
+func killBelonging(func(taskDir string) bool) []watched { return nil }

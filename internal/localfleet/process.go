@@ -1,6 +1,7 @@
 package localfleet
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -90,9 +91,10 @@ func (e exit) String() string {
 	return fmt.Sprintf("exit code %d after %s", e.code, after)
 }
 
-// outputGrace is how long the output of an ended process is still read if
-// something that left its group and shed its environment holds it open.
-const outputGrace = time.Second
+// afterlife bounds the waits behind the end of a process: for the end of what it
+// left in other groups, and of its output, if something that nobody can know to
+// be its own holds that open.
+const afterlife = time.Second
 
 // startProcess starts l and the goroutines that read its output and reap it;
 // they end soon after the process.
@@ -132,8 +134,8 @@ func startProcess(s *starter, l launch) (*process, error) {
 	go func() {
 		defer close(p.ended)
 		p.reap(child)
-		killBelonging(func(dir string) bool { return dir == l.marker })
-		deadline := time.Now().Add(outputGrace)
+		p.endStrays(l.marker)
+		deadline := time.Now().Add(afterlife)
 		_ = outRead.SetReadDeadline(deadline) // an error means that it is closed
 		_ = errRead.SetReadDeadline(deadline)
 		output.Wait()
@@ -176,6 +178,16 @@ func (p *process) reap(child *os.Process) {
 	} else {
 		p.exit.code = state.ExitCode()
 	}
+}
+
+// endStrays ends what left the group of the ended process but kept its
+// environment.
+func (p *process) endStrays(marker string) {
+	ctx, cancel := context.WithTimeout(context.Background(), afterlife)
+	defer cancel()
+	_, _ = endAll(ctx, func() []watched { // what does not end was killed: no more can be done
+		return killBelonging(func(dir string) bool { return dir == marker })
+	})
 }
 
 // signal sends s to the whole process group, if it still is one.

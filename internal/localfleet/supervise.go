@@ -2,13 +2,13 @@ package localfleet
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // supervisorName is the name (argv[0]) under which the program runs as its own
@@ -21,8 +21,6 @@ const (
 	wordReady   = "ready"        // supervisor → owner, once
 	formatWatch = "+ %d %d %s\n" // owner → supervisor: pid, start time, value of taskDirVariable
 	formatDone  = "- %d\n"       // owner → supervisor: pid was reaped
-	sweepEvery  = 20 * time.Millisecond
-	sweepAtMost = 5 * time.Second
 )
 
 // MaybeSupervise returns at once in an ordinary process. In one that a Fleet
@@ -69,20 +67,18 @@ func readWatched(r io.Reader) map[int]watched {
 }
 
 // killWatched kills the process groups of children, and everything that carries
-// their environment, until nothing is left.
+// their environment.
 func killWatched(children map[int]watched) {
 	dirs := map[string]bool{}
 	for _, w := range children {
 		dirs[w.dir] = true
+		killGroup(w.pid, w.start)
 	}
-	for end := time.Now().Add(sweepAtMost); ; time.Sleep(sweepEvery) {
-		for _, w := range children {
-			killGroup(w.pid, w.start)
-		}
-		if killBelonging(func(dir string) bool { return dirs[dir] }) == 0 || time.Now().After(end) {
-			return
-		}
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), orphanDeadline)
+	defer cancel()
+	_, _ = endAll(ctx, func() []watched { // whom could it tell?
+		return killBelonging(func(dir string) bool { return dirs[dir] })
+	})
 }
 
 // killGroup kills the process group led by pid, unless that number has been
