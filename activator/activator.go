@@ -82,6 +82,8 @@ type Activator struct {
 	routes  atomic.Pointer[routes] // nil until policies have been read
 	proxy   *httputil.ReverseProxy
 	tries   *tries
+	// fellIdle is told when the last request in flight of a service ends.
+	fellIdle chan struct{}
 }
 
 // New returns an Activator; Run must be running for it to know any service.
@@ -90,7 +92,7 @@ func New(cfg Config) (*Activator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now()}
+	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now(), fellIdle: make(chan struct{}, 1)}
 	a.metrics = newMetrics(cfg.Registerer)
 	a.tries = &tries{a: a, transport: &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,

@@ -59,19 +59,34 @@ func (b *latencyBuckets) recent(now time.Time) []jobs.LatencyBucket {
 	return out
 }
 
+// quietFor is how long a service must have nothing in flight before that is
+// published at once.
+const quietFor = 50 * time.Millisecond
+
 // publish writes this activator's counters each second, also while nothing
-// happens: silence means death.
+// happens: silence means death. When a service falls idle they are written soon
+// after, so that its keep-alive counts from its last request and not from the
+// next second.
 func (a *Activator) publish(ctx context.Context) error {
 	tick := time.NewTicker(a.cfg.Publish)
 	defer tick.Stop()
+	quiet := time.NewTimer(quietFor)
+	defer quiet.Stop()
 	for {
 		if err := a.cfg.Queue.PublishCounters(ctx, a.countersNow(time.Now())); err != nil && ctx.Err() == nil {
 			a.log.Debug("counters not published", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
+		for again := false; !again; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				again = true
+			case <-a.fellIdle:
+				quiet.Reset(quietFor)
+			case <-quiet.C:
+				again = true
+			}
 		}
 	}
 }

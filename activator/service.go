@@ -25,6 +25,7 @@ type service struct {
 // tally counts what a service has done since this process began.
 type tally struct {
 	arrivals  atomic.Uint64
+	inFlight  atomic.Int64 // in a slot
 	completed atomic.Uint64
 	failed    atomic.Uint64
 	lastDone  atomic.Int64 // Unix ns of the last request's end
@@ -33,6 +34,7 @@ type tally struct {
 	seconds float64 // in replicas
 	latency latencyBuckets
 
+	fellIdle chan<- struct{}
 	answered sync.Map // replica → struct{}: its first answer has been reported
 	metrics  *serviceMetrics
 }
@@ -44,7 +46,7 @@ func (a *Activator) serviceOf(v policies.Version, before *service) (*service, er
 	if before != nil {
 		s.tally = before.tally
 	} else {
-		s.tally = &tally{metrics: a.metrics.forService(v.Name)}
+		s.tally = &tally{metrics: a.metrics.forService(v.Name), fellIdle: a.fellIdle}
 	}
 	if p.Translate != nil {
 		adapter, err := translate.For(p.Translate.Backend, p.Translate.Model)
@@ -91,4 +93,10 @@ func (t *tally) done(now time.Time, inReplica time.Duration, failed bool) {
 	t.seconds += inReplica.Seconds()
 	t.latency.add(now, inReplica.Seconds())
 	t.mu.Unlock()
+	if t.inFlight.Add(-1) == 0 {
+		select {
+		case t.fellIdle <- struct{}{}:
+		default:
+		}
+	}
 }

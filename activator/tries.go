@@ -33,6 +33,7 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		c.attempt++
+		c.service.inFlight.Add(1)
 		req.URL.Scheme, req.URL.Host = "http", c.slot.Address
 		c.attach(req)
 		c.watch.sent(c.released)
