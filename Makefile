@@ -1,0 +1,72 @@
+# make = build, which needs only Go. Everything else is listed by `make help`.
+
+BIN     := bin/pilotlight
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOFLAGS_BUILD := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+# Tests of single packages are quick; the end-to-end ones start real processes.
+TEST_TIMEOUT := 15m
+
+.DEFAULT_GOAL := build
+
+.PHONY: build
+build: ## Build bin/pilotlight
+	@echo "building $(BIN) (the first time: a minute or two)"
+	@go build $(GOFLAGS_BUILD) -o $(BIN) ./cmd/pilotlight
+
+.PHONY: run
+run: build ## Start everything on this machine: a translation from zero replicas
+	@$(BIN) dev $(ARGS)
+
+.PHONY: test
+test: setup build ## Run every test there is, with the race detector
+	go vet ./...
+	go test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: test-race
+test-race: ## Unit and property tests with the race detector, without set-up or end-to-end tests
+	go test -race -short ./...
+
+.PHONY: test-e2e
+test-e2e: setup build ## End-to-end tests: real processes, real Redis, real Apertium, real browser
+	go test -race -timeout $(TEST_TIMEOUT) -v ./internal/e2e/...
+
+.PHONY: test-ui
+test-ui: setup build ## The web UI in headless Chromium
+	go test -timeout $(TEST_TIMEOUT) -v -run TestUI ./internal/e2e/...
+
+.PHONY: test-nomad
+test-nomad: ## The fleet's conformance suite against a real Nomad agent at NOMAD_ADDR
+	@test -n "$$NOMAD_ADDR" || { echo "NOMAD_ADDR is not set: start 'nomad agent -dev' and set NOMAD_ADDR=http://127.0.0.1:4646"; exit 2; }
+	go test -race -v -count=1 ./nomad/...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for a short time (FUZZTIME=10s)
+	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$p || exit 1; done; done
+
+.PHONY: bench
+bench: build ## Ratios against yardsticks of the same run
+	@$(BIN) bench
+
+.PHONY: lint
+lint: ## gofmt and go vet
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	go vet ./...
+
+.PHONY: verify
+verify: lint ## What must hold before a commit, quickly
+	go mod tidy -diff
+	go test -short ./...
+
+.PHONY: tidy
+tidy: ## Tidy go.mod and format
+	go mod tidy
+	gofmt -w .
+
+.PHONY: setup
+setup: ## Install what the tests need (Debian, as root), or say what is missing
+	@.ci/setup
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
