@@ -1,0 +1,201 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// listFilter chooses a service and how much is shown.
+type listFilter struct {
+	Service  string
+	Services []string
+	Sort     string
+	Limit    int
+	More     string // URL that shows more, "" if this is all
+}
+
+type coldStartsBody struct {
+	Filter     listFilter
+	Waterfalls []waterfall
+	Stats      []phaseStats
+	Phases     []string
+	NewestURL  string
+	SlowestURL string
+}
+
+func (s *Server) coldStartsPage(c echo.Context) error {
+	filter, list, err := s.filtered(c)
+	if err != nil {
+		return err
+	}
+	starts, err := s.coldStarts(c.Request().Context(), filter.Service, filter.Limit)
+	if err != nil {
+		return err
+	}
+	filter.Services = list
+	filter.Sort = c.QueryParam("sort")
+	if filter.Sort != "slowest" {
+		filter.Sort = "newest"
+	}
+	filter.more("/cold-starts", len(starts))
+	body := coldStartsBody{Filter: filter, Stats: statsOf(starts), NewestURL: filter.url("/cold-starts", "", filter.Limit), SlowestURL: filter.url("/cold-starts", "slowest", filter.Limit)}
+	if filter.Sort == "slowest" {
+		starts = slices.Clone(starts)
+		slices.SortStableFunc(starts, func(a, b jobs.ColdStart) int { return int(b.DurMS - a.DurMS) })
+	}
+	body.Waterfalls = drawWaterfalls(starts)
+	for _, p := range phaseNames {
+		body.Phases = append(body.Phases, p.Name)
+	}
+	return s.renderPage(c, http.StatusOK, "cold_starts", page{Title: "Cold starts", Nav: "/cold-starts", Body: body,
+		Stream: filter.stream(topicColdStart)})
+}
+
+type decisionsBody struct {
+	Filter listFilter
+	Rows   []decisionRow
+}
+
+func (s *Server) decisionsPage(c echo.Context) error {
+	filter, services, err := s.filtered(c)
+	if err != nil {
+		return err
+	}
+	list, err := s.decisions(c.Request().Context(), filter.Service, filter.Limit)
+	if err != nil {
+		return err
+	}
+	filter.Services = services
+	filter.more("/decisions", len(list))
+	body := decisionsBody{Filter: filter}
+	for _, d := range list {
+		body.Rows = append(body.Rows, rowOfDecision(d))
+	}
+	return s.renderPage(c, http.StatusOK, "decisions", page{Title: "Decisions", Nav: "/decisions", Body: body, Stream: filter.stream(topicDecision)})
+}
+
+// filtered reads ?service= and ?limit=, and which services there are to choose.
+func (s *Server) filtered(c echo.Context) (listFilter, []string, error) {
+	limit, err := limitOf(c, 50, 1000)
+	if err != nil {
+		return listFilter{}, nil, err
+	}
+	fleet, _, err := s.lastFleet(c.Request().Context())
+	if err != nil {
+		return listFilter{}, nil, err
+	}
+	names := make([]string, 0, len(fleet))
+	for _, svc := range fleet {
+		names = append(names, svc.Name)
+	}
+	return listFilter{Service: c.QueryParam("service"), Limit: limit}, names, nil
+}
+
+func (f *listFilter) more(path string, shown int) {
+	if shown == f.Limit && f.Limit < 1000 {
+		f.More = f.url(path, f.Sort, min(1000, 4*f.Limit))
+	}
+}
+
+func (f *listFilter) url(path, sort string, limit int) string {
+	q := url.Values{}
+	if f.Service != "" {
+		q.Set("service", f.Service)
+	}
+	if sort != "" && sort != "newest" {
+		q.Set("sort", sort)
+	}
+	if limit != 50 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+func (f *listFilter) stream(topic string) string {
+	return eventsPath + "?topics=" + topic + "," + topicPolicy + "&service=" + url.QueryEscape(f.Service)
+}
+
+// historyBody is the versions of one policy and two of them compared.
+type historyBody struct {
+	Name     string
+	Versions []policies.Version
+	From, To int
+	Diff     []diffLine
+	Changes  []policies.Change
+	Current  int // version in force, 0 if it is deleted
+	By       string
+}
+
+func (s *Server) historyPage(c echo.Context) error {
+	name := c.Param("name")
+	list, err := s.versions(c.Request().Context(), name)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return policies.ErrNotFound
+	}
+	body := historyBody{Name: name, Versions: list, To: list[0].Version, By: rememberedName(c)}
+	if !list[0].Deleted {
+		body.Current = list[0].Version
+	}
+	if n, err := strconv.Atoi(c.QueryParam("to")); err == nil {
+		body.To = n
+	}
+	body.From = body.To - 1
+	if n, err := strconv.Atoi(c.QueryParam("from")); err == nil {
+		body.From = n
+	}
+	if to := versionIn(list, body.To); to != nil {
+		from := versionIn(list, body.From) // none before the first
+		if from == nil {
+			from = &policies.Version{}
+		}
+		body.Diff = diffText(from.Text, to.Text)
+		if to.Policy != nil && from.Policy != nil {
+			body.Changes = policies.Diff(from.Policy, to.Policy)
+		}
+	}
+	return s.renderPage(c, http.StatusOK, "history", page{Title: name + ": history", Nav: "/policies", Body: body,
+		Stream: eventsPath + "?topics=" + topicPolicy + "&service=" + url.QueryEscape(name)})
+}
+
+func versionIn(list []policies.Version, version int) *policies.Version {
+	i := slices.IndexFunc(list, func(v policies.Version) bool { return v.Version == version })
+	if i < 0 {
+		return nil
+	}
+	return &list[i]
+}
+
+func (s *Server) rollbackForm(c echo.Context) error {
+	name := c.Param("name")
+	if err := c.Request().ParseForm(); err != nil {
+		return bodyError(err)
+	}
+	form := c.Request().PostForm
+	version, err := strconv.Atoi(form.Get("version"))
+	if err != nil {
+		return badRequest("version is missing: roll back to which?")
+	}
+	base, err := strconv.Atoi(form.Get("base"))
+	if err != nil {
+		return badRequest("base is missing: which version was in force?")
+	}
+	v, err := s.rollback(c, name, version, base, form.Get("comment"), form.Get("by"))
+	if err != nil {
+		return err
+	}
+	rememberName(c, form.Get("by"))
+	return c.Redirect(http.StatusSeeOther, "/policies/"+name+"?saved="+strconv.Itoa(v.Version))
+}

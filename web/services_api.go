@@ -1,0 +1,215 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+// ServiceInfo is a jobs.Status as the API answers it: a time that is not known
+// is null.
+type ServiceInfo struct {
+	jobs.Status
+	At    *time.Time `json:"at"`    // when this was true; null: the scaler has not reported yet
+	Stale bool       `json:"stale"` // true: the scaler should have reported since, and has not
+}
+
+func infoOfService(svc service) ServiceInfo {
+	info := ServiceInfo{Status: svc.Status, Stale: svc.Stale}
+	if svc.Known {
+		at := svc.Status.At.UTC()
+		info.At = &at
+	}
+	return info
+}
+
+// CommandRequest is the body of wake, sleep, pause, resume and unpin.
+type CommandRequest struct {
+	Reason string `json:"reason"`
+}
+
+// PinRequest is the body of pin.
+type PinRequest struct {
+	Replicas *int   `json:"replicas"`
+	Reason   string `json:"reason"`
+}
+
+func commandBody(verb string) any {
+	if verb == jobs.VerbPin {
+		return PinRequest{}
+	}
+	return CommandRequest{}
+}
+
+func (s *Server) getServices(c echo.Context) error {
+	fleet, err := s.readFleet(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	out := make([]ServiceInfo, 0, len(fleet))
+	for _, svc := range fleet {
+		out = append(out, infoOfService(svc))
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+func (s *Server) getService(c echo.Context) error {
+	svc, err := s.readService(c.Request().Context(), c.Param("name"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, infoOfService(svc))
+}
+
+func (s *Server) postCommand(verb string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		var body PinRequest
+		var err error
+		if verb == jobs.VerbPin {
+			err = readJSON(c, &body)
+		} else {
+			var plain CommandRequest
+			err = readJSON(c, &plain)
+			body.Reason = plain.Reason
+		}
+		if err != nil {
+			return err
+		}
+		cmd, err := s.operate(c, c.Param("name"), verb, body, c.Request().Header.Get("From"))
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusAccepted, cmd)
+	}
+}
+
+// operate checks a command, hands it to the scaler and logs it: the one way for
+// API and forms.
+func (s *Server) operate(c echo.Context, name, verb string, body PinRequest, by string) (jobs.Command, error) {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
+	defer cancel()
+	svc, err := s.readService(ctx, name)
+	if err != nil {
+		return jobs.Command{}, err
+	}
+	cmd := jobs.Command{Verb: verb, Reason: cutText(body.Reason, 500), By: author(c, by), At: time.Now().UTC()}
+	if verb == jobs.VerbPin {
+		maxReplicas := svc.maxReplicas()
+		if body.Replicas == nil || *body.Replicas < 0 || *body.Replicas > maxReplicas {
+			p := newProblem(http.StatusUnprocessableEntity, "invalid-command", "replicas is wrong; nothing was changed")
+			p.Service = name
+			p.Errors = []FieldProblem{{Field: "replicas", Message: "not a count that the policy allows", Allowed: fmt.Sprintf("0 to %d (replicas.max of the policy)", maxReplicas)}}
+			return jobs.Command{}, p
+		}
+		cmd.Replicas = *body.Replicas
+	}
+	if err := s.cfg.Services.Operate(ctx, name, cmd); err != nil {
+		return jobs.Command{}, fromStore(fmt.Errorf("%s %s: %w", verb, name, err))
+	}
+	s.cfg.Logger.Info("operator command", "service", name, "verb", verb, "replicas", cmd.Replicas, "by", cmd.By, "reason", cmd.Reason)
+	return cmd, nil
+}
+
+func (s *Server) getColdStarts(c echo.Context) error {
+	limit, err := limitOf(c, 100, 1000)
+	if err != nil {
+		return err
+	}
+	list, err := s.coldStarts(c.Request().Context(), c.QueryParam("service"), limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, orEmpty(list))
+}
+
+func (s *Server) getDecisions(c echo.Context) error {
+	limit, err := limitOf(c, 100, 1000)
+	if err != nil {
+		return err
+	}
+	list, err := s.decisions(c.Request().Context(), c.QueryParam("service"), limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, orEmpty(list))
+}
+
+func (s *Server) getTimeline(c echo.Context) error {
+	name := c.QueryParam("service")
+	if name == "" {
+		return badRequest("service is missing: which timeline?")
+	}
+	limit, err := limitOf(c, 900, 7200)
+	if err != nil {
+		return err
+	}
+	list, err := s.timeline(c.Request().Context(), name, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, orEmpty(list))
+}
+
+func (s *Server) coldStarts(ctx context.Context, name string, limit int) ([]jobs.ColdStart, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	list, err := s.cfg.Services.ColdStarts(ctx, name, limit)
+	if err != nil {
+		return nil, fromStore(fmt.Errorf("read cold starts: %w", err))
+	}
+	return list, nil
+}
+
+func (s *Server) decisions(ctx context.Context, name string, limit int) ([]decide.Decision, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	list, err := s.cfg.Services.Decisions(ctx, name, limit)
+	if err != nil {
+		return nil, fromStore(fmt.Errorf("read decisions: %w", err))
+	}
+	return list, nil
+}
+
+func (s *Server) timeline(ctx context.Context, name string, limit int) ([]jobs.Point, error) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	list, err := s.cfg.Services.Timeline(ctx, name, limit)
+	if err != nil {
+		return nil, fromStore(fmt.Errorf("read the timeline of %s: %w", name, err))
+	}
+	return list, nil
+}
+
+func limitOf(c echo.Context, normal, most int) (int, error) {
+	text := c.QueryParam("limit")
+	if text == "" {
+		return normal, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, badRequest(fmt.Sprintf("limit is %s; allowed: 1 to %d", quoteName(text), most))
+	}
+	return n, nil
+}
+
+// orEmpty makes JSON write [] for no elements.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func cutText(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,157 @@
+package web
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// verbWords is how an operator's command is offered and confirmed.
+type verbWords struct {
+	label string // of the button
+	about string // for openapi.json
+}
+
+var verbs = map[string]verbWords{
+	jobs.VerbWake:   {"Wake", "Launch a replica as if a request had come"},
+	jobs.VerbSleep:  {"Sleep", "Drain to zero until the next request"},
+	jobs.VerbPause:  {"Pause", "Change nothing, and take no new requests while at zero"},
+	jobs.VerbResume: {"Resume", "End a pause or a sleep"},
+	jobs.VerbPin:    {"Pin", "Hold exactly this many replicas"},
+	jobs.VerbUnpin:  {"Unpin", "Let the policy decide again"},
+}
+
+// Sentence says what the service is doing, or what it waits for.
+func (svc service) Sentence(now time.Time) string {
+	if !svc.Known {
+		return "At zero as far as is known: the scaler has not reported on it yet."
+	}
+	switch r := svc.Replicas; svc.State {
+	case jobs.StateZero:
+		return "At zero. The next request wakes it; " + svc.usualStart() + "."
+	case jobs.StateWaking:
+		return "Waking: " + svc.waiting() + svc.doing() + svc.eta() + "."
+	case jobs.StateReady:
+		s := fmt.Sprintf("Ready: %d of %s answer, %s in flight", r.Ready, plural(r.Wanted, "wanted replica"), plural(svc.Demand.InFlight, "request"))
+		if svc.Demand.Held > 0 {
+			s += ", " + svc.waitingWords() + " for a slot"
+		}
+		if r.Wanted > r.Ready {
+			s += ";" + svc.doing()
+		}
+		return s + "."
+	case jobs.StateDraining:
+		return fmt.Sprintf("Draining to zero: %s to finish at %s.", plural(svc.Demand.InFlight, "request"), plural(len(r.List), "replica"))
+	case jobs.StateBlocked:
+		s := "Blocked: " + svc.blockedWords()
+		if svc.BlockedUntil != nil && svc.BlockedUntil.After(now) {
+			s += "; the next try is in " + span(svc.BlockedUntil.Sub(now))
+		}
+		if svc.Demand.Held > 0 {
+			s += "; " + svc.waitingWords()
+		}
+		return s + "."
+	case jobs.StatePaused:
+		return fmt.Sprintf("Paused by an operator: nothing changes, and while no replica is ready requests are refused. %d of %s ready.", r.Ready, plural(r.Wanted, "wanted replica"))
+	}
+	return "In a state that this version does not know: " + svc.State + "."
+}
+
+func (svc service) blockedWords() string {
+	if svc.Blocked == nil || *svc.Blocked == "" {
+		return "no reason was given"
+	}
+	return *svc.Blocked
+}
+
+func (svc service) usualStart() string {
+	if svc.Cold.P50 == nil {
+		return "how long a cold start takes is not known yet"
+	}
+	return fmt.Sprintf("a cold start takes about %s (median of %d)", span(time.Duration(*svc.Cold.P50*float64(time.Second))), svc.Cold.Count)
+}
+
+// waiting is "3 requests held, the oldest for 12 s;", with what follows.
+func (svc service) waiting() string {
+	if svc.Demand.Held == 0 {
+		return "nobody waits;"
+	}
+	return svc.waitingWords() + ";"
+}
+
+func (svc service) waitingWords() string {
+	s := plural(svc.Demand.Held, "request") + " held"
+	if svc.Oldest != nil {
+		s += ", the oldest for " + span(time.Duration(*svc.Oldest*float64(time.Second)))
+	}
+	return s
+}
+
+func (svc service) doing() string {
+	switch r := svc.Replicas; {
+	case r.Starting > 0:
+		return " " + plural(r.Starting, "replica") + " loading"
+	case r.Pending > 0:
+		return " " + plural(r.Pending, "replica") + " being placed"
+	}
+	return " launching"
+}
+
+func (svc service) eta() string {
+	if svc.ETA == nil {
+		return ", time left unknown"
+	}
+	return ", about " + span(time.Duration(*svc.ETA*float64(time.Second))) + " left"
+}
+
+// consequence is what a command will do, said before it is done.
+func (svc service) consequence(verb string) string {
+	busy := ""
+	if svc.Demand.InFlight > 0 {
+		busy = " " + plural(svc.Demand.InFlight, "request") + " in flight will finish first" + svc.drainLimit() + "."
+	}
+	switch verb {
+	case jobs.VerbWake:
+		return "One replica is launched, if none is there: " + svc.usualStart() + "."
+	case jobs.VerbSleep:
+		return fmt.Sprintf("All replicas (%d ready, %d starting) are drained and stopped.%s %s The next request wakes the service again.",
+			svc.Replicas.Ready, svc.Replicas.Pending+svc.Replicas.Starting, busy, svc.heldWords())
+	case jobs.VerbPause:
+		return fmt.Sprintf("The scaler stops changing this service: it keeps %s. While none is ready, requests are refused with 503. %s", plural(svc.Replicas.Wanted, "replica"), svc.heldWords())
+	case jobs.VerbResume:
+		return "The policy decides again, at once."
+	case jobs.VerbPin:
+		return fmt.Sprintf("Exactly that many replicas are kept, whatever the demand, until it is unpinned. Now: %d wanted, %d ready.%s", svc.Replicas.Wanted, svc.Replicas.Ready, busy)
+	case jobs.VerbUnpin:
+		return "The policy decides again, at once."
+	}
+	return ""
+}
+
+func (svc service) heldWords() string {
+	if svc.Demand.Held == 0 {
+		return "Nobody is held."
+	}
+	return plural(svc.Demand.Held, "held request") + " may be refused with 503."
+}
+
+func (svc service) drainLimit() string {
+	if svc.Policy == nil || svc.Policy.Policy == nil {
+		return ""
+	}
+	return ", up to " + span(svc.Policy.Policy.ScaleDown.DrainTimeout)
+}
+
+// offered are the commands that make sense in the state that svc is in.
+func (svc service) offered() []string {
+	switch {
+	case svc.Policy == nil:
+		return nil
+	case svc.State == jobs.StatePaused:
+		return []string{jobs.VerbResume}
+	case svc.State == jobs.StateZero || svc.State == jobs.StateDraining:
+		return []string{jobs.VerbWake, jobs.VerbPause}
+	}
+	return []string{jobs.VerbSleep, jobs.VerbPause}
+}
