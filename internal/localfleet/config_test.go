@@ -34,19 +34,3 @@ func TestTasksInheritOnlyWhatIsNoSecret(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
-
-func TestTheCommandPilotlightIsThisProgram(t *testing.T) {
-	cfg := Config{Dir: "state", Bin: "/opt/pilotlight"}.Defaults()
-	spec := testSpec("server", nil)
-	task := &spec.Groups[0].Tasks[0]
-	task.Command = "pilotlight"
-	a := newAllocation(testRef, &spec.Groups[0], 0, 0, nil, t.TempDir(), cfg.Node)
-	if _, _, err := cfg.commandLine(a, task, cfg.environment(a, task)); err == nil {
-		t.Error("a missing program was found")
-	}
-	cfg.Bin = "/bin/sh"
-	program, args, err := cfg.commandLine(a, task, cfg.environment(a, task))
-	if err != nil || program != "/bin/sh" || args[0] != "pilotlight" {
-		t.Errorf("got %s %v (%v), want /bin/sh as pilotlight", program, args, err)
-	}
-}
