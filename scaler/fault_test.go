@@ -2,6 +2,8 @@ package scaler
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -95,6 +97,14 @@ func TestAnsweredStartReleasesTheBrake(t *testing.T) {
 		st := h.status()
 		if st.State != jobs.StateReady || st.Blocked != nil || st.BlockedUntil != nil {
 			t.Errorf("state %s, blocked %v; want ready and no brake", st.State, st.Blocked)
+		}
+		var kept memory
+		text, err := h.history.Memory(t.Context(), "translate")
+		if err != nil || json.Unmarshal(text, &kept) != nil {
+			t.Fatalf("memory %q, %v", text, err)
+		}
+		if kept.Failures.InARow != 0 {
+			t.Errorf("%d failures in a row are remembered, want 0", kept.Failures.InARow)
 		}
 	})
 }
@@ -211,6 +221,9 @@ func TestFullFleetIsToldAndNotAskedForMore(t *testing.T) {
 		if st.State != jobs.StateBlocked || st.Blocked == nil || *st.Blocked != full || st.BlockedUntil != nil {
 			t.Errorf("state %s, blocked %v until %v; want blocked by the fleet", st.State, st.Blocked, st.BlockedUntil)
 		}
+		if st.Replicas.Pending != 1 {
+			t.Errorf("%d pending, want the one that is not placed", st.Replicas.Pending)
+		}
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
 		}
@@ -294,5 +307,36 @@ func TestScalerWithoutALeaseTouchesNothingAndGoesOnWithTheNext(t *testing.T) {
 		l.give <- again
 		within(t, 2*time.Second, "more replicas", func() bool { return h.fleet.placements() > 1 })
 		end(nil)
+	})
+}
+
+func TestRedisGoneForTenSecondsChangesNothing(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.stop()
+		h.lease = lease.New(h.client, "scaler", slog.New(slog.NewTextHandler(h.log, nil)))
+		h.start()
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
+		time.Sleep(2 * time.Second)
+
+		h.redis.SetError("LOADING Redis is loading the dataset in memory")
+		h.ledger.set(func() { h.ledger.down = true })
+		time.Sleep(5 * time.Second)
+		// A replica that dies now is seen, by its probe, although nobody can be told.
+		h.fleet.set(func() { h.fleet.dead["alloc-1"] = true })
+		time.Sleep(5 * time.Second)
+		before := h.ledger.tellings()
+		h.redis.SetError("")
+		h.ledger.set(func() { h.ledger.down = false })
+		within(t, 3*time.Second, "the ledger told", func() bool { return h.ledger.tellings() > before })
+		if slots, ok := h.ledger.slots()["alloc-1"]; !ok || slots != 0 {
+			t.Errorf("offered %v, want alloc-1 without slots: it did not answer while Redis was gone", h.ledger.slots())
+		}
+		h.fleet.set(func() { h.fleet.dead["alloc-1"] = false })
+		within(t, 2*time.Second, "slots again", func() bool { return h.ledger.slots()["alloc-1"] == 2 })
+		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
+			t.Errorf("scale calls (-want +got):\n%s", diff)
+		}
+		within(t, 2*time.Minute, "no replica in the end", func() bool { return h.fleet.running() == 0 })
 	})
 }

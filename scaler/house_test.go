@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
@@ -27,6 +28,7 @@ type house struct {
 	policies *shelf
 	history  *history.History
 	redis    *miniredis.Miniredis
+	client   redis.UniversalClient
 	specs    func(string) (*jobs.Spec, bool)
 	log      io.Writer
 	lease    Lease
@@ -40,7 +42,7 @@ func play(t *testing.T, p *policies.Policy, story func(t *testing.T, h *house)) 
 		server, client := bubble.Redis(t)
 		h := &house{
 			t: t, fleet: newFleet(), ledger: newLedger(), policies: &shelf{},
-			history: history.New(client), redis: server, specs: known1, log: io.Discard,
+			history: history.New(client), redis: server, client: client, specs: known1, log: io.Discard,
 		}
 		if testing.Verbose() {
 			h.log = t.Output()

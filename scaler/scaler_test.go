@@ -2,12 +2,14 @@ package scaler
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
 func TestFirstHeldRequestWakesOneReplicaAtOnce(t *testing.T) {
@@ -270,5 +272,95 @@ func (h *house) operate(cmd jobs.Command) {
 	h.t.Helper()
 	if err := h.history.Operate(h.t.Context(), "translate", cmd); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+func TestGPUFiguresOfTheReplicasAreShown(t *testing.T) {
+	p := policy(nil)
+	p.Replicas.Min, p.GPU.Source = 1, "metrics"
+	play(t, p, func(t *testing.T, h *house) {
+		h.fleet.set(func() { h.fleet.gpu = "DCGM_FI_DEV_GPU_UTIL 85\nDCGM_FI_DEV_FB_USED 2\n" })
+		within(t, 5*time.Second, "ready", func() bool { return len(h.ledger.slots()) == 1 })
+		time.Sleep(3 * time.Second)
+		st := h.status()
+		if st.GPU == nil || *st.GPU != 85 || st.GPUMem == nil || *st.GPUMem != 2<<20 {
+			t.Errorf("GPU %v %%, %v bytes; want 85 %% and 2 MiB", show(st.GPU), show(st.GPUMem))
+		}
+		h.fleet.set(func() { h.fleet.gpu = "" })
+		time.Sleep(10 * time.Second)
+		if st := h.status(); st.GPU != nil {
+			t.Errorf("GPU %v %% without a scrape, want unknown", show(st.GPU))
+		}
+	})
+}
+
+func TestPausedServiceChangesNothing(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbPause, Reason: "maintenance", By: "ann"})
+		time.Sleep(time.Second)
+		h.ledger.ask(5)
+		time.Sleep(5 * time.Second)
+		if st := h.status(); st.State != jobs.StatePaused {
+			t.Errorf("state %s, want paused", st.State)
+		}
+		if n := len(h.fleet.scaleCalls()); n != 0 {
+			t.Errorf("%d scale calls while paused", n)
+		}
+		h.operate(jobs.Command{Verb: jobs.VerbResume})
+		within(t, time.Second, "a launch", func() bool { return h.fleet.placements() > 0 })
+		decisions, err := h.history.Decisions(t.Context(), "translate", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paused := slices.ContainsFunc(decisions, func(d decide.Decision) bool { return d.Rule == "paused" })
+		if !paused {
+			t.Error("no stored decision says that the service was paused")
+		}
+	})
+}
+
+func TestEveryChangeOfTheCountHasAStoredDecision(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.ledger.ask(200)
+		within(t, 10*time.Minute, "no replica in the end", func() bool {
+			return h.fleet.placements() > 0 && h.fleet.running() == 0
+		})
+		time.Sleep(2 * time.Second)
+		decisions, err := h.history.Decisions(t.Context(), "translate", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := 0
+		for _, d := range slices.Backward(decisions) {
+			if d.From != count {
+				t.Errorf("a decision goes from %d, the one before went to %d", d.From, count)
+			}
+			if d.Reason == "" || d.PolicyVersion != 1 {
+				t.Errorf("decision to %d for %q by version %d, want a reason and version 1", d.To, d.Reason, d.PolicyVersion)
+			}
+			count = d.To
+		}
+		if count != 0 || len(decisions) < 2 {
+			t.Errorf("%d decisions end at %d, want at least up and down to 0", len(decisions), count)
+		}
+		points, err := h.history.Timeline(t.Context(), "translate", 0)
+		if err != nil || len(points) < 60 {
+			t.Errorf("%d points of the timeline, %v; want one a second", len(points), err)
+		}
+	})
+}
+
+func TestUnplacedReplicasCountAsPending(t *testing.T) {
+	s := &service{
+		ses: &session{cfg: Config{}.withDefaults()}, policy: policy(nil),
+		seen:     jobs.Observation{Count: 2, Allocations: []jobs.Allocation{{ID: "a", Desired: jobs.DesiredRun, Client: jobs.ClientRunning}}},
+		replicas: map[string]*replica{"a": {phase: jobs.Ready}},
+	}
+	phases := map[jobs.Phase]int{}
+	for _, r := range s.snapshot(time.Now()).Replicas {
+		phases[r.Phase]++
+	}
+	if diff := cmp.Diff(map[jobs.Phase]int{jobs.Ready: 1, jobs.Pending: 1}, phases); diff != "" {
+		t.Errorf("phases (-want +got):\n%s", diff)
 	}
 }

@@ -226,3 +226,22 @@ func TestErrorOfTheLeaderEndsRun(t *testing.T) {
 		}
 	})
 }
+
+func TestReleaseLeavesTheLeaseOfAnotherAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := startRedis(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		terms := make(chan term, 100)
+		client, _ := network.client(t)
+		l := New(client, "scaler", quiet())
+		done := make(chan struct{})
+		go func() { defer close(done); contend(ctx, l, "a", terms) }()
+		<-terms
+		network.server.Set(l.keys[0], "somebody else")
+		cancel() // before a renewal finds out
+		<-done
+		if holder, _ := network.server.Get(l.keys[0]); holder != "somebody else" {
+			t.Errorf("holder is %q, want somebody else", holder)
+		}
+	})
+}
