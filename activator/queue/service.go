@@ -11,9 +11,10 @@ import (
 
 // service is the local state of one service at one activator.
 type service struct {
-	q    *Queue
-	name string
-	wake chan struct{}
+	q     *Queue
+	name  string
+	wake  chan struct{}
+	quiet chan struct{} // told when nothing is in flight any more
 
 	mu        sync.Mutex
 	replicas  []*replica         // offered, and gone ones that still have a request; by index
@@ -57,7 +58,7 @@ type outcome struct {
 
 func newService(q *Queue, name string) *service {
 	return &service{
-		q: q, name: name, wake: make(chan struct{}, 1),
+		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1),
 		waiters: map[string]*waiter{}, order: list.New(), acks: map[string]bool{},
 		withdraw: map[string]bool{}, suspect: map[string]bool{},
 	}
@@ -143,6 +144,15 @@ func (s *service) release(id string, suspect bool) {
 	}
 	if !r.offered && r.busy == 0 {
 		s.dropLocked(r)
+	}
+	for _, r := range s.replicas {
+		if r.busy > 0 {
+			return
+		}
+	}
+	select {
+	case s.quiet <- struct{}{}:
+	default:
 	}
 }
 

@@ -29,8 +29,13 @@ func (st *statement) empty() bool {
 	return len(st.Held) == 0 && len(st.Acks) == 0 && len(st.Withdraw) == 0 && st.Waiting == 0
 }
 
-// run settles whenever kicked, and once per heartbeat while this activator holds
-// slots or tickets of the service.
+// quietFor is how long nothing must be in flight before Redis is told so ahead of
+// the next heartbeat: the scaler counts keep-alive from there.
+const quietFor = 50 * time.Millisecond
+
+// run settles whenever kicked, soon after the last request in flight has ended,
+// and once per heartbeat while this activator holds slots or tickets of the
+// service.
 func (s *service) run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond),
@@ -43,6 +48,9 @@ func (s *service) run(ctx context.Context) error {
 		case <-ctx.Done():
 			s.goodbye(context.WithoutCancel(ctx))
 			return nil
+		case <-s.quiet:
+			timer.Reset(quietFor)
+			continue
 		case <-s.wake:
 		case <-timer.C:
 		}

@@ -60,7 +60,11 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 		if d.Fresh && d.Redis != "" {
 			return usageError{errors.New("--fresh empties only a Redis of dev's own, not the one of --redis")}
 		}
-		if err := seedTexts(ctx, client, texts, "the shipped example", log); err != nil {
+		from := "the shipped example"
+		if d.Policies != "" {
+			from = "read from " + d.Policies
+		}
+		if err := seedTexts(ctx, client, texts, from, log); err != nil {
 			return err
 		}
 		n := &node{roles: allRoles, redis: client, fleet: fl, specs: specs, log: log, addrs: d.addresses, dev: true, grace: 10 * time.Second}

@@ -206,6 +206,9 @@ func (l *lifecycle) run(ctx context.Context, stopping interface{ Store(bool) }, 
 		for _, run := range runs {
 			g.Go(func() error {
 				err := run(ctx)
+				if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+					err = nil // told to end, and says so
+				}
 				if err != nil {
 					fail(err)
 				} else if ctx.Err() == nil {
