@@ -93,7 +93,7 @@ func TestAnsweredStartReleasesTheBrake(t *testing.T) {
 		within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
 		h.fleet.set(func() { h.fleet.crash = 0 })
 		within(t, 40*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(2 * time.Second)
+		time.Sleep(4 * time.Second) // the answer is read, then remembered, each within a second or two
 		st := h.status()
 		if st.State != jobs.StateReady || st.Blocked != nil || st.BlockedUntil != nil {
 			t.Errorf("state %s, blocked %v; want ready and no brake", st.State, st.Blocked)

@@ -168,3 +168,13 @@ func (s *shelf) Delete(context.Context, string, int, string, string) (policies.V
 }
 
 func (s *shelf) Versions(context.Context, string) ([]policies.Version, error) { return nil, nil }
+
+// within waits for a condition, in steps short against everything measured.
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package scaler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// ledger is a Ledger with one pretend activator: it releases held requests to
+// free slots and lets each take its time.
+type ledger struct {
+	mu       sync.Mutex
+	fn       func(string)
+	held     []time.Time
+	busy     map[string]int
+	offers   []jobs.SlotOffer
+	work     time.Duration
+	firsts   []jobs.FirstAnswer
+	answered map[string]bool
+	counters jobs.ServiceCounters
+	started  time.Time
+	down     bool
+	over     int            // most requests ever at once at one replica
+	cut      map[string]int // in flight at a replica that is offered no more
+	told     []told
+}
+
+type told struct {
+	at     time.Time
+	offers []jobs.SlotOffer
+}
+
+var errDown = errors.New("redis: connection refused")
+
+func newLedger() *ledger {
+	return &ledger{
+		busy: map[string]int{}, answered: map[string]bool{}, cut: map[string]int{},
+		work: 500 * time.Millisecond, started: time.Now(), fn: func(string) {},
+	}
+}
+
+// ask holds n requests and announces the demand.
+func (l *ledger) ask(n int) {
+	l.mu.Lock()
+	for range n {
+		l.held = append(l.held, time.Now())
+		l.counters.Arrivals++
+	}
+	l.counters.LastDemand = time.Now()
+	l.release()
+	fn := l.fn
+	l.mu.Unlock()
+	fn("translate")
+}
+
+// release hands slots out; l.mu is held.
+func (l *ledger) release() {
+	for len(l.held) > 0 {
+		var best *jobs.SlotOffer
+		for i := range l.offers {
+			if o := &l.offers[i]; l.busy[o.ID] < o.Slots && (best == nil || l.busy[o.ID] < l.busy[best.ID]) {
+				best = o
+			}
+		}
+		if best == nil {
+			return
+		}
+		held, id := l.held[0], best.ID
+		l.held = l.held[1:]
+		l.busy[id]++
+		l.over = max(l.over, l.busy[id])
+		released := time.Now()
+		time.AfterFunc(l.work, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.busy[id]--
+			l.counters.Completed++
+			l.counters.ServiceSeconds += l.work.Seconds()
+			l.counters.LastDemand = time.Now()
+			if !l.answered[id] {
+				l.answered[id] = true
+				l.firsts = append(l.firsts, jobs.FirstAnswer{Replica: id, HeldAt: held, Released: released, FirstByte: time.Now()})
+			}
+			l.release()
+		})
+	}
+}
+
+func (l *ledger) Offer(_ context.Context, _ string, offers []jobs.SlotOffer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return errDown
+	}
+	for _, o := range l.offers {
+		if n := l.busy[o.ID]; n > 0 && !slices.ContainsFunc(offers, func(p jobs.SlotOffer) bool { return p.ID == o.ID }) {
+			l.cut[o.ID] = n
+		}
+	}
+	l.offers = offers
+	l.told = append(l.told, told{time.Now(), offers})
+	l.release()
+	return nil
+}
+
+func (l *ledger) Demand(context.Context, string) (jobs.Demand, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return jobs.Demand{}, errDown
+	}
+	d := jobs.Demand{Held: len(l.held), SlotsOut: map[string]int{}, Busy: map[string]int{}}
+	if d.Held > 0 {
+		d.OldestHold = l.held[0]
+	}
+	for id, n := range l.busy {
+		if n > 0 {
+			d.SlotsOut[id], d.Busy[id] = n, n
+		}
+	}
+	return d, nil
+}
+
+func (l *ledger) Announced(ctx context.Context, fn func(string)) error {
+	l.mu.Lock()
+	l.fn = fn
+	l.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+func (l *ledger) FirstAnswers(context.Context, string) ([]jobs.FirstAnswer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, errDown
+	}
+	firsts := l.firsts
+	l.firsts = nil
+	return firsts, nil
+}
+
+func (l *ledger) Counters(context.Context) ([]jobs.Counters, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, errDown
+	}
+	c := l.counters
+	c.Held = len(l.held)
+	for _, n := range l.busy {
+		c.InFlight += n
+	}
+	if c.Held+c.InFlight > 0 {
+		c.LastDemand = time.Now()
+	}
+	return []jobs.Counters{{
+		Activator: "a", Started: l.started, At: time.Now(),
+		Services: map[string]jobs.ServiceCounters{"translate": c},
+	}}, nil
+}
+
+func (l *ledger) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held)
+}
+
+func (l *ledger) tellings() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.told)
+}
+
+func (l *ledger) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+// slots returns the slots of each replica as last offered.
+func (l *ledger) slots() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := map[string]int{}
+	for _, o := range l.offers {
+		m[o.ID] = o.Slots
+	}
+	return m
+}
+
+var _ Ledger = (*ledger)(nil)
