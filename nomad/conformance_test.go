@@ -67,6 +67,7 @@ func newFleet(t *testing.T, address string) *nomad.Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(fleet.Close)
 	return fleet
 }
 

@@ -50,7 +50,7 @@ func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group s
 	}
 	switch {
 	case present:
-		return settled(info.usable(group))
+		return f.settled(ctx, key, info, group)
 	case known:
 		return backoff.Permanent(ErrPurged)
 	case spec == nil || spec.Source == "":
@@ -63,15 +63,19 @@ func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group s
 		return err
 	}
 	info, _, _, _ = f.pic.job(key)
-	return settled(info.usable(group))
+	return f.settled(ctx, key, info, group)
 }
 
-// settled marks a judgement on a job as one that trying again does not change.
-func settled(err error) error {
-	if err == nil {
-		return nil
+// settled judges a job that Nomad has; trying again does not change it.
+func (f *Fleet) settled(ctx context.Context, key jobKey, info jobInfo, group string) error {
+	if err := info.usable(group); err != nil {
+		return backoff.Permanent(err)
 	}
-	return backoff.Permanent(err)
+	if name, g, _ := info.group(group); g.deployments {
+		f.log.WarnContext(ctx, "each scale of this job opens a deployment that blocks the next one: set update { max_parallel = 0 }",
+			"job", key.String(), "group", name)
+	}
+	return nil
 }
 
 // register lets Nomad parse the spec and registers it, only if the job is new.

@@ -60,6 +60,10 @@ func newFleet(cfg Config, httpClient *http.Client) (*Fleet, error) {
 	}, nil
 }
 
+// Close gives idle connections back: Nomad counts them against the limit of a
+// source address. The Fleet stays usable. Call it once Watch has ended.
+func (f *Fleet) Close() { f.client.Close() }
+
 // track returns the job of ref and sees to it that the picture has room for it.
 func (f *Fleet) track(ref jobs.Ref) jobKey {
 	key := jobKey{namespace: cmp.Or(ref.Namespace, f.namespace), id: ref.Job}

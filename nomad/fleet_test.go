@@ -255,6 +255,20 @@ func TestAScaleThatLosesTheRaceReadsTheJobAgain(t *testing.T) {
 	})
 }
 
+func TestALostCompareIsNotTriedAgainOnTheSamePicture(t *testing.T) {
+	inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		synctest.Wait()
+		before := len(b.double.Calls("GET", "/v1/job/translate"))
+		b.double.Fail(1, "PUT", scalePath, 500, "Enforcing job modify index 5: job exists with conflicting job modify index: 6")
+		b.scale(translateRef, 1) // no event tells of anything new
+		if n := len(b.double.Calls("GET", "/v1/job/translate")) - before; n != 1 {
+			t.Errorf("the job was read %d times, want once, after the lost compare", n)
+		}
+	})
+}
+
 func TestOnlyOneScaleOfAJobIsInFlight(t *testing.T) {
 	inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
 		b.ensure(parse(t, translate), translateRef)

@@ -152,3 +152,16 @@ func TestNewsMayComeInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatTheSchedulerWritesDoesNotEraseWhatTheClientSaid(t *testing.T) {
+	p := known(1)
+	running := stub("a", 20, jobs.ClientRunning)
+	running.TaskStates = map[string]*api.TaskState{"engine": {StartedAt: time.Unix(7, 0).UTC(), Events: []*api.TaskEvent{
+		{Type: api.TaskReceived, Time: time.Unix(5, 0).UnixNano()}}}}
+	p.applyAlloc(running)
+	p.applyAlloc(stub("a", 21, jobs.ClientRunning)) // without states
+	a := p.must(t).Allocations[0]
+	if a.Received.Unix() != 5 || a.Started.Unix() != 7 {
+		t.Errorf("got %+v, want its times kept", a)
+	}
+}

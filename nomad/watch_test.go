@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -69,6 +70,47 @@ func TestACutStreamIsOpenedAgainAndMissesNothing(t *testing.T) {
 	})
 }
 
+func TestListsStandInAsSoonAsTheStreamHasEnded(t *testing.T) {
+	inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		time.Sleep(3 * time.Second) // the stream lives, and lists are far apart
+		b.double.MuteStreams(true)
+		b.double.CutStreams()
+		time.Sleep(3 * time.Second)
+		for round := range 6 {
+			want := round % 3
+			began := time.Now()
+			b.scale(translateRef, want)
+			b.until(translateRef, "it", func(o jobs.Observation) bool { return running(o) == want })
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("round %d: seen after %v", round, took)
+			}
+		}
+	})
+}
+
+func TestAPurgeThatNoEventToldIsSeenByTheList(t *testing.T) {
+	inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
+		b.double.MuteStreams(true)
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		b.observe(translateRef)
+		b.double.Purge("default", "translate")
+		began := time.Now()
+		for {
+			_, err := b.Observe(t.Context(), translateRef)
+			if errors.Is(err, ErrPurged) {
+				break
+			}
+			if time.Since(began) > relistEvery {
+				t.Fatalf("not seen within %v: %v", relistEvery, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
 func TestTheListRepairsWhatGarbageCollectionTookWithoutAnEvent(t *testing.T) {
 	inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
 		b.watch()
@@ -113,8 +155,9 @@ func TestJobsOfSeveralNamespacesAreFollowed(t *testing.T) {
 				t.Errorf("%s: got %+v, want its own allocation only", ref, o.Allocations)
 			}
 		}
-		if !b.streaming.Load() {
-			t.Error("the stream was not opened again for both namespaces")
+		streams := b.double.Calls("GET", "/v1/event/stream")
+		if got := streams[len(streams)-1].Query.Get("namespace"); got != "*" {
+			t.Errorf("the stream listens to %q, want to all namespaces", got)
 		}
 	})
 }

@@ -553,3 +553,16 @@ func TestIndexesOnlyGrow(t *testing.T) {
 		}
 	})
 }
+
+func TestABlockingListDoesNotAnswerForTheIndexItWasGiven(t *testing.T) {
+	inBubble(t, Config{Nodes: []Node{{Name: "n", Devices: []Device{GPUs(1)}}}}, func(t *testing.T, c *cluster) {
+		c.to(1)
+		time.Sleep(time.Second)
+		index := c.ask("GET", "/v1/allocations", "", nil).Get("X-Nomad-Index")
+		began := time.Now()
+		c.ask("GET", "/v1/allocations?wait=1s&index="+index, "", nil)
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("answered after %v although nothing had changed", took)
+		}
+	})
+}

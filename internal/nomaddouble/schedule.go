@@ -32,7 +32,7 @@ func (s *Server) evaluate(j *job, trigger string) *evaluation {
 func (s *Server) restate(j *job, index uint64, kind string) []event {
 	j.index = index
 	status := s.status(j)
-	if status == j.status {
+	if purged := s.jobs[jobKey{j.Namespace, j.ID}] != j; purged || status == j.status {
 		return nil
 	}
 	j.status, j.modify = status, index
