@@ -1,13 +1,12 @@
 package policies
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"errors"
 
 	"github.com/google/go-cmp/cmp"
 )
