@@ -86,8 +86,9 @@ func (l *look) see() {
 	l.fresh = l.mem.Samples.Open.End == 0
 	l.mem.Sleep = l.mem.Sleep.observe(l.now, l.snap)
 	if l.snap.Known {
-		l.observe(max(up, down))
+		l.observe()
 	}
+	l.mem.Latency = l.mem.Latency.observe(l.now, l.snap.Latency, max(up, down))
 	l.mem.Quiet = l.snap.Known && l.demand == 0
 	l.awaitWake()
 	l.up = upSignals(l.now, up, l.mem.Samples, l.grid, l.mem.Latency)
@@ -95,7 +96,7 @@ func (l *look) see() {
 }
 
 // observe moves the windows on with known demand.
-func (l *look) observe(longest time.Duration) {
+func (l *look) observe() {
 	snap, mem := l.snap, &l.mem
 	inFlight, held := max(0, snap.InFlight), max(0, snap.Held)
 	l.demand = inFlight + held
@@ -105,7 +106,6 @@ func (l *look) observe(longest time.Duration) {
 		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals,
 		gpuMean: l.gpuMean, gpuMax: l.gpuMax,
 	}, mem.Quiet)
-	mem.Latency = mem.Latency.observe(l.now, snap.Latency, longest)
 	if l.p.Sizing.Mode != modeThresholds && mem.Samples.Slot != before {
 		minute := mem.Samples.over(time.Minute, l.grid)
 		mem.Peak = mem.Peak.observe(l.now.Unix()/60, l.ready, held, float64(l.demand),

@@ -30,6 +30,9 @@ func (s Sleep) observe(now time.Time, snap *Snapshot) Sleep {
 			at = now
 		}
 		s = Sleep{At: at, Arrivals: snap.Arrivals}
+		for i := range snap.Replicas { // a Memory was lost: somebody has ended the sleep before
+			s.Over = s.Over || !op.SleepAt.IsZero() && snap.Replicas[i].Launched.After(at)
+		}
 	}
 	if s.Over {
 		return s

@@ -204,6 +204,9 @@ func TestMoreDemandNeverGivesFewerReplicas(t *testing.T) {
 func TestMissingDataNeverCausesAScaleDown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := chatglm()
+		if rapid.Bool().Draw(t, "demand alone") {
+			p.ScaleUp.GPUUtilization, p.ScaleDown.GPUUtilization = nil, nil
+		}
 		var full, holed Memory
 		now := epoch
 		snap := Snapshot{Known: true}

@@ -7,12 +7,13 @@ import "fmt"
 // step.
 func (l *look) raise() (int, string) {
 	up, t := &l.p.ScaleUp, &l.mem.Threshold
+	due := l.evaluates()
 	if !named(up) || l.count == 0 {
 		*t = Threshold{Evaluated: t.Evaluated}
 		return 0, ""
 	}
 	l.helpArrived()
-	if !l.evaluates() {
+	if !due {
 		return t.Target, t.Reason
 	}
 	if _, locked := t.locked(up, l.now); locked {
@@ -76,7 +77,7 @@ func (l *look) evaluates() bool {
 func (l *look) weighThresholds() {
 	n := l.clamp(l.count)
 	l.helpArrived()
-	if l.count > 0 && l.evaluates() {
+	if due := l.evaluates(); due && l.count > 0 {
 		n = l.clamp(l.evaluate())
 	}
 	theta := l.p.Sizing.Patience
@@ -157,15 +158,14 @@ func (l *look) evaluate() int {
 		t.Reason = fmt.Sprintf("down held at %d: cooldown until %s", l.count, wait.Format("15:04:05"))
 		return l.count
 	}
-	n := max(least, l.count-1)
-	if down.MaxStep > 0 {
-		n = max(least, l.count-down.MaxStep)
-	} else if anyLinear(ups) {
-		n = least
-	}
-	if n = leastProjected(ups, n, l.count, l.ready); n == l.count {
-		t.Reason = fmt.Sprintf("down held at %d: with one replica less scale_up would ask for it again", l.count)
-		return n
+	// A step is what the policy says it is; without a limit it goes as far as
+	// scale_up would not ask for them again, or by one if no signal can tell.
+	n := max(least, l.count-max(1, down.MaxStep))
+	if down.MaxStep == 0 && anyLinear(ups) {
+		if n = leastProjected(ups, least, l.count, l.ready); n == l.count {
+			t.Reason = fmt.Sprintf("down held at %d: with one replica less scale_up would ask for it again", l.count)
+			return n
+		}
 	}
 	t.Reason = fmt.Sprintf("all of scale_down held over %s: from %d to %s", short(down.Window), l.count, plural(n, "replica"))
 	return n

@@ -61,7 +61,7 @@ func above(cs []condition, count, ready int, exact bool) (int, condition) {
 		case c.limit <= 0:
 			n = count + 1
 		case c.linear:
-			if !exact && *c.value/c.limit-1 <= tolerance {
+			if !exact && *c.value/c.limit-1 <= tolerance+slack {
 				continue
 			}
 			n = ceil(float64(max(1, ready)) * *c.value / c.limit)

@@ -33,6 +33,9 @@ import (
 //	pin 3|unpin|pause|resume|sleep|wake
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if filepath.Ext(path) != ".transcript" {
+			t.Skip("not a transcript")
+		}
 		var w *world
 		var printed string
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {

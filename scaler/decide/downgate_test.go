@@ -1,0 +1,132 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+func TestAStepDownIsHeldForAReason(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return epoch.Add(-d) }
+	for _, tc := range []struct {
+		name string
+		set  func(*look)
+		want int
+		why  string
+	}{
+		{"nothing objects", func(*look) {}, 1, ""},
+		{"somebody waits", func(l *look) { l.snap.Held = 1 }, 5, "1 held"},
+		{"demand was over twice the slots", func(l *look) { l.mem.Panic = ago(59 * time.Second) }, 5, "twice the slots"},
+		{"that is a minute ago", func(l *look) { l.mem.Panic = ago(time.Minute) }, 1, ""},
+		{"launched for a backlog", func(l *look) { l.mem.LastBuy = ago(59 * time.Second) }, 5, "launched 59s ago"},
+		{"cooldown", func(l *look) {
+			l.p.ScaleDown.Cooldown, l.mem.LastDown = 10*time.Second, ago(9*time.Second)
+		}, 5, "cooldown until 08:00:01"},
+		{"max_step", func(l *look) { l.p.ScaleDown.MaxStep = 2 }, 3, "at most 2 within 2m"},
+		{"max_step was taken within the window", func(l *look) {
+			l.p.ScaleDown.MaxStep, l.mem.LastDown = 2, ago(119*time.Second)
+		}, 5, "at most 2 within 2m"},
+		{"max_step was taken before", func(l *look) {
+			l.p.ScaleDown.MaxStep, l.mem.LastDown = 2, ago(2*time.Minute)
+		}, 3, ""},
+		{"a signal is not below", func(l *look) {
+			l.p.ScaleDown.QPS, l.down.QPS = some(3), some(3)
+		}, 5, "qps 3/s a replica over 2m is not below 3/s"},
+		{"a signal is unknown", func(l *look) { l.p.ScaleDown.QPS = some(3) }, 5, "qps unknown"},
+		{"scale_up would ask for them again", func(l *look) {
+			l.p.ScaleUp.Demand, l.up.Demand = some(10), some(5.4) // 27 in all: 9 each at 3 is too near
+		}, 4, "scale_up would ask"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := &look{now: epoch, p: plain(0, 9, 8), snap: &Snapshot{Known: true}, ready: 5,
+				up: reading{length: time.Minute}, down: reading{length: 2 * time.Minute, asked: true}}
+			tc.set(l)
+			got, why := l.downGate(5, 1)
+			if got != tc.want || got > 1 && !strings.Contains(why, tc.why) {
+				t.Errorf("down to %d (%s), want %d (%s)", got, why, tc.want, tc.why)
+			}
+		})
+	}
+}
+
+func TestNobodyBoughtForABacklogIsCancelledInItsMiddle(t *testing.T) {
+	w := newWorld(t, plain(0, 6, 8))
+	for i := range 3 {
+		w.replica(fmt.Sprint("r", i), jobs.Starting)
+	}
+	w.arrive(1)
+	if d := w.look(); d.Inputs["need"] != 3 {
+		t.Errorf("need %v with 1 held and 3 starting, want 3", d.Inputs["need"])
+	}
+}
+
+func TestThresholdsAskForCounts(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		c            condition
+		count, ready int
+		exact        bool
+		want         int
+	}{
+		{"at the limit", condition{name: "demand", limit: 50, value: some(50), linear: true}, 2, 2, true, 0},
+		{"just above, exact", condition{name: "demand", limit: 50, value: some(50.1), linear: true}, 2, 2, true, 3},
+		{"just above, with tolerance", condition{name: "demand", limit: 50, value: some(55), linear: true}, 2, 2, false, 0},
+		{"linear", condition{name: "demand", limit: 50, value: some(150), linear: true}, 2, 2, false, 6},
+		{"linear, while more start", condition{name: "demand", limit: 50, value: some(75), linear: true}, 4, 2, false, 3},
+		{"latency by half at most", condition{name: "latency_p95", limit: 5, value: some(60), latency: true}, 6, 6, false, 9},
+		{"latency by one at least", condition{name: "latency_p95", limit: 5, value: some(5.1), latency: true}, 6, 6, false, 7},
+		{"unknown", condition{name: "gpu_utilization", limit: 85}, 6, 6, true, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got, _ := above([]condition{tc.c}, tc.count, tc.ready, tc.exact); got != tc.want {
+				t.Errorf("%d replicas, want %d", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestAKeepAliveBreaksEvenWithinItsBounds(t *testing.T) {
+	z := policies.ToZero{Mode: "auto", AtLeast: 30 * time.Second, AtMost: 30 * time.Minute}
+	for _, tc := range []struct {
+		name        string
+		k           int
+		l, theta, m float64
+		want        time.Duration
+	}{
+		{"first level", 1, 120, 2, 2, 480 * time.Second},
+		{"first level, one request a wake", 1, 120, 2, 1, 360 * time.Second},
+		{"no more than one replica could have served", 1, 10, 2, 1000, 260 * time.Second},
+		{"level above", 2, 120, 2, 2, 240 * time.Second},
+		{"at least", 2, 5, 2, 2, 30 * time.Second},
+		{"at most", 1, 900, 2, 2, 30 * time.Minute},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := breakEven(tc.k, tc.l, tc.theta, tc.m, 0.2, 8, z); got.Round(time.Second) != tc.want {
+				t.Errorf("%s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheKeepAliveBeginsAtTheActivatorsOwnLastDemand(t *testing.T) {
+	w := newWorld(t, plain(0, 3, 8))
+	w.arrive(1)
+	w.look()
+	w.replica("r1", jobs.Ready)
+	w.hold(0)
+	w.now = w.now.Add(time.Second)
+	w.snap.LastDemand = epoch.Add(700 * time.Millisecond)
+	w.look()
+	w.now = epoch.Add(60 * time.Second)
+	if d := w.look(); d.To != 1 || !d.Next.Equal(epoch.Add(60*time.Second+700*time.Millisecond)) {
+		t.Errorf("to %d at 60s, next look in %s, want 1 and 700ms", d.To, d.Next.Sub(d.At))
+	}
+	w.now = w.last.Next
+	if d := w.look(); d.To != 0 {
+		t.Errorf("to %d by %s (%s), want 0", d.To, d.Rule, d.Reason)
+	}
+}
