@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/pilotlight/pilotlight/internal/bench"
+)
+
+type benchCommand struct {
+	Output   string        `short:"o" default:"text" enum:"text,json" help:"Form of the results: text or json."`
+	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (below 5 minutes)."`
+	Warm     benchWarm     `cmd:"" help:"A request to a ready replica, against a bare httputil.ReverseProxy."`
+	Wake     benchWake     `cmd:"" help:"50 wakes of the stub, against the stub started by hand."`
+	Apertium benchApertium `cmd:"" help:"10 wakes of Apertium, against the engine started by hand."`
+	Part     benchPart     `cmd:"" hidden:"" help:"A process of the warm benchmark."`
+}
+
+// Help is an example.
+func (benchCommand) Help() string {
+	return "Prints ratios to yardsticks measured in the same run, beside what the design aims at; nothing passes or fails.\n\nExample:\n  pilotlight bench warm"
+}
+
+type (
+	benchAll      struct{}
+	benchWarm     struct{}
+	benchWake     struct{}
+	benchApertium struct{}
+)
+
+// benchmark measures one thing.
+type benchmark func(context.Context, bench.Config) (bench.Result, error)
+
+// Run measures everything.
+func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium)
+}
+
+// Run measures the warm path.
+func (benchWarm) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Warm)
+}
+
+// Run measures wakes of the stub.
+func (benchWake) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Wake)
+}
+
+// Run measures wakes of Apertium.
+func (benchApertium) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Apertium)
+}
+
+// benchReport is what -o json prints.
+type benchReport struct {
+	Version string         `json:"version"`
+	Go      string         `json:"go"`
+	CPUs    int            `json:"cpus"`
+	At      time.Time      `json:"at"`
+	Results []bench.Result `json:"results"`
+}
+
+// measure runs benchmarks one after another, and prints each when it is done or
+// all at the end.
+func (b *benchCommand) measure(ctx context.Context, std streams, list ...benchmark) error {
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("where is this binary? %w", err)
+	}
+	report := benchReport{Version: version, Go: runtime.Version(), CPUs: runtime.NumCPU(), At: time.Now().UTC()}
+	for _, measure := range list {
+		r, err := measure(ctx, bench.Config{Binary: binary, Progress: std.err})
+		if err != nil {
+			return err
+		}
+		report.Results = append(report.Results, r)
+		if b.Output == "text" {
+			if err := r.WriteText(std.out); err != nil {
+				return err
+			}
+		}
+	}
+	if b.Output == "text" {
+		return nil
+	}
+	enc := json.NewEncoder(std.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(report)
+}
+
+// benchPart is started by the warm benchmark only.
+type benchPart struct {
+	Name     string `arg:"" enum:"upstream,bare,pooled,activator" help:"Which part."`
+	Upstream string `help:"Address to forward to." placeholder:"ADDR"`
+}
+
+// Run serves until the input ends.
+func (p benchPart) Run(ctx context.Context, std streams) error {
+	return bench.RunPart(ctx, p.Name, p.Upstream, std.in, std.out)
+}
