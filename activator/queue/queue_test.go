@@ -443,3 +443,41 @@ func TestCountersOfASilentActivatorAreNotCounted(t *testing.T) {
 		}
 	})
 }
+
+func TestALateCopyOfAnOldStatementChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, ch)
+		time.Sleep(2 * time.Second) // statements have been made since
+		s := q.service("translate")
+		reply, err := s.call(t.Context(), &statement{number: 1})
+		if err != nil || reply[0] != "stale" {
+			t.Fatalf("reply %v, %v; want stale", reply, err)
+		}
+		if d := w.demand(); d.SlotsOut["r1"] != 1 {
+			t.Errorf("slots out = %v: the old statement took the slot away", d.SlotsOut)
+		}
+	})
+}
+
+func TestAfterAnOutageNobodyIsTakenForDeadBeforeALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		first := hold(t.Context(), a, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, first) // runs on
+		w.redis.SetError("LOADING")
+		time.Sleep(20 * time.Second)
+		b, _ := w.activator("b")
+		w.redis.SetError("")
+		// b is heard before a has noticed that Redis is back.
+		second := hold(t.Context(), b, "t2", roomy)
+		notYet(t, second)
+		time.Sleep(2 * time.Second)
+		notYet(t, second)
+	})
+}

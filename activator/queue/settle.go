@@ -238,9 +238,6 @@ func (s *service) offerLocked(offer jobs.SlotOffer) {
 // the queue. A grant for somebody who has gone is acknowledged without owning
 // the slot, which frees it.
 func (s *service) acceptLocked(ticket, replicaID string) {
-	if s.acks[ticket] {
-		return
-	}
 	s.acks[ticket] = true
 	w := s.waiters[ticket]
 	if w == nil {
