@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 )
@@ -31,7 +32,10 @@ type asset struct {
 	plain, small []byte // small is gzipped, nil if that gains nothing
 }
 
-func loadAssets() (*assets, error) {
+// loadAssets reads and compresses the embedded files, which never change, once.
+var loadAssets = sync.OnceValues(readAssets)
+
+func readAssets() (*assets, error) {
 	a := &assets{files: make(map[string]asset)}
 	all := sha256.New()
 	err := fs.WalkDir(staticFiles, "static", func(name string, entry fs.DirEntry, err error) error {

@@ -212,14 +212,17 @@ func sortFleet(rows []fleetRow, sort string) {
 // curlLine wakes a service as pasted.
 type curlLine struct{ Service, Text string }
 
-// fleetCurl is for the first service that one line can be given for.
-func (s *Server) fleetCurl(fleet []service) *curlLine {
+// fleetCurl is for a service that translates, else for the first one that a line
+// can be given for.
+func (s *Server) fleetCurl(fleet []service) (first *curlLine) {
 	for _, svc := range fleet {
-		if line := s.curl(svc); line != nil {
+		line := s.curl(svc)
+		if line != nil && translates(svc.Policy.Policy) {
 			return line
 		}
+		first = cmp.Or(first, line)
 	}
-	return nil
+	return first
 }
 
 func (s *Server) curl(svc service) *curlLine {

@@ -54,10 +54,13 @@ type decisionRow struct {
 
 type namedText struct{ Name, Text string }
 
-var timelineRanges = []struct {
-	name string
-	long time.Duration
-}{{"5m", 5 * time.Minute}, {"15m", 15 * time.Minute}, {"1h", time.Hour}}
+// timelineRange is a choice of how much is shown.
+type timelineRange struct {
+	name, label string
+	long        time.Duration
+}
+
+var timelineRanges = []timelineRange{{"5m", "5 min", 5 * time.Minute}, {"15m", "15 min", 15 * time.Minute}, {"1h", "1 h", time.Hour}}
 
 func (s *Server) servicePage(c echo.Context) error {
 	ctx, name := c.Request().Context(), c.Param("name")
@@ -100,16 +103,11 @@ func (s *Server) servicePage(c echo.Context) error {
 }
 
 func rangeLinks(name, chosen string) (links []rangeLink, rangeSeconds int) {
-	if !slices.ContainsFunc(timelineRanges, func(r struct {
-		name string
-		long time.Duration
-	}) bool {
-		return r.name == chosen
-	}) {
+	if !slices.ContainsFunc(timelineRanges, func(r timelineRange) bool { return r.name == chosen }) {
 		chosen = timelineRanges[0].name
 	}
 	for _, r := range timelineRanges {
-		links = append(links, rangeLink{Label: span(r.long), URL: "/services/" + name + "?range=" + r.name, Current: r.name == chosen})
+		links = append(links, rangeLink{Label: r.label, URL: "/services/" + name + "?range=" + r.name, Current: r.name == chosen})
 		if r.name == chosen {
 			rangeSeconds = int(r.long.Seconds())
 		}

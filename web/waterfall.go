@@ -132,7 +132,8 @@ func quantiles(row phaseStats, ms []float64) phaseStats {
 type stripStep struct {
 	Label, About string
 	State        string // "done", "current", "failed", "todo"
-	Figure       Figure // how long it took, or took the last time
+	Figure       Figure // how long it took
+	Last         bool   // Figure is of the last cold start, not of this one
 	Since        time.Time
 }
 
@@ -152,10 +153,11 @@ func strip(svc service, last *jobs.ColdStart) (steps []stripStep, caption string
 		{Label: "answered", About: "the first byte of the answer"},
 	}
 	phases := []string{jobs.PhaseDecide, jobs.PhasePlace, jobs.PhaseStart, jobs.PhaseLoad, jobs.PhaseReady, jobs.PhaseFirstByte}
+	wake := svc.State == jobs.StateBlocked || svc.State == jobs.StateWaking
 	for i := range steps {
 		steps[i].State, steps[i].Figure = "todo", unknown("not measured yet")
 		if last != nil {
-			steps[i].Figure = waterfall{ColdStart: *last}.Phase(phases[i])
+			steps[i].Figure, steps[i].Last = waterfall{ColdStart: *last}.Phase(phases[i]), wake
 		}
 	}
 	mark := func(current int, state string, since time.Time) {
@@ -167,14 +169,14 @@ func strip(svc service, last *jobs.ColdStart) (steps []stripStep, caption string
 	switch furthest := furthestReplica(svc.Replicas.List); {
 	case svc.State == jobs.StateBlocked:
 		mark(1, "failed", time.Time{})
-		return steps, "Blocked on the way; figures are of the last cold start."
+		return steps, "Blocked on the way."
 	case svc.State == jobs.StateWaking && furthest == nil:
 		if svc.Replicas.Wanted > 0 {
 			mark(1, "current", time.Time{})
 		} else {
 			mark(0, "current", time.Time{})
 		}
-		return steps, "A wake is going on; figures are of the last cold start."
+		return steps, "A wake is going on."
 	case svc.State == jobs.StateWaking:
 		step := 1
 		if furthest.Phase == jobs.Starting {
@@ -184,7 +186,7 @@ func strip(svc service, last *jobs.ColdStart) (steps []stripStep, caption string
 			}
 		}
 		mark(step, "current", furthest.Since)
-		return steps, "A wake is going on; figures are of the last cold start."
+		return steps, "A wake is going on."
 	case last == nil:
 		return steps, "No cold start yet: the first request at zero makes one."
 	case last.Outcome == jobs.OutcomeFailed:

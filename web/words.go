@@ -33,9 +33,9 @@ func (svc service) Sentence(now time.Time) string {
 	case jobs.StateWaking:
 		return "Waking: " + svc.waiting() + svc.doing() + svc.eta() + "."
 	case jobs.StateReady:
-		s := fmt.Sprintf("Ready: %d of %s answer, %s in flight", r.Ready, plural(r.Wanted, "wanted replica"), plural(svc.Demand.InFlight, "request"))
+		s := fmt.Sprintf("Ready: %d of %s; %s in flight", r.Ready, plural(r.Wanted, "wanted replica"), plural(svc.Demand.InFlight, "request"))
 		if svc.Demand.Held > 0 {
-			s += ", " + svc.waitingWords() + " for a slot"
+			s += "; " + svc.waitingWords()
 		}
 		if r.Wanted > r.Ready {
 			s += ";" + svc.doing()

@@ -88,6 +88,11 @@ export async function draw() {
 
 const stepped = uPlot.paths.stepped?.({ align: 1 });
 
+const clockFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+
+/** A time of day. @param {number} s since the epoch */
+const clock = (s) => clockFormat.format(s * 1000);
+
 /** @param {HTMLElement} box */
 const inner = (box) => Math.max(200, box.clientWidth - 24);
 
@@ -112,8 +117,8 @@ function panel(box, title, colors, window_, marks, onCursor, series) {
       x: { time: true, range: () => /** @type {[number, number]} */ (window_()) },
       y: { range: (_, __, max) => [0, Math.max(1, Math.ceil((max || 0) * 1.15))] },
     },
-    axes: [{ ...axis, space: 70 }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000] }],
-    series: [{ label: 'time', value: '{HH}:{mm}:{ss}' }, ...series.map((s) => ({ points: { show: false }, value: (/** @type {any} */ _, /** @type {number | null} */ v) => (v == null ? '–' : String(v)), ...s }))],
+    axes: [{ ...axis, space: 80, size: 30, values: (_, splits) => splits.map(clock) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000] }],
+    series: [{ label: 'time', value: (/** @type {any} */ _, /** @type {number | null} */ v) => (v == null ? '–' : clock(v)) }, ...series.map((s) => ({ points: { show: false }, value: (/** @type {any} */ _, /** @type {number | null} */ v) => (v == null ? '–' : String(v)), ...s }))],
     hooks: {
       draw: [(u) => drawMarks(u, marks(), colors)],
       setCursor: [(u) => onCursor(u.cursor.left != null && u.cursor.left >= 0 ? u.posToVal(u.cursor.left, 'x') : null)],
@@ -155,7 +160,7 @@ function drawMarks(u, decisions, colors) {
 function describe(note, decisions, at, range) {
   const near = at === null ? undefined : decisions.find((d) => Math.abs(Date.parse(d.at) / 1000 - at) < range / 60 && d.to !== d.from);
   const text = near
-    ? `${new Date(near.at).toLocaleTimeString()}: wanted ${near.from} → ${near.to} (${near.rule}): ${near.reason}`
+    ? `${clock(Date.parse(near.at) / 1000)}: wanted ${near.from} → ${near.to} (${near.rule}): ${near.reason}`
     : '▲▼ marks are decisions; point at one to read its reason.';
   if (note.textContent !== text) note.textContent = text;
 }
