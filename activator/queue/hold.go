@@ -133,10 +133,12 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		s.endLocked(w, outcome{err: &FullError{Service: s.name, Held: int(number(reply[2])), Bytes: number(reply[3])}})
 	case "granted":
 		var offer jobs.SlotOffer
-		if json.Unmarshal([]byte(reply[4].(string)), &offer) == nil && offer.ID != "" {
-			s.offerLocked(offer)
-			s.acceptLocked(t.ID, offer.ID)
+		if err := json.Unmarshal([]byte(reply[4].(string)), &offer); err != nil {
+			w.numbered = false
+			return err
 		}
+		s.offerLocked(offer)
+		s.acceptLocked(t.ID, offer.ID)
 		s.kick()
 	default:
 		s.contended = true

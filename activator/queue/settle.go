@@ -238,16 +238,17 @@ func (s *service) offerLocked(offer jobs.SlotOffer) {
 // the queue. A grant for somebody who has gone is acknowledged without owning
 // the slot, which frees it.
 func (s *service) acceptLocked(ticket, replicaID string) {
-	s.acks[ticket] = true
 	w := s.waiters[ticket]
 	if w == nil {
+		s.acks[ticket] = true
 		return
 	}
 	r := s.find(replicaID)
-	if r == nil || !r.offered { // gone between grant and now: back to the same place
+	if r == nil || !r.offered { // gone since: asking again takes the grant back, and the old place
 		w.numbered = false
 		return
 	}
+	s.acks[ticket] = true
 	r.owned++
 	r.busy++
 	if w.wait.Cold && w.wait.ColdTill.IsZero() {

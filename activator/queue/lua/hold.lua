@@ -9,10 +9,12 @@ for _, offer in pairs(offers) do if offer.slots > 0 then ready = ready + 1 end e
 
 local granted = redis.call('HGET', K_GRANTS, id)
 local function answer_granted(seq)
-  local replica = split(granted)
-  return { 'granted', ready, seq, 0, offers[replica] and offers[replica].raw or '' }
+  return { 'granted', ready, seq, 0, offers[(split(granted))].raw }
 end
-if granted then return answer_granted(0) end
+if granted then
+  if offers[(split(granted))] then return answer_granted(0) end
+  redis.call('HDEL', K_GRANTS, id) -- its replica is gone: back into the queue
+end
 
 local seq = tonumber(redis.call('ZSCORE', K_QUEUE, id) or 0)
 if seq == 0 then
