@@ -17,11 +17,16 @@
 //	gate.go        paused, pinned, asleep, demand unknown
 //	load.go        N_load: offered load with square-root headroom
 //	backlog.go     N_back: what to buy for requests that wait
-//	thresholds.go  N_thr:  any of scale_up, all of scale_down
+//	thresholds.go  what any of scale_up asks for, whether all of scale_down hold
+//	scaling.go     N_thr in mode auto; the whole of mode thresholds
 //	levels.go      N_level: level k is kept while it was needed within τ_k
 //	keepalive.go   τ_k, and when the last replica goes
 //	downgate.go    what else must hold before a count goes down
 //	brake.go       replicas that die while loading
+//	answer.go      the decision, and when to look again
+//
+// What they decide from is kept in windows.go (samples), latency.go and bins.go
+// (merged sketches) and coldstart.go, and turned into [Signals] by signals.go.
 //
 // need = min(max, max(any demand, N_load, N_back)) feeds the levels; wanted is
 // max(N_level, N_thr, min), at most max, if the down gate lets it fall.

@@ -59,6 +59,8 @@ func TestNobodyBoughtForABacklogIsCancelledInItsMiddle(t *testing.T) {
 		w.replica(fmt.Sprint("r", i), jobs.Starting)
 	}
 	w.arrive(1)
+	w.snap.Starts = []float64{100, 101, 102, 103, 104}
+	w.snap.Deadlines = []time.Time{epoch.Add(time.Minute)} // none of them can be in time
 	if d := w.look(); d.Inputs["need"] != 3 {
 		t.Errorf("need %v with 1 held and 3 starting, want 3", d.Inputs["need"])
 	}

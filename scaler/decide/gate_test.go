@@ -13,6 +13,7 @@ func TestSleepEndsAtTheFirstDemandAfterIt(t *testing.T) {
 		w.arrive(2)
 		w.look()
 		w.snap.Operator = Operator{Asleep: true, SleepAt: w.now, By: "ada"}
+		w.look()
 		w.now = w.now.Add(time.Second)
 		w.snap.Arrivals++ // counted late, but before the sleep
 		if d := w.look(); d.To != 0 || d.Rule != "asleep" {

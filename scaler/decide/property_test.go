@@ -262,8 +262,8 @@ func TestConstantLoadDoesNotOscillate(t *testing.T) {
 		w := newWorld(t, p)
 		w.snap.Service = ServiceTime{MeanSeconds: s, Count: 100}
 		var arrived float64
-		settled, changes := 15*time.Minute, 0
-		for w.now.Sub(epoch) < 30*time.Minute {
+		settled, changes := 11*time.Minute, 0
+		for w.now.Sub(epoch) < 15*time.Minute {
 			w.now = w.now.Add(time.Second)
 			arrived += float64(load) / s
 			w.snap.Arrivals = uint64(arrived)
