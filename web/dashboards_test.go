@@ -1,0 +1,123 @@
+package web
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// metrics are those that processes serve on /metrics, with their labels.
+var metrics = map[string][]string{
+	"pilotlight_requests_total":              {"service", "code", "cold"},
+	"pilotlight_request_duration_seconds":    {"service", "cold", "le"},
+	"pilotlight_hold_duration_seconds":       {"service", "le"},
+	"pilotlight_held_requests":               {"service"},
+	"pilotlight_held_bytes":                  {"service"},
+	"pilotlight_oldest_hold_seconds":         {"service"},
+	"pilotlight_in_flight_requests":          {"service"},
+	"pilotlight_rejected_total":              {"service", "reason"},
+	"pilotlight_retries_total":               {"service", "reason"},
+	"pilotlight_replicas":                    {"service", "region", "state"},
+	"pilotlight_replicas_wanted":             {"service"},
+	"pilotlight_slots":                       {"service", "state"},
+	"pilotlight_cold_start_duration_seconds": {"service", "phase", "le"},
+	"pilotlight_wakes_total":                 {"service", "outcome"},
+	"pilotlight_scale_actions_total":         {"service", "direction", "reason"},
+	"pilotlight_decision_duration_seconds":   {"le"},
+	"pilotlight_gpu_utilization_ratio":       {"service"},
+	"pilotlight_gpu_memory_used_bytes":       {"service"},
+	"pilotlight_gpu_seconds_total":           {"service", "use"},
+	"pilotlight_usd_total":                   {"service"},
+	"pilotlight_leader":                      {"role"},
+	"pilotlight_dependency_up":               {"dependency"},
+}
+
+var (
+	metricUse = regexp.MustCompile(`(pilotlight_[a-z0-9_]+)(?:\{([^}]*)\})?`)
+	labelUse  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)\s*"`)
+	groupUse  = regexp.MustCompile(`by \(([^)]*)\)`)
+	histogram = regexp.MustCompile(`_seconds_(bucket|sum|count)$`)
+)
+
+// checkQuery reports metrics and labels that do not exist.
+func checkQuery(t *testing.T, where, query string) (used []string) {
+	t.Helper()
+	var labels []string // of all metrics in the query, for its groupings
+	for _, found := range metricUse.FindAllStringSubmatch(query, -1) {
+		name := histogram.ReplaceAllString(found[1], "_seconds")
+		known, there := metrics[name]
+		if !there {
+			t.Errorf("%s: no metric is called %s", where, found[1])
+		}
+		for _, label := range labelUse.FindAllStringSubmatch(found[2], -1) {
+			if !slices.Contains(known, label[1]) {
+				t.Errorf("%s: %s has no label %s", where, name, label[1])
+			}
+		}
+		labels, used = append(labels, known...), append(used, name)
+	}
+	for _, group := range groupUse.FindAllStringSubmatch(query, -1) {
+		for _, label := range strings.Split(group[1], ",") {
+			if !slices.Contains(labels, strings.TrimSpace(label)) {
+				t.Errorf("%s: grouped by %s, which is no label of its metrics", where, label)
+			}
+		}
+	}
+	return used
+}
+
+func TestTheGrafanaDashboardUsesOnlyMetricsThatExist(t *testing.T) {
+	content, err := os.ReadFile("dashboards/grafana.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var board struct {
+		Panels []struct {
+			Title, Description string
+			Targets            []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(content, &board); err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, panel := range board.Panels {
+		if panel.Title == "" || panel.Description == "" || len(panel.Targets) == 0 {
+			t.Errorf("panel %q lacks a title, a description or a query", panel.Title)
+		}
+		for _, target := range panel.Targets {
+			for _, name := range checkQuery(t, panel.Title, target.Expr) {
+				used[name] = true
+			}
+		}
+	}
+	if len(used) < 15 {
+		t.Errorf("only %v are shown: does the test still see the queries?", slices.Sorted(maps.Keys(used)))
+	}
+}
+
+func TestTheAlertRulesUseOnlyMetricsThatExistAndSayWhatIsWrong(t *testing.T) {
+	content, err := os.ReadFile("dashboards/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := strings.Split(string(content), "- alert: ")[1:]
+	if len(rules) < 5 {
+		t.Fatalf("%d rules: does the test still see them?", len(rules))
+	}
+	for _, rule := range rules {
+		name, rest, _ := strings.Cut(rule, "\n")
+		_, rest, _ = strings.Cut(rest, "expr: ")
+		query, rest, found := strings.Cut(rest, "labels: {severity: ")
+		if !found || len(checkQuery(t, name, query)) == 0 {
+			t.Errorf("%s has no query or no severity", name)
+		}
+		if !strings.Contains(rest, "summary: ") {
+			t.Errorf("%s does not say what is wrong", name)
+		}
+	}
+}

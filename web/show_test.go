@@ -1,0 +1,148 @@
+package web
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+func TestDurationsHaveTwoOrThreeDigitsAndOneUnit(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 ms", 340 * time.Microsecond: "0.3 ms", 2 * time.Millisecond: "2 ms", 9940 * time.Microsecond: "9.9 ms", 999 * time.Millisecond: "999 ms",
+		999600 * time.Microsecond: "1.0 s", 4100 * time.Millisecond: "4.1 s", 41 * time.Second: "41 s", 119 * time.Second: "119 s",
+		3 * time.Minute: "3 min", 5 * time.Hour: "5 h", 49 * time.Hour: "2 d", -5 * time.Second: "−5.0 s",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("%v is written %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestTextsAreComparedLineByLine(t *testing.T) {
+	lines := func(diff []diffLine) string {
+		var b strings.Builder
+		for _, l := range diff {
+			if l.Kind == "gap" {
+				b.WriteString("…\n")
+				continue
+			}
+			b.WriteString(l.Sign() + l.Text + "\n")
+		}
+		return b.String()
+	}
+	for _, test := range []struct{ name, from, to, want string }{
+		{"equal", "a\nb\n", "a\nb", ""},
+		{"changed in the middle", "a\nb\nc\n", "a\nx\nc\n", " a\n−b\n+x\n c\n"},
+		{"from nothing", "", "a\nb\n", "+a\n+b\n"},
+		{"to nothing", "a\n", "", "−a\n"},
+		{"inserted and removed", "a\nb\nc\nd\n", "b\nc\nnew\nd\n", "−a\n b\n c\n+new\n d\n"},
+		{"line ends do not count", "a\r\nb\r\n", "a\nb\n", ""},
+		{"far lines are left out", "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\n5\n6\n7\n8\nx\n", "…\n 6\n 7\n 8\n−9\n+x\n"},
+	} {
+		if diff := cmp.Diff(test.want, lines(diffText(test.from, test.to))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+func TestAComparisonOfHugeTextsEnds(t *testing.T) {
+	a, b := strings.Repeat("a\n", 5000), strings.Repeat("b\n", 5000)
+	if got := len(diffText("same\n"+a, "same\n"+b)); got != 10_001 {
+		t.Errorf("%d lines, want all replaced but the first", got)
+	}
+}
+
+func TestBarsOfAWaterfallStandWhereTheirPhasesAre(t *testing.T) {
+	short, long := coldStart("a", "1", time.Now(), 100, 400), coldStart("a", "2", time.Now(), 0, 1000)
+	drawn := drawWaterfalls([]jobs.ColdStart{short, long})
+	if b := drawn[0].Bars; b[0].X != 0 || b[0].Width != 100 || b[1].X != 100 || b[1].Width != 400 {
+		t.Errorf("bars %+v, want thousandths of the longest", b)
+	}
+	if b := drawn[1].Bars; b[0].Width != 2 || b[1].Width != 1000 {
+		t.Errorf("bars %+v, want the shortest phase still visible", b)
+	}
+	if got := drawn[0].InWords(); got != "decide 100 ms, place 400 ms" {
+		t.Errorf("in words: %q", got)
+	}
+}
+
+func TestQuantilesAreNearestRanksAndLeaveFailedStartsOutOfTheWhole(t *testing.T) {
+	var list []jobs.ColdStart
+	for i := range 100 {
+		list = append(list, coldStart("a", "", time.Now(), float64(i+1)))
+	}
+	failed := coldStart("a", "", time.Now(), 60_000)
+	failed.Outcome = jobs.OutcomeFailed
+	stats := statsOf(append(list, failed))
+	if got := stats[0]; got.P50.Text != "51" || got.P99.Text != "100" || got.Count != 101 {
+		t.Errorf("decide: %+v", got)
+	}
+	if got := stats[1]; !got.P50.Unknown() || got.Count != 0 {
+		t.Errorf("place was never recorded: %+v", got)
+	}
+	if got := stats[len(stats)-1]; got.P50.Text != "50" || got.P90.Text != "90" || got.Count != 100 {
+		t.Errorf("whole: %+v", got)
+	}
+}
+
+func TestTheStripFollowsAWake(t *testing.T) {
+	replica := func(phase jobs.Phase, address string) jobs.ReplicaCounts {
+		return jobs.ReplicaCounts{Wanted: 1, List: []jobs.Replica{{Phase: phase, Address: address}}}
+	}
+	last := coldStart("a", "", time.Now(), 1, 20, 0, 110, 3000, 2, 80)
+	failed := last
+	failed.Outcome, failed.Failure = jobs.OutcomeFailed, "exit code 127"
+	for _, test := range []struct {
+		name   string
+		status jobs.Status
+		last   *jobs.ColdStart
+		want   string
+	}{
+		{"never woken", jobs.Status{State: jobs.StateZero}, nil, "todo todo todo todo todo todo"},
+		{"held, nothing launched", jobs.Status{State: jobs.StateWaking}, &last, "current todo todo todo todo todo"},
+		{"launched", jobs.Status{State: jobs.StateWaking, Replicas: jobs.ReplicaCounts{Wanted: 1}}, &last, "done current todo todo todo todo"},
+		{"pending", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Pending, "")}, &last, "done current todo todo todo todo"},
+		{"placed", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "")}, &last, "done done current todo todo todo"},
+		{"loading", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, &last, "done done done current todo todo"},
+		{"answered", jobs.Status{State: jobs.StateReady, Replicas: replica(jobs.Ready, "127.0.0.1:1")}, &last, "done done done done done done"},
+		{"blocked", jobs.Status{State: jobs.StateBlocked}, &last, "done failed todo todo todo todo"},
+		{"back at zero", jobs.Status{State: jobs.StateZero}, &last, "todo todo todo todo todo todo"},
+		{"last one failed", jobs.Status{State: jobs.StateZero}, &failed, "done done done failed todo todo"},
+	} {
+		steps, caption := strip(service{Status: test.status, Known: true}, test.last)
+		var got []string
+		for _, step := range steps {
+			got = append(got, step.State)
+		}
+		if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" || caption == "" {
+			t.Errorf("%s, caption %q (-want +got):\n%s", test.name, caption, diff)
+		}
+	}
+}
+
+func TestTheSentenceSaysWhatTheServiceIsWaitingFor(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		svc  service
+		want string
+	}{
+		{service{}, "At zero as far as is known: the scaler has not reported on it yet."},
+		{service{Known: true, Status: jobs.Status{State: jobs.StateZero, Cold: jobs.ColdStartStats{P50: ptr(4.1), Count: 7}}},
+			"At zero. The next request wakes it; a cold start takes about 4.1 s (median of 7)."},
+		{service{Known: true, Status: jobs.Status{State: jobs.StateWaking, Demand: jobs.DemandCounts{Held: 3}, Oldest: ptr(12.0), ETA: ptr(20.0), Replicas: jobs.ReplicaCounts{Wanted: 1, Starting: 1}}},
+			"Waking: 3 requests held, the oldest for 12 s; 1 replica loading, about 20 s left."},
+		{service{Known: true, Status: readyStatus("a", now)}, "Ready: 1 of 1 wanted replica; 2 requests in flight."},
+		{service{Known: true, Status: jobs.Status{State: jobs.StateBlocked, Blocked: ptr("no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"), BlockedUntil: ptr(now.Add(30 * time.Second))}},
+			"Blocked: no free GPU: 2 nodes, 0 of 4 nvidia/gpu free; the next try is in 30 s."},
+		{service{Known: true, Status: jobs.Status{State: jobs.StateDraining, Demand: jobs.DemandCounts{InFlight: 1}, Replicas: jobs.ReplicaCounts{List: make([]jobs.Replica, 2)}}},
+			"Draining to zero: 1 request to finish at 2 replicas."},
+	} {
+		if got := test.svc.Sentence(now); got != test.want {
+			t.Errorf("%s: %q, want %q", test.svc.State, got, test.want)
+		}
+	}
+}
