@@ -30,7 +30,14 @@ type metrics struct {
 	rejected     *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	translations *prometheus.CounterVec
+
+	pairsMu sync.Mutex
+	pairs   map[[2]string]bool // language pairs counted so far
 }
+
+// maxPairs bounds the language pairs that are counted apart: codes are checked,
+// but a caller chooses them. Further pairs are counted as "other".
+const maxPairs = 500
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -50,6 +57,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return v
 	}
 	return &metrics{
+		pairs:        map[[2]string]bool{},
 		requests:     counter("requests_total", "Requests answered, by status code and whether they waited for a cold start.", "service", "code", "cold"),
 		duration:     histogram("request_duration_seconds", "From arrival to the last byte of the answer.", "service", "cold"),
 		hold:         histogram("hold_duration_seconds", "Time a request was held.", "service"),
@@ -105,11 +113,21 @@ func (m *metrics) unrouted(c *call) {
 }
 
 func (m *metrics) translated(req translate.Request) {
-	source := req.Source
-	if req.Detects() {
-		source = "auto"
+	source := "auto"
+	if !req.Detects() {
+		source = translate.ISO3(req.Source)
 	}
-	m.translations.WithLabelValues(translate.ISO3(source), translate.ISO3(req.Target)).Inc()
+	pair := [2]string{source, translate.ISO3(req.Target)}
+	m.pairsMu.Lock()
+	if !m.pairs[pair] {
+		if len(m.pairs) < maxPairs {
+			m.pairs[pair] = true
+		} else {
+			pair = [2]string{"other", "other"}
+		}
+	}
+	m.pairsMu.Unlock()
+	m.translations.WithLabelValues(pair[0], pair[1]).Inc()
 }
 
 func (s *serviceMetrics) finish(c *call, now time.Time) {

@@ -18,7 +18,7 @@ type Fleet interface {
 	// Allocations above it stop from the highest index down.
 	Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error
 	// Observe returns the present picture of one group; cheap, from memory.
-	// ErrUnknownJob if the fleet does not have it.
+	// An error if the fleet does not have it.
 	Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error)
 	// Watch keeps the picture current and calls changed (never concurrently) as
 	// soon as Observe of that job may answer differently. It blocks until ctx

@@ -14,9 +14,9 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pilotlight/pilotlight/internal/redistest"
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
-	"github.com/pilotlight/pilotlight/scaler/bubble"
 	"github.com/pilotlight/pilotlight/scaler/history"
 )
 
@@ -39,7 +39,7 @@ type house struct {
 func play(t *testing.T, p *policies.Policy, story func(t *testing.T, h *house)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		server, client := bubble.Redis(t)
+		server, client := redistest.Redis(t)
 		h := &house{
 			t: t, fleet: newFleet(), ledger: newLedger(), policies: &shelf{},
 			history: history.New(client), redis: server, client: client, specs: known1, log: io.Discard,

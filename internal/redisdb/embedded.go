@@ -1,9 +1,6 @@
 package redisdb
 
 import (
-	"context"
-	"net"
-
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
@@ -22,7 +19,7 @@ func NewEmbedded() *Embedded {
 // Client returns a client of it.
 func (e *Embedded) Client() redis.UniversalClient {
 	o := &redis.Options{Addr: "127.0.0.1:6379", // named in errors, never dialled
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return e.server.Dial() }}
+		Dialer: DialEmbedded(e.server)}
 	limits(o)
 	return redis.NewClient(o)
 }

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pilotlight/pilotlight/internal/redistest"
 	"github.com/pilotlight/pilotlight/jobs"
-	"github.com/pilotlight/pilotlight/scaler/bubble"
 	"github.com/pilotlight/pilotlight/scaler/decide"
 	"github.com/pilotlight/pilotlight/scaler/history"
 )
@@ -21,7 +21,7 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T) *history.History {
 	t.Helper()
-	_, client := bubble.Redis(t)
+	_, client := redistest.Redis(t)
 	return history.New(client)
 }
 
@@ -212,7 +212,7 @@ func TestChangesAreToldAsTheyHappen(t *testing.T) {
 
 func TestSubscriptionSurvivesARestartOfRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server, client := bubble.Redis(t)
+		server, client := redistest.Redis(t)
 		h := history.New(client)
 		ctx, cancel := context.WithCancel(t.Context())
 		var heard []string
@@ -232,7 +232,7 @@ func TestSubscriptionSurvivesARestartOfRedis(t *testing.T) {
 }
 
 func TestUnreachableRedisIsAnError(t *testing.T) {
-	server, client := bubble.Redis(t)
+	server, client := redistest.Redis(t)
 	h := history.New(client)
 	server.SetError("LOADING Redis is loading the dataset in memory")
 	calls := map[string]error{}

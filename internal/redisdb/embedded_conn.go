@@ -1,39 +1,22 @@
-// Package bubble gives tests a Redis that lives inside a synctest bubble: no
-// sockets, and keys that expire by the bubble's clock. Only tests import it.
-package bubble
+package redisdb
 
 import (
 	"context"
 	"net"
 	"sync"
-	"testing"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Redis starts an empty server and a client of it; both end with the test.
-// Inside a bubble call it from the bubble, with its t.
-func Redis(t *testing.T) (*miniredis.Miniredis, redis.UniversalClient) {
-	t.Helper()
-	server := miniredis.NewMiniRedis()
-	server.ClockTTL(true)
-	t.Cleanup(server.Close)
-	client := redis.NewClient(&redis.Options{
-		Addr:                     "127.0.0.1:6379",
-		ContextTimeoutEnabled:    true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer: func(context.Context, string, string) (net.Conn, error) {
-			conn, err := server.Dial()
-			if err != nil {
-				return nil, err
-			}
-			return newBuffered(conn), nil
-		},
-	})
-	t.Cleanup(func() { client.Close() })
-	return server, client
+// DialEmbedded returns a Dialer of go-redis for a miniredis without sockets.
+func DialEmbedded(server *miniredis.Miniredis) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		conn, err := server.Dial()
+		if err != nil {
+			return nil, err
+		}
+		return newBuffered(conn), nil
+	}
 }
 
 // buffered is a connection whose writes do not wait for the reader, as those of
