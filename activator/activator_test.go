@@ -492,6 +492,16 @@ func TestANewPolicyVersionIsObeyedAndTheOldOneStaysOnAnError(t *testing.T) {
 	w.until("the new limit", func() bool { return w.do("POST", "/translate", long).StatusCode == 413 })
 }
 
+func TestAPassedThroughTranslationIsSentAsTheJSONItIs(t *testing.T) {
+	w := newWorld(t)
+	w.replica("translate", "r1", 1, func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(rw, r.Header.Get("Content-Type"))
+	})
+	if a := w.do("POST", "/translate", hello, "Content-Type", "application/x-www-form-urlencoded"); a.body != "application/json" {
+		t.Errorf("Content-Type %s", a.body)
+	}
+}
+
 func TestCountersSayWhatHappened(t *testing.T) {
 	w := newWorld(t)
 	var n atomic.Int64

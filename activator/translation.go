@@ -26,6 +26,7 @@ func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) e
 		return err
 	}
 	if c.adapter.Name() == translate.BackendPassthrough {
+		r.Header.Set("Content-Type", "application/json") // it is, whatever curl -d says
 		a.forward(w, r, c)
 		a.metrics.translated(req)
 		return nil
