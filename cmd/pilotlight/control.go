@@ -68,8 +68,8 @@ func baseURL(flag, text string) (*url.URL, error) {
 		full = "http://" + full
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usageError{fmt.Errorf("--%s %q: want a URL such as http://127.0.0.1:8080", flag, text)}
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usageError{fmt.Errorf("--%s %q: want http://HOST:PORT or https://HOST:PORT", flag, text)}
 	}
 	return u, nil
 }

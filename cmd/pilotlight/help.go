@@ -4,3 +4,6 @@ package main
 func (commands) Help() string {
 	return "Example:\n  pilotlight dev\n  pilotlight translate --from en --to es \"Hello, how are you today?\""
 }
+
+// Help is an example.
+func (versionCommand) Help() string { return "Example:\n  pilotlight version" }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"text/tabwriter"
@@ -221,20 +222,17 @@ func (t table) flush() error { return t.w.Flush() }
 // utc is a time as people read and sort it.
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-// number is n, or a dash where it is unknown.
+// number is n to about three digits, or a dash where it is unknown.
 func number(n *float64, unit string) string {
 	if n == nil {
 		return "-"
 	}
-	return strconv.FormatFloat(*n, 'f', precision(*n), 64) + unit
-}
-
-func precision(n float64) int {
-	switch {
-	case n >= 100 || n == float64(int64(n)):
-		return 0
-	case n >= 10:
-		return 1
+	scale := 100.0
+	switch size := math.Abs(*n); {
+	case size >= 100:
+		scale = 1
+	case size >= 10:
+		scale = 10
 	}
-	return 2
+	return strconv.FormatFloat(math.Round(*n*scale)/scale, 'f', -1, 64) + unit
 }

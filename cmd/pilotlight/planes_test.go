@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+	"github.com/pilotlight/pilotlight/web"
+)
+
+// controlPlane is the real one over policies in memory and a scaler that only
+// listens.
+type controlPlane struct {
+	handler  http.Handler
+	store    *policies.Memory
+	services *scalerReports
+
+	mu     sync.Mutex
+	before func() error // once, before the next change by the API
+}
+
+func newControlPlane() (*controlPlane, error) {
+	c := &controlPlane{store: policies.NewMemory(), services: &scalerReports{}}
+	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Version: "test"})
+	if err != nil {
+		return nil, err
+	}
+	c.handler = server.Handler()
+	return c, nil
+}
+
+func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPut || r.Method == http.MethodDelete {
+		c.mu.Lock()
+		before := c.before
+		c.before = nil
+		c.mu.Unlock()
+		if before != nil {
+			if err := before(); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+		}
+	}
+	c.handler.ServeHTTP(w, r)
+}
+
+func (c *controlPlane) beforeChange(fn func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before = fn
+}
+
+// put saves a policy as somebody else.
+func (c *controlPlane) put(text, comment string) error {
+	ps, err := policies.Parse("", []byte(text))
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	v, err := c.store.Get(ctx, ps[0].Name)
+	if err != nil && !errors.Is(err, policies.ErrNotFound) {
+		return err
+	}
+	_, err = c.store.Put(ctx, ps[0].Name, text, v.Version, "somebody", comment)
+	return err
+}
+
+func (c *controlPlane) remove(name string) error {
+	ctx := context.Background()
+	v, err := c.store.Get(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = c.store.Delete(ctx, name, v.Version, "somebody", "")
+	return err
+}
+
+func (c *controlPlane) operated() []string {
+	c.services.mu.Lock()
+	defer c.services.mu.Unlock()
+	return c.services.commands
+}
+
+// scalerReports are what a scaler has published.
+type scalerReports struct {
+	mu       sync.Mutex
+	commands []string
+}
+
+// Statuses are of a service that starts, and of one that cannot.
+func (s *scalerReports) Statuses(context.Context) ([]jobs.Status, error) {
+	at := time.Now().UTC()
+	waking := jobs.Status{Name: "translate", State: jobs.StateWaking, At: at, ETA: new(41.2), QPS: new(0.25), Oldest: new(3.5),
+		Demand: jobs.DemandCounts{Held: 3}, PolicyVersion: 2, Reason: "3 requests wait: 0 → 1",
+		Replicas: jobs.ReplicaCounts{Wanted: 1, Starting: 1, List: []jobs.Replica{{ID: "a1b2", Node: "gpu-1", Address: "10.0.0.7:21000",
+			Phase: jobs.Starting, Slots: 4, Since: time.Date(2026, 9, 7, 8, 0, 0, 0, time.UTC)}}},
+		Cold: jobs.ColdStartStats{P50: new(44.0), P90: new(61.5), Last: new(43.0), Count: 7}}
+	blocked := jobs.Status{Name: "chat", State: jobs.StateBlocked, At: at, Blocked: new("no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"),
+		Replicas: jobs.ReplicaCounts{Wanted: 1, Pending: 1}}
+	return []jobs.Status{waking, blocked}, nil
+}
+
+func (s *scalerReports) ColdStarts(context.Context, string, int) ([]jobs.ColdStart, error) {
+	return nil, nil
+}
+
+func (s *scalerReports) Decisions(context.Context, string, int) ([]decide.Decision, error) {
+	return nil, nil
+}
+
+func (s *scalerReports) Timeline(context.Context, string, int) ([]jobs.Point, error) { return nil, nil }
+
+func (s *scalerReports) Changes(ctx context.Context, _ func(topic, service string)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *scalerReports) Operate(_ context.Context, service string, cmd jobs.Command) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commands = append(s.commands, fmt.Sprintf("%s %s %d %q", service, cmd.Verb, cmd.Replicas, cmd.Reason))
+	return nil
+}
+
+// dataPlane is a scripted one: the text of a request says what comes of it.
+type dataPlane struct {
+	held, gone chan struct{} // a request for "for ever" has come; its client has gone
+	polled     chan struct{} // GET /health has been answered
+
+	mu   sync.Mutex
+	seen []string
+}
+
+func newDataPlane() *dataPlane {
+	return &dataPlane{held: make(chan struct{}, 1), gone: make(chan struct{}, 1), polled: make(chan struct{}, 100)}
+}
+
+func (d *dataPlane) asked() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.seen
+}
+
+func (d *dataPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/health" {
+		answerJSON(w, http.StatusOK, "application/json", map[string]any{"status": "healthy", "services": map[string]any{
+			"chat":      map[string]any{"state": "zero", "ready_replicas": 0, "held": 0, "eta_s": nil, "reason": nil},
+			"translate": map[string]any{"state": "waking", "ready_replicas": 0, "held": 1, "eta_s": 41.3, "reason": nil},
+		}})
+		select {
+		case d.polled <- struct{}{}:
+		default:
+		}
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	d.mu.Lock()
+	d.seen = append(d.seen, fmt.Sprintf("%s %s %s deadline=%s", r.Method, r.URL.Path, body, r.Header.Get("Pilotlight-Deadline")))
+	d.mu.Unlock()
+	var asked translation
+	if r.URL.Path != "/translate" || json.Unmarshal(body, &asked) != nil {
+		http.NotFound(w, r)
+		return
+	}
+	problem := func(status int, members map[string]any) {
+		members["status"] = status
+		answerJSON(w, status, "application/problem+json", members)
+	}
+	switch asked.Text {
+	case "cold":
+		<-d.polled
+		<-d.polled // it asks again: what it learned the first time is shown
+		answerJSON(w, http.StatusOK, mediaJSON, map[string]string{"translation": "frío"})
+	case "for ever":
+		d.held <- struct{}{}
+		<-r.Context().Done()
+		d.gone <- struct{}{}
+	case "broken":
+		w.Header().Set("Retry-After", "12")
+		problem(http.StatusServiceUnavailable, map[string]any{"type": "urn:pilotlight:problem:start-failed", "title": "the model does not start",
+			"detail": "the task ended while it was loading", "reason": "CUDA error: out of memory\x1b[2J", "service": "translate", "request_id": "R1"})
+	case "odd":
+		problem(http.StatusBadRequest, map[string]any{"type": "urn:pilotlight:problem:bad-request", "title": "the request cannot be understood",
+			"detail": "target_lang: is unknown", "field": "target_lang", "allowed": "en, es", "request_id": "R2"})
+	case "html":
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusBadGateway)
+	case "empty":
+		answerJSON(w, http.StatusOK, mediaJSON, map[string]string{})
+	default:
+		answerJSON(w, http.StatusOK, mediaJSON, map[string]string{"translation": "¡Hola!"})
+	}
+}
