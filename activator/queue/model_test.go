@@ -172,15 +172,17 @@ func (m *model) do(o op) {
 			}
 		}
 	case "offer":
-		m.offered = map[string]int{}
+		offered := map[string]int{}
 		var offers []jobs.SlotOffer
 		for i := range o.M {
 			slots := (o.N + i) % 4
 			id := fmt.Sprintf("r%d", i)
-			m.offered[id] = slots
+			offered[id] = slots
 			offers = append(offers, replicaWith(id, i, slots))
 		}
-		_ = m.ledger.Offer(context.Background(), "translate", offers)
+		if m.ledger.Offer(context.Background(), "translate", offers) == nil {
+			m.offered = offered
+		}
 	case "advance":
 		// In steps, so that the scaler's own calls go on meanwhile.
 		for left := o.D; left > 0; left -= time.Second {
