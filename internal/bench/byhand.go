@@ -29,8 +29,9 @@ type byHand struct {
 // handStart is what one start by hand took, from just before the process was
 // started.
 type handStart struct {
-	ready  time.Duration // until the first good probe
-	answer time.Duration // until the first byte of the answer to a request sent then
+	process time.Duration // until there was a process: fork and exec
+	ready   time.Duration // until the first good probe
+	answer  time.Duration // until the first byte of the answer to a request sent then
 }
 
 // run starts the engine, asks it once, and ends it.
@@ -56,6 +57,7 @@ func (b byHand) run(ctx context.Context) (h handStart, err error) {
 	if err := cmd.Start(); err != nil {
 		return h, fmt.Errorf("start %s by hand: %w", program, err)
 	}
+	h.process = time.Since(begun)
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
 	defer func() { err = errors.Join(err, end(cmd, exited)) }()

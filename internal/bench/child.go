@@ -25,7 +25,7 @@ const (
 type child struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
-	lines  chan string // of its standard output; closed at its end
+	lines  chan string // of its standard output, of which it writes few; closed at its end
 	errors *tail
 	exited chan error // one value, when everything of it has been read
 }

@@ -26,8 +26,9 @@ const (
 // replicas as its child processes.
 type node struct {
 	*child
-	service       string
+	service       string // that /translate is routed to
 	data, control string // URLs
+	last          string // replica that answered the last wake
 	client        *http.Client
 }
 
@@ -47,10 +48,6 @@ func startNode(ctx context.Context, cfg Config, service, dir string, env []strin
 		return nil, errors.Join(err, c.stop())
 	}
 	n.control = strings.TrimSuffix(n.control, "/")
-	go func() { // dev says nothing more that matters
-		for range c.lines {
-		}
-	}()
 	if err := n.until(ctx, startPatience, "ready", func() (bool, error) {
 		return n.get(ctx, n.data+"/readyz", nil) == nil, nil
 	}); err != nil {
@@ -92,6 +89,10 @@ func (n *node) wake(ctx context.Context) (wake, error) {
 		return wake{}, errors.New("a translation to a service at zero was not a cold start")
 	}
 	w.replica = resp.Header.Get("Pilotlight-Replica")
+	if w.replica == n.last {
+		return wake{}, fmt.Errorf("replica %s answered twice: the service was not at zero", w.replica)
+	}
+	n.last = w.replica
 	err = n.until(ctx, storyPatience, "telling its cold start", func() (bool, error) {
 		var stories []jobs.ColdStart
 		err := n.get(ctx, n.control+"/api/v1/cold-starts?limit=1&service="+url.QueryEscape(n.service), &stories)
@@ -105,9 +106,16 @@ func (n *node) wake(ctx context.Context) (wake, error) {
 }
 
 // sleep sends the service back to zero and waits until its processes are gone.
+// The status follows the replicas with a little delay: it must have seen them,
+// or it would still be the zero from before the wake.
 func (n *node) sleep(ctx context.Context) error {
-	at := n.control + "/api/v1/services/" + url.PathEscape(n.service)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at+"/sleep", strings.NewReader(`{"reason":"benchmark"}`))
+	if err := n.until(ctx, storyPatience, "telling that its replica is ready", func() (bool, error) {
+		st, err := n.status(ctx)
+		return st.Replicas.Ready > 0, err
+	}); err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.serviceURL()+"/sleep", strings.NewReader(`{"reason":"benchmark"}`))
 	if err != nil {
 		return err
 	}
@@ -120,10 +128,19 @@ func (n *node) sleep(ctx context.Context) error {
 
 func (n *node) untilZero(ctx context.Context) error {
 	return n.until(ctx, zeroPatience, "at zero", func() (bool, error) {
-		var st jobs.Status
-		err := n.get(ctx, n.control+"/api/v1/services/"+url.PathEscape(n.service), &st)
+		st, err := n.status(ctx)
 		return st.State == jobs.StateZero, err
 	})
+}
+
+func (n *node) serviceURL() string {
+	return n.control + "/api/v1/services/" + url.PathEscape(n.service)
+}
+
+func (n *node) status(ctx context.Context) (jobs.Status, error) {
+	var st jobs.Status
+	err := n.get(ctx, n.serviceURL(), &st)
+	return st, err
 }
 
 // until looks again and again whether something is so.

@@ -134,7 +134,7 @@ func alternate(ctx context.Context, cfg Config, name string, times int, n *node,
 }
 
 func wakeResult(woken []wake, starts []handStart, begun map[string]time.Time) (Result, error) {
-	var fromHold, fromClient, toSlot, toStub, loads, answers, ready, answersByHand []float64
+	var fromHold, fromClient, toSlot, toStub, loads, answers, forked, ready, answersByHand []float64
 	var stories []jobs.ColdStart
 	for _, w := range woken {
 		started, err := endOf(w.story, jobs.PhaseStart)
@@ -162,6 +162,7 @@ func wakeResult(woken []wake, starts []handStart, begun map[string]time.Time) (R
 		stories = append(stories, w.story)
 	}
 	for _, h := range starts {
+		forked = append(forked, milliseconds(h.process))
 		ready = append(ready, milliseconds(h.ready))
 		answersByHand = append(answersByHand, milliseconds(h.answer))
 	}
@@ -179,6 +180,7 @@ func wakeResult(woken []wake, starts []handStart, begun map[string]time.Time) (R
 			figureOf("probe answered to slot given", "ms", toSlot),
 			with(figureOf("probe answered to request forwarded", "ms", toStub), "p99 < 15"),
 			figureOf("client to first byte", "ms", answers),
+			figureOf("by hand: fork and exec", "ms", forked),
 			figureOf("by hand: process start to probe answered", "ms", ready),
 			figureOf("by hand: process start to first byte", "ms", answersByHand),
 		}, phaseFigures(stories)...),
