@@ -58,8 +58,8 @@ func (t *told) Write(p []byte) (int, error) {
 	return t.Buffer.Write(p)
 }
 
-// TestTranslateUnderstandsARealActivator holds a request at one until its
-// progress has been shown, then lets a replica answer it, and reads its errors.
+// TestTranslateUnderstandsARealActivator reads its errors, then is held until
+// its progress has been shown, and answered by a replica.
 func TestTranslateUnderstandsARealActivator(t *testing.T) {
 	const policy = `policy "translate" {
   job = "any"
@@ -86,7 +86,7 @@ func TestTranslateUnderstandsARealActivator(t *testing.T) {
 	}
 	eta := 41.3
 	waking := jobs.Status{Name: "translate", State: jobs.StateWaking, ETA: &eta, Demand: jobs.DemandCounts{Held: 1}, At: time.Now()}
-	status := &fixedStatus{now: waking}
+	status := &fixedStatus{}
 	act, err := activator.New(activator.Config{Policies: store, Queue: q, Statuses: status, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +122,27 @@ func TestTranslateUnderstandsARealActivator(t *testing.T) {
 		return run(append([]string{"translate", "--url", front.URL, "--from", "en"}, args...), streams{strings.NewReader(""), out, errs})
 	}
 
+	var errs bytes.Buffer
+	if c := translate(io.Discard, &errs, "--to", "no language", "Hello"); c != exitFailure {
+		t.Errorf("exit code %d", c)
+	}
+	if want := "pilotlight: the request cannot be understood (400): target_lang: "; !strings.HasPrefix(errs.String(), want) {
+		t.Errorf("said %q, want %q", &errs, want)
+	}
+
+	broken, until := "CUDA error: out of memory", time.Now().Add(time.Hour)
+	status.set(jobs.Status{Name: "translate", State: jobs.StateBlocked, Blocked: &broken, BlockedUntil: &until, At: time.Now()})
+	errs.Reset()
+	if c := translate(io.Discard, &errs, "--to", "es", "Hello"); c != exitFailure {
+		t.Errorf("exit code %d", c)
+	}
+	for _, want := range []string{"the model does not start (503)", broken, "try again in "} {
+		if !strings.Contains(errs.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, &errs)
+		}
+	}
+
+	status.set(waking)
 	var out bytes.Buffer
 	shown := &told{ch: make(chan struct{})}
 	code := make(chan int, 1)
@@ -140,28 +161,5 @@ func TestTranslateUnderstandsARealActivator(t *testing.T) {
 	}
 	if diff := cmp.Diff("starting, about 40 s\n", shown.String()); diff != "" {
 		t.Error(diff)
-	}
-
-	var errs bytes.Buffer
-	if c := translate(io.Discard, &errs, "--to", "no language", "Hello"); c != exitFailure {
-		t.Errorf("exit code %d", c)
-	}
-	if want := "pilotlight: the request cannot be understood (400): target_lang: "; !strings.HasPrefix(errs.String(), want) {
-		t.Errorf("said %q, want %q", &errs, want)
-	}
-
-	if err := queue.NewLedger(client(), nil).Offer(t.Context(), "translate", nil); err != nil {
-		t.Fatal(err)
-	}
-	broken, until := "CUDA error: out of memory", time.Now().Add(time.Hour)
-	status.set(jobs.Status{Name: "translate", State: jobs.StateBlocked, Blocked: &broken, BlockedUntil: &until, At: time.Now()})
-	errs.Reset()
-	if c := translate(io.Discard, &errs, "--to", "es", "Hello"); c != exitFailure {
-		t.Errorf("exit code %d", c)
-	}
-	for _, want := range []string{"the model does not start (503)", broken, "try again in "} {
-		if !strings.Contains(errs.String(), want) {
-			t.Errorf("%q is not said:\n%s", want, &errs)
-		}
 	}
 }

@@ -65,6 +65,7 @@ func setUpScript(env *testscript.Env) error {
 	env.Values[controlKey{}], env.Values[dataKey{}] = control, data
 	env.Setenv("PILOTLIGHT_CONTROL", servers[0].URL)
 	env.Setenv("PILOTLIGHT_URL", servers[1].URL)
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command otherwise
 	return nil
 }
 
