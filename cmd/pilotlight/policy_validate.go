@@ -148,16 +148,19 @@ func (s policySet) writeJSON(w io.Writer) error {
 	})
 }
 
-// check prints what is wrong to w; errReported if anything is.
+// check prints what is wrong, or to be warned of, to w; errReported if anything
+// is wrong.
 func (s policySet) check(w io.Writer) error {
-	if len(s.errs) == 0 {
+	if len(s.errs)+len(s.warnings) == 0 {
 		return nil
 	}
-	s.warnings = nil
 	if err := s.writeText(w); err != nil {
 		return err
 	}
-	return errReported
+	if len(s.errs) > 0 {
+		return errReported
+	}
+	return nil
 }
 
 func counted(n int, word string) string {

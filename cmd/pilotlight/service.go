@@ -66,10 +66,10 @@ func (s serviceListCommand) Run(ctx context.Context, std streams) error {
 // noteOn a service: what somebody who looks at it should know first.
 func noteOn(s web.ServiceInfo) string {
 	switch {
-	case s.Stale:
-		return "not reported since " + utc(*s.At)
 	case s.At == nil:
 		return "not reported yet"
+	case s.Stale:
+		return "not reported since " + utc(*s.At)
 	case s.Blocked != nil:
 		return *s.Blocked
 	case s.ETA != nil:
