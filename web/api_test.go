@@ -110,6 +110,8 @@ func TestEveryAPIRouteAnswersWithTheStatusItDocuments(t *testing.T) {
 		{"PUT", "/policies/translate", better, []string{asHCL, "If-Match: *"}, 200},
 		{"PUT", "/policies/nobody", better, []string{asHCL, "If-Match: *"}, 412},
 		{"PUT", "/policies/translate", better, []string{asHCL, `If-Match: "7"`}, 412},
+		{"PUT", "/policies/nobody", strings.Replace(better, `"translate"`, `"nobody"`, 1), []string{asHCL, takeV1}, 412},
+		{"PUT", "/policies/NO%20NAME", better, []string{asHCL, takeV1}, 400},
 		{"PUT", "/policies/translate", better, []string{asHCL, "If-Match: soon"}, 400},
 		{"PUT", "/policies/translate", better, []string{asHCL, "If-None-Match: *"}, 412},
 		{"PUT", "/policies/translate", better, []string{asHCL, "If-None-Match: *", takeV1}, 400},
@@ -255,7 +257,8 @@ func TestAReportThatShouldHaveBeenRenewedIsStale(t *testing.T) {
 	}{
 		{"fresh", readyStatus("translate", time.Now()), false},
 		{"old and busy", readyStatus("translate", time.Now().Add(-time.Minute)), true},
-		{"old and at rest", jobs.Status{Name: "translate", State: jobs.StateZero, At: time.Now().Add(-time.Hour)}, false},
+		{"a minute old and at rest", jobs.Status{Name: "translate", State: jobs.StateZero, At: time.Now().Add(-time.Minute)}, false},
+		{"old and at rest", jobs.Status{Name: "translate", State: jobs.StateZero, At: time.Now().Add(-time.Hour)}, true},
 	} {
 		services.set(func(f *fakeServices) { f.statuses = []jobs.Status{test.status} })
 		if got := decode[ServiceInfo](t, call(s, "GET", "/api/v1/services/translate", "")); got.Stale != test.stale {

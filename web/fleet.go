@@ -15,9 +15,12 @@ import (
 	"github.com/pilotlight/pilotlight/policies"
 )
 
-// staleAfter is how old the report on a service that does something may be: the
-// scaler reports every second while anything is not zero.
-const staleAfter = 15 * time.Second
+// How old a report may be: the scaler reports on a service every second while
+// anything is not zero, and every minute at rest.
+const (
+	staleAfter       = 15 * time.Second
+	staleAtRestAfter = 3 * time.Minute
+)
 
 // service is a policy and the scaler's last report on it.
 type service struct {
@@ -116,7 +119,7 @@ func joinFleet(now time.Time, statuses []jobs.Status, versions []policies.Versio
 			byName[status.Name] = svc
 		}
 		svc.Status, svc.Known = status, true
-		svc.Stale = busy(status) && now.Sub(status.At) > staleAfter
+		svc.Stale = now.Sub(status.At) > patience(status)
 	}
 	fleet := make([]service, 0, len(byName))
 	for _, svc := range byName {
@@ -127,7 +130,10 @@ func joinFleet(now time.Time, statuses []jobs.Status, versions []policies.Versio
 	return fleet
 }
 
-// busy services are reported on every second.
-func busy(s jobs.Status) bool {
-	return s.Replicas.Wanted > 0 || len(s.Replicas.List) > 0 || s.Demand.Held > 0 || s.Demand.InFlight > 0
+// patience is how long the next report on a service may take.
+func patience(s jobs.Status) time.Duration {
+	if s.Replicas.Wanted > 0 || len(s.Replicas.List) > 0 || s.Demand.Held > 0 || s.Demand.InFlight > 0 {
+		return staleAfter
+	}
+	return staleAtRestAfter
 }

@@ -144,6 +144,7 @@ func TestTheStreamSaysWhatChangedAndNothingElse(t *testing.T) {
 			}
 		}
 
+		time.Sleep(time.Second)
 		services.set(func(f *fakeServices) { f.statuses[0].At = time.Now() })
 		services.announced <- change{topicStatus, "translate"}
 		announce("the same report again is no news")

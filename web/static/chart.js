@@ -111,7 +111,7 @@ function panel(box, title, colors, window_, marks, onCursor, series) {
   const axis = { stroke: colors.muted, grid: { stroke: colors.line, width: 1 }, ticks: { stroke: colors.line, width: 1 } };
   const chart = new uPlot({
     width: inner(box), height: 150, padding: [8, 12, 0, 0],
-    cursor: { sync: { key: 'timeline' }, drag: { x: false, y: false }, points: { size: 6 } },
+    cursor: { y: false, sync: { key: 'timeline' }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { live: true },
     scales: {
       x: { time: true, range: () => /** @type {[number, number]} */ (window_()) },
