@@ -481,3 +481,25 @@ func TestAfterAnOutageNobodyIsTakenForDeadBeforeALease(t *testing.T) {
 		notYet(t, second)
 	})
 }
+
+func TestSteadyTrafficDoesNotKeepTheHeartbeatFromRedis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		ch := hold(t.Context(), q, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 2))
+		now(t, ch).slot.Release()
+		for range 1000 { // 10 s of requests with pauses shorter than quietFor
+			slot, ok := q.Try("translate")
+			if !ok {
+				t.Fatal("no slot on the warm path")
+			}
+			time.Sleep(5 * time.Millisecond)
+			slot.Release()
+			time.Sleep(5 * time.Millisecond)
+			if d := w.demand(); d.SlotsOut["r1"] != 2 {
+				t.Fatalf("slots out = %v: the lease was lost under traffic", d.SlotsOut)
+			}
+		}
+	})
+}

@@ -43,14 +43,19 @@ func (s *service) run(ctx context.Context) error {
 		backoff.WithMaxElapsedTime(0))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	// Steady traffic pushes the quiet timer on for ever: it must never delay a
+	// heartbeat, so it is one of its own.
+	quiet := time.NewTimer(quietFor)
+	defer quiet.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			s.goodbye(context.WithoutCancel(ctx))
 			return nil
 		case <-s.quiet:
-			timer.Reset(quietFor)
+			quiet.Reset(quietFor)
 			continue
+		case <-quiet.C:
 		case <-s.wake:
 		case <-timer.C:
 		}
