@@ -1,4 +1,5 @@
-# One replica with one slot: whoever wants more has to edit this.
+# One replica with one slot, and a threshold that is never reached: whoever wants
+# more has to edit this.
 policy "chat" {
   description = "Pretended chat, for bursts"
   job         = "quick"
@@ -11,7 +12,11 @@ policy "chat" {
     max         = 1
     concurrency = 1
   }
+  sizing {
+    mode = "thresholds"
+  }
   scale_up {
+    window = "5s"
     demand = 50
   }
   to_zero {
