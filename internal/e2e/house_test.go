@@ -60,13 +60,21 @@ var anyPort = []string{"--data", "127.0.0.1:0", "--control", "127.0.0.1:0", "--m
 // with SIGTERM, and wants exit code 0 and no child left.
 func startDev(t *testing.T, args ...string) *house {
 	t.Helper()
-	skipIfShort(t)
 	return startDevIn(t, t.TempDir(), args...)
 }
 
 // startDevIn is startDev with the home and state of an earlier one.
 func startDevIn(t *testing.T, home string, args ...string) *house {
 	t.Helper()
+	h := greetedDev(t, home, args...)
+	await(t, "dev to be ready", func() error { return probe(h.data + "/readyz") })
+	return h
+}
+
+// greetedDev waits for no more than the greeting.
+func greetedDev(t *testing.T, home string, args ...string) *house {
+	t.Helper()
+	skipIfShort(t)
 	state := filepath.Join(home, "state")
 	h := startHouse(t, home, append([]string{"dev", "--state", state}, args...)...)
 	h.state = state
