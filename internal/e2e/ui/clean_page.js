@@ -8,27 +8,27 @@ export const test = base.extend({
   pardoned: [[], { option: true }],
 
   context: async ({ context, baseURL, pardoned }, use) => {
-    /** @type {string[]} */
-    const faults = [];
+    /** @type {Set<string>} */
+    const faults = new Set();
     context.on('request', (request) => {
       const url = new URL(request.url());
       if (url.protocol === 'data:' || url.protocol === 'about:' || url.protocol === 'blob:') return;
-      if (url.origin !== new URL(baseURL ?? '').origin) faults.push(`request to another origin: ${url.href}`);
+      if (url.origin !== new URL(baseURL ?? '').origin) faults.add(`request to another origin: ${url.href}`);
     });
     context.on('console', (message) => {
       if (message.type() !== 'error' && message.type() !== 'warning') return;
       const text = `console ${message.type()}: ${message.text()} (${message.location().url})`;
-      if (!pardoned.some((pattern) => pattern.test(text))) faults.push(text);
+      if (!pardoned.some((pattern) => pattern.test(text))) faults.add(text);
     });
-    context.on('weberror', (error) => faults.push(`uncaught: ${error.error().stack ?? error.error()}`));
-    await context.exposeBinding('policyViolated', (_, what) => { faults.push(`content security policy: ${what}`); });
+    context.on('weberror', (error) => faults.add(`uncaught: ${error.error().stack ?? error.error()}`));
+    await context.exposeBinding('policyViolated', (_, what) => { faults.add(`content security policy: ${what}`); });
     await context.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', (event) => {
         /** @type {any} */ (window).policyViolated(`${event.violatedDirective} forbids ${event.blockedURI}`);
       });
     });
     await use(context);
-    expect(faults, 'what the pages of this spec did wrong').toEqual([]);
+    expect([...faults], 'what the pages of this spec did wrong').toEqual([]);
   },
 });
 

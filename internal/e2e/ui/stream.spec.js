@@ -10,7 +10,7 @@ const test = clean.extend({
     await line.close();
   },
   baseURL: async ({ line }, use) => use(await line.open()),
-  pardoned: [[/ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/], { option: true }], // a cut line is one
+  pardoned: [[/Failed to load resource: net::ERR_/], { option: true }], // what the browser says of a cut line
 });
 
 for (const { fault, words } of [
