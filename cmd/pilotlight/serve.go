@@ -144,7 +144,7 @@ func seed(ctx context.Context, client redis.UniversalClient, path string, log *s
 			texts[name] = text
 		}
 	}
-	return seedTexts(ctx, client, texts, "read from "+path, log)
+	return seedTexts(ctx, client, texts, "read from "+filepath.Base(path), log)
 }
 
 func newLogger(std streams, asJSON, verbose bool) *slog.Logger {
