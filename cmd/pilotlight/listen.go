@@ -38,6 +38,23 @@ type health struct {
 	stopping atomic.Bool
 }
 
+// watch asks every few seconds, so that the metrics of dependencies are true
+// whether or not anybody asks /readyz.
+func (h *health) watch(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		asked, cancel := context.WithTimeout(ctx, time.Second)
+		_ = h.ready(asked) // it sets the metrics; /readyz says it in words
+		cancel()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
 // around adds the two routes to a handler.
 func (h *health) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

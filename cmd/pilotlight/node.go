@@ -80,12 +80,13 @@ func (n *node) run(ctx context.Context) error {
 	life := &lifecycle{}
 	ready := &health{}
 	var checks []func(context.Context) error
+	redisUp := dependency.WithLabelValues("redis")
 	checks = append(checks, func(ctx context.Context) error {
-		err := n.redis.Ping(ctx).Err()
-		dependency.WithLabelValues("redis").Set(map[bool]float64{true: 1}[err == nil])
-		if err != nil {
+		if err := n.redis.Ping(ctx).Err(); err != nil {
+			redisUp.Set(0)
 			return fmt.Errorf("Redis does not answer: %w", err)
 		}
+		redisUp.Set(1)
 		return nil
 	})
 	ready.ready = func(ctx context.Context) error {
@@ -161,6 +162,8 @@ func (n *node) run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	life.serve(l, ready.around(mux), nil)
+
+	life.loop(ready.watch)
 
 	if n.started != nil {
 		n.started(n.addrs)
