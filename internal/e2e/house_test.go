@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +39,7 @@ type house struct {
 	*process
 	home                   string // its home folder, which all its children inherit: their mark
 	state                  string
+	shared                 bool   // other processes live in this home, too
 	data, control, metrics string // URLs
 }
 
@@ -90,8 +92,13 @@ var servingField = regexp.MustCompile(`msg=serving .*data=(\S+) control=(\S+) me
 // startServe runs pilotlight serve with the given roles and waits until it serves.
 func startServe(t *testing.T, roles string, args ...string) *house {
 	t.Helper()
+	return startServeIn(t, t.TempDir(), roles, args...)
+}
+
+// startServeIn is startServe with the home and state of another one.
+func startServeIn(t *testing.T, home, roles string, args ...string) *house {
+	t.Helper()
 	skipIfShort(t)
-	home := t.TempDir()
 	h := startHouse(t, home, append([]string{"serve", "--role", roles, "--state", filepath.Join(home, "state")}, args...)...)
 	h.state = filepath.Join(home, "state")
 	h.awaitAddresses(t, servingField, func(m []string) {
@@ -138,28 +145,26 @@ func (h *house) stop(t *testing.T) {
 	if code := h.exit(t); code != 0 {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
 	}
-	if left := h.children(t); len(left) > 0 {
+	if left := h.children(t); len(left) > 0 && !h.shared {
 		t.Errorf("processes %v outlived it", left)
 	}
 }
 
 // children are all processes that it, or an earlier house in the same home,
-// started and that still live.
+// started and that still live. redis-server writes over its environment, but
+// works in the folder of its data.
 func (h *house) children(t *testing.T) []int {
 	t.Helper()
-	var list []int
-	for _, pid := range processesWith(t, "HOME="+h.home) {
-		if pid != h.pid() {
-			list = append(list, pid)
-		}
-	}
-	return list
+	list := processesWhere(t, func(dir string) bool {
+		return startedWith(dir, "HOME="+h.home) || worksIn(dir, h.home)
+	})
+	return slices.DeleteFunc(list, func(pid int) bool { return pid == h.pid() })
 }
 
 // processesOf a replica.
 func processesOf(t *testing.T, replica string) []int {
 	t.Helper()
-	return processesWith(t, "NOMAD_ALLOC_ID="+replica)
+	return processesWhere(t, func(dir string) bool { return startedWith(dir, "NOMAD_ALLOC_ID="+replica) })
 }
 
 // service as GET /api/v1/services/NAME tells it.

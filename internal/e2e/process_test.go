@@ -83,9 +83,9 @@ func (p *process) running() error {
 	}
 }
 
-// processesWith returns the ids of the living processes that have this variable,
-// as NAME=VALUE, in the environment they were started with.
-func processesWith(t *testing.T, variable string) []int {
+// processesWhere returns the ids of the living processes for which holds, given
+// the process' folder in /proc.
+func processesWhere(t *testing.T, holds func(dir string) bool) []int {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(dirs) == 0 {
@@ -93,15 +93,24 @@ func processesWith(t *testing.T, variable string) []int {
 	}
 	var pids []int
 	for _, dir := range dirs {
-		env, err := os.ReadFile(filepath.Join(dir, "environ"))
-		if err != nil || !bytes.Contains(append([]byte{0}, env...), []byte("\x00"+variable+"\x00")) {
-			continue // not ours to read, gone meanwhile, or another's
-		}
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && !zombie(dir) {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && holds(dir) && !zombie(dir) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// startedWith reports whether a process had this variable, as NAME=VALUE, in the
+// environment that it was started with.
+func startedWith(dir, variable string) bool {
+	env, err := os.ReadFile(filepath.Join(dir, "environ"))
+	return err == nil && bytes.Contains(append([]byte{0}, env...), []byte("\x00"+variable+"\x00"))
+}
+
+// worksIn reports whether a process works in a folder or below it.
+func worksIn(dir, folder string) bool {
+	cwd, err := os.Readlink(filepath.Join(dir, "cwd"))
+	return err == nil && strings.HasPrefix(cwd+"/", folder+"/")
 }
 
 // zombie reports whether a process has ended and only waits to be reaped.

@@ -223,16 +223,7 @@ func TestTwoHundredAtOnceFromZeroStartAllReplicasTogetherAndNeverExceedTheirSlot
 	if total != requests || count(executions(t, log), stub.EventStarted, "") != requests {
 		t.Errorf("%d executions were answered for %d requests", total, requests)
 	}
-	steps := 0
 	for _, d := range h.decisions(t, "translate") {
 		t.Logf("decision %d → %d at %s (%s): %s", d.From, d.To, d.At.Format(time.StampMilli), d.Rule, d.Reason)
-		if d.To > d.From {
-			steps++
-		}
-	}
-	// One for the first held request, if it was alone for a moment, and one for
-	// the backlog.
-	if steps < 1 || steps > 2 {
-		t.Errorf("%d decisions went up to %d replicas, want 1 or 2", steps, most)
 	}
 }

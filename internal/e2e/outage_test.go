@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// traffic is an unbroken row of requests to a service that is warm.
+type traffic struct {
+	stop func()
+	done sync.WaitGroup
+	sent atomic.Int64
+
+	mu    sync.Mutex
+	wrong []string
+}
+
+// startTraffic sends from two clients, each one request after another, until
+// stopped.
+func startTraffic(t *testing.T, h *house, path string) *traffic {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	tr := &traffic{stop: cancel}
+	for c := range 2 {
+		tr.done.Go(func() {
+			pace := time.NewTicker(40 * time.Millisecond)
+			defer pace.Stop()
+			for n := 0; ctx.Err() == nil; n++ {
+				text := fmt.Sprint("warm ", c, " ", n)
+				a := h.translate(context.WithoutCancel(ctx), path, text)
+				tr.sent.Add(1)
+				err := a.check(text)
+				if err == nil && a.header.Get("Pilotlight-Cold-Start") != "false" {
+					err = fmt.Errorf("it was cold: %s", a.header.Get("Server-Timing"))
+				}
+				if err != nil {
+					tr.mu.Lock()
+					tr.wrong = append(tr.wrong, fmt.Sprintf("%s: %s: %v", time.Now().Format(time.StampMilli), text, err))
+					tr.mu.Unlock()
+				}
+				select {
+				case <-pace.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); tr.done.Wait() })
+	return tr
+}
+
+// unbroken ends the traffic and wants every request of it answered, warm.
+func (tr *traffic) unbroken(t *testing.T) {
+	t.Helper()
+	tr.stop()
+	tr.done.Wait()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	t.Logf("%d warm requests", tr.sent.Load())
+	if tr.sent.Load() < 20 {
+		t.Errorf("only %d warm requests were sent", tr.sent.Load())
+	}
+	for _, w := range tr.wrong {
+		t.Errorf("%s", w)
+	}
+}
+
+// beforeAnOutage starts a house with a warm service, one that is still loading
+// with a request held for it, and one at zero.
+func beforeAnOutage(t *testing.T) (*redisServer, *house, *traffic, later) {
+	t.Helper()
+	server := startRedis(t)
+	h := startDev(t, append(pairs{
+		"warm":    {policyOf("warm", replicas(0, 1, 4), toZero("10m")), stubJob("warm", "--latency", "20ms")},
+		"loading": {policyOf("loading", replicas(0, 1, 4), toZero("10m")), stubJob("loading", "--load", "6s")},
+		"asleep":  {policyOf("asleep", replicas(0, 1, 4), toZero("10m")), stubJob("asleep")},
+	}.arguments(t), "--redis", server.URL())...)
+	if err := h.translate(t.Context(), "/warm/translate", "first").check("first"); err != nil {
+		t.Fatal(err)
+	}
+	warm := startTraffic(t, h, "/warm/translate")
+	held := inBackground(func() answer { return h.translate(t.Context(), "/loading/translate", "held before") })
+	await(t, "the request to be held in Redis", func() error {
+		if len(server.tickets(t, "loading")) != 1 {
+			return fmt.Errorf("no ticket")
+		}
+		return nil
+	})
+	return server, h, warm, held
+}
+
+// reconciled wants all three services to be as if nothing had happened.
+func reconciled(t *testing.T, server *redisServer, h *house) {
+	t.Helper()
+	for _, name := range []string{"warm", "loading", "asleep"} {
+		h.awaitService(t, name, "ready and without anybody waiting", func(st jobs.Status) bool {
+			return ready(1)(st) && st.State == jobs.StateReady && st.Demand.Held == 0
+		})
+		if left := server.tickets(t, name); len(left) > 0 {
+			t.Errorf("tickets of %s are left: %v", name, left)
+		}
+		text := "after " + name
+		if err := h.translate(t.Context(), "/"+name+"/translate", text).check(text); err != nil {
+			t.Errorf("%s, after the outage: %v", name, err)
+		}
+		if n := launches(h, name); n != 1 {
+			t.Errorf("%s has been launched %d times, want once", name, n)
+		}
+	}
+}
+
+func TestRedisKilledForTenSecondsHarmsNoWarmRequestAndHeldOnesAreAnsweredAfterwards(t *testing.T) {
+	t.Parallel()
+	server, h, warm, before := beforeAnOutage(t)
+	server.kill()
+	down := time.Now()
+	during := inBackground(func() answer { return h.translate(t.Context(), "/asleep/translate", "held during") })
+	pause(t, 10*time.Second)
+	if err := during.pending(); err != nil {
+		t.Error(err)
+	}
+	server.start(t)
+	back := time.Now()
+	t.Logf("Redis was away for %v", back.Sub(down))
+	if err := before.get(t).check("held before"); err != nil {
+		t.Errorf("held before the outage: %v", err)
+	}
+	if err := during.get(t).check("held during"); err != nil {
+		t.Errorf("held during the outage: %v", err)
+	}
+	t.Logf("everything held was answered %v after its return", time.Since(back))
+	reconciled(t, server, h)
+	warm.unbroken(t)
+}
+
+func TestRedisFrozenForFiveSecondsHarmsNoWarmRequestAndHeldOnesAreAnsweredAfterwards(t *testing.T) {
+	t.Parallel()
+	server, h, warm, before := beforeAnOutage(t)
+	server.freeze()
+	t.Cleanup(server.thaw)
+	during := inBackground(func() answer { return h.translate(t.Context(), "/asleep/translate", "held during") })
+	pause(t, 5*time.Second)
+	server.thaw()
+	if err := before.get(t).check("held before"); err != nil {
+		t.Errorf("held before the outage: %v", err)
+	}
+	if err := during.get(t).check("held during"); err != nil {
+		t.Errorf("held during the outage: %v", err)
+	}
+	reconciled(t, server, h)
+	warm.unbroken(t)
+}
