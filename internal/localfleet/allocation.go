@@ -2,9 +2,6 @@ package localfleet
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,12 +11,11 @@ import (
 // allocation is one instance of a group, from its placement until its process is
 // gone for good. Its goroutine (live) alone changes its client state.
 type allocation struct {
-	id    string
+	*home
 	ref   jobs.Ref
 	index int
 	group *jobs.Group // read only
 	ports map[string]int
-	dir   string
 	// attempt counts the replacements in a row of which it is the last; 0 is one
 	// that a count asked for.
 	attempt int
@@ -33,13 +29,11 @@ type allocation struct {
 	replaceAt time.Time // when a failed one is replaced; zero: never, or not failed
 }
 
-func newAllocation(ref jobs.Ref, g *jobs.Group, index, attempt int, byLabel map[string]int, allocsDir, node string) *allocation {
-	id := newAllocationID()
+func newAllocation(ref jobs.Ref, g *jobs.Group, index, attempt int, byLabel map[string]int, h *home, node string) *allocation {
 	a := &allocation{
-		id: id, ref: ref, index: index, group: g, ports: byLabel, attempt: attempt,
-		dir: filepath.Join(allocsDir, id),
+		home: h, ref: ref, index: index, group: g, ports: byLabel, attempt: attempt,
 		facts: jobs.Allocation{
-			ID: id, Ref: ref, Index: index, Node: node,
+			ID: h.id, Ref: ref, Index: index, Node: node,
 			Desired: jobs.DesiredRun, Client: jobs.ClientPending, Created: time.Now(),
 		},
 	}
@@ -50,35 +44,11 @@ func newAllocation(ref jobs.Ref, g *jobs.Group, index, attempt int, byLabel map[
 	return a
 }
 
-func (a *allocation) sharedDir() string              { return filepath.Join(a.dir, "alloc") }
-func (a *allocation) logsDir() string                { return filepath.Join(a.dir, "alloc", "logs") }
-func (a *allocation) taskDir(task *jobs.Task) string { return filepath.Join(a.dir, task.Name) }
-func (a *allocation) localDir(task *jobs.Task) string {
-	return filepath.Join(a.dir, task.Name, "local")
-}
-func (a *allocation) logPath(t *jobs.Task, s string) string {
-	return filepath.Join(a.logsDir(), t.Name+"."+s)
-}
-
-func (a *allocation) makeDirs() error {
-	dirs := []string{a.dir, a.sharedDir(), a.logsDir()}
-	for i := range a.group.Tasks {
-		own := a.taskDir(&a.group.Tasks[i])
-		dirs = append(dirs, own, a.localDir(&a.group.Tasks[i]), filepath.Join(own, "secrets"))
-	}
-	for _, dir := range dirs {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return fmt.Errorf("make allocation directory: %w", err)
-		}
-	}
-	return nil
-}
-
 // live runs the tasks of a until they have ended for good or a is stopped, and
 // returns why it failed; "" if it was stopped.
 func (f *Fleet) live(a *allocation) (failure string) {
 	f.update(a, func(facts *jobs.Allocation) { facts.Received = time.Now() })
-	if err := a.makeDirs(); err != nil {
+	if err := a.makeDirs(a.group); err != nil {
 		return err.Error()
 	}
 	var mains []*taskRun

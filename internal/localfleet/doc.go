@@ -46,5 +46,7 @@
 //
 // Fleet.mu guards memory only: no system call that can block is made under it.
 // One goroutine (Run) places; one goroutine per allocation lives its life and
-// alone changes its client state.
+// alone changes its client state; one (keepHouse) removes the directories that
+// are forgotten and makes those of each group's next allocation, so that a wake
+// waits for neither.
 package localfleet

@@ -74,7 +74,7 @@ func TestTheCommandPilotlightIsThisProgram(t *testing.T) {
 	spec := testSpec("server", nil)
 	task := &spec.Groups[0].Tasks[0]
 	task.Command = "pilotlight"
-	a := newAllocation(testRef, &spec.Groups[0], 0, 0, nil, t.TempDir(), cfg.Node)
+	a := newAllocation(testRef, &spec.Groups[0], 0, 0, nil, newHome(t.TempDir()), cfg.Node)
 	if _, _, err := cfg.commandLine(a, task, cfg.environment(a, task)); err == nil {
 		t.Error("a missing program was found")
 	}

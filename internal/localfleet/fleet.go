@@ -29,6 +29,7 @@ type Fleet struct {
 	starter    *starter
 	supervisor *supervisor
 	kick       chan struct{} // holds one mark while there is something to place
+	chores     chan struct{} // holds one mark while there is something for keepHouse
 	lives      sync.WaitGroup
 
 	mu       sync.Mutex
@@ -45,6 +46,7 @@ type Fleet struct {
 type group struct {
 	ref      jobs.Ref
 	spec     *jobs.Group
+	spare    *home // of the next allocation; nil: none is made ahead
 	count    int
 	wanted   map[int]*allocation // by index: those with Desired run, also failed ones that wait for replacement
 	stopping []*allocation       // Desired stop, process not gone yet
@@ -74,6 +76,7 @@ func New(cfg Config) (*Fleet, error) {
 		starter:    &starter{requests: make(chan startRequest)},
 		supervisor: newSupervisor(cfg.Logger),
 		kick:       make(chan struct{}, 1),
+		chores:     make(chan struct{}, 1),
 		groups:     map[jobs.Ref]*group{},
 		watchers:   map[*watcher]struct{}{},
 	}, nil
@@ -111,6 +114,7 @@ func (f *Fleet) Ensure(_ context.Context, spec *jobs.Spec, ref jobs.Ref) error {
 	g := &group{ref: ref, spec: runs, wanted: map[int]*allocation{}, attempts: map[int]int{}}
 	f.groups[ref] = g
 	f.order = append(f.order, g)
+	f.chore()
 	f.report(ref)
 	return nil
 }
@@ -244,12 +248,12 @@ func (f *Fleet) runOwned(ctx context.Context, supervise *supervisorProcess) {
 	done := make(chan struct{})
 	var services sync.WaitGroup
 	services.Go(func() { f.starter.run(done) })
+	services.Go(func() { f.keepHouse(done) })
 	services.Go(func() { f.supervisor.run(done, supervise) })
 
 	f.placeUntil(ctx)
 	f.stopAll()
 	f.lives.Wait()
-	f.sweep()
 
 	close(done)
 	services.Wait()

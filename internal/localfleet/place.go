@@ -3,7 +3,6 @@ package localfleet
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -22,8 +21,7 @@ func (f *Fleet) look() {
 	}
 }
 
-// placeUntil places what is missing, replaces what has failed and removes what
-// is forgotten, until ctx ends.
+// placeUntil places what is missing and replaces what has failed, until ctx ends.
 func (f *Fleet) placeUntil(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -35,21 +33,7 @@ func (f *Fleet) placeUntil(ctx context.Context) {
 			return
 		}
 		next := f.placeMissing(time.Now())
-		f.sweep()
 		timer.Reset(next)
-	}
-}
-
-// sweep removes the directories of forgotten allocations.
-func (f *Fleet) sweep() {
-	f.mu.Lock()
-	garbage := f.garbage
-	f.garbage = nil
-	f.mu.Unlock()
-	for _, dir := range garbage {
-		if err := os.RemoveAll(dir); err != nil {
-			f.cfg.Logger.Warn("directory of an old allocation not removed", "err", err)
-		}
 	}
 }
 
@@ -96,7 +80,7 @@ func (f *Fleet) placeOne(g *group) bool {
 		f.ports.release(byLabel) // scaled down meanwhile
 		return true
 	}
-	a := newAllocation(g.ref, g.spec, index, g.attempts[index], byLabel, f.allocsDir(), f.cfg.Node)
+	a := newAllocation(g.ref, g.spec, index, g.attempts[index], byLabel, f.takeHome(g), f.cfg.Node)
 	delete(g.attempts, index)
 	g.wanted[index] = a
 	g.blocked = ""
@@ -174,4 +158,5 @@ func (f *Fleet) finish(a *allocation, failure string) {
 	}
 	f.report(a.ref)
 	f.look()
+	f.chore()
 }
