@@ -46,7 +46,7 @@ type Config struct {
 type ProbeTiming struct {
 	// First is the pause after the first probe; it grows by 2.5 % each time, so
 	// that probing finds a replica ready at most 2.5 % (or First) late.
-	First time.Duration // default 5ms
+	First time.Duration // default 2ms
 	// Cap ends the growth.
 	Cap time.Duration // default 1s
 	// Ready is the pause between probes of a ready replica.
@@ -95,7 +95,7 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.Tick, time.Second},
 		{&c.IdleTick, 10 * time.Second},
-		{&c.Probe.First, 5 * time.Millisecond},
+		{&c.Probe.First, 2 * time.Millisecond},
 		{&c.Probe.Cap, time.Second},
 		{&c.Probe.Ready, 2 * time.Second},
 	} {

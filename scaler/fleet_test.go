@@ -38,6 +38,7 @@ type fleet struct {
 	gpu        string        // body of /metrics; "": 404
 	dead       map[string]bool
 	launched   []time.Time
+	probed     time.Time // first
 	calls      []call
 }
 
@@ -190,6 +191,9 @@ func (f *fleet) alter(id string, change func(*jobs.Allocation)) {
 func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.probed.IsZero() {
+		f.probed = time.Now()
+	}
 	for _, a := range f.allocs {
 		if a.Address != req.URL.Host {
 			continue

@@ -27,6 +27,7 @@ type house struct {
 	ledger   *ledger
 	policies *shelf
 	history  *history.History
+	written  *written
 	redis    *miniredis.Miniredis
 	client   redis.UniversalClient
 	specs    func(string) (*jobs.Spec, bool)
@@ -42,7 +43,7 @@ func play(t *testing.T, p *policies.Policy, story func(t *testing.T, h *house)) 
 		server, client := redistest.Redis(t)
 		h := &house{
 			t: t, fleet: newFleet(), ledger: newLedger(), policies: &shelf{},
-			history: history.New(client), redis: server, client: client, specs: known1, log: io.Discard,
+			history: history.New(client), written: &written{}, redis: server, client: client, specs: known1, log: io.Discard,
 		}
 		if testing.Verbose() {
 			h.log = t.Output()
@@ -58,10 +59,45 @@ func known1(job string) (*jobs.Spec, bool) {
 	return &jobs.Spec{ID: job, Type: "service", Groups: []jobs.Group{{Name: "server", Tasks: []jobs.Task{{Name: "model"}}}}}, true
 }
 
+// written is what the scaler has written, in order.
+type written struct {
+	mu   sync.Mutex
+	list []writing
+}
+
+type writing struct {
+	at time.Time
+	history.Entry
+}
+
+// since returns what was begun to be written at or after that moment.
+func (w *written) since(at time.Time) []writing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.list, func(e writing) bool { return !e.at.Before(at) })
+	if i < 0 {
+		return nil
+	}
+	return slices.Clone(w.list[i:])
+}
+
+// notedHistory notes what is written.
+type notedHistory struct {
+	*history.History
+	written *written
+}
+
+func (n notedHistory) Write(ctx context.Context, e history.Entry) error {
+	n.written.mu.Lock()
+	n.written.list = append(n.written.list, writing{time.Now(), e})
+	n.written.mu.Unlock()
+	return n.History.Write(ctx, e)
+}
+
 // start runs a new scaler; stop ends it and waits.
 func (h *house) start() {
 	s, err := New(Config{
-		Fleet: h.fleet, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: h.history,
+		Fleet: h.fleet, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: notedHistory{h.history, h.written},
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Client: &http.Client{Transport: h.fleet},
 		Lease:  h.lease,

@@ -24,6 +24,7 @@ type ledger struct {
 	counters jobs.ServiceCounters
 	started  time.Time
 	down     bool
+	slow     time.Duration  // that reading the demand takes
 	over     int            // most requests ever at once at one replica
 	cut      map[string]int // in flight at a replica that is offered no more
 	told     []told
@@ -107,7 +108,13 @@ func (l *ledger) Offer(_ context.Context, _ string, offers []jobs.SlotOffer) err
 	return nil
 }
 
-func (l *ledger) Demand(context.Context, string) (jobs.Demand, error) {
+func (l *ledger) Demand(ctx context.Context, _ string) (jobs.Demand, error) {
+	l.mu.Lock()
+	slow := l.slow
+	l.mu.Unlock()
+	if !sleep(ctx, slow) {
+		return jobs.Demand{}, ctx.Err()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {

@@ -147,6 +147,7 @@ func (s *service) probe(r *replica) {
 		url:     s.probeURL(r.alloc.Address),
 		timeout: s.policy.Probe.Timeout,
 		timing:  s.ses.cfg.Probe,
+		early:   r.alloc.Started.IsZero() || time.Since(r.alloc.Started) < s.ses.cfg.Probe.First,
 	}
 	s.calls.Go(func() {
 		p.run(ctx, func(o outcome) {

@@ -26,6 +26,7 @@ type prober struct {
 	url     string
 	timeout time.Duration // of one probe
 	timing  ProbeTiming
+	early   bool // the process starts at this moment: the first probe waits, too
 }
 
 // outcome of probing, reported when it changes.
@@ -60,6 +61,12 @@ func (p *prober) untilReady(ctx context.Context, report func(outcome)) bool {
 		backoff.WithMaxElapsedTime(0),
 	)
 	said := ""
+	if p.early {
+		p.early = false
+		if !sleep(ctx, p.timing.First) {
+			return false
+		}
+	}
 	for {
 		err := p.ask(ctx)
 		if ctx.Err() != nil {
@@ -73,11 +80,19 @@ func (p *prober) untilReady(ctx context.Context, report func(outcome)) bool {
 			said = why
 			report(outcome{at: time.Now(), why: why})
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, pause.NextBackOff()) {
 			return false
-		case <-time.After(pause.NextBackOff()):
 		}
+	}
+}
+
+// sleep waits for d and reports whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
@@ -85,10 +100,8 @@ func (p *prober) untilReady(ctx context.Context, report func(outcome)) bool {
 func (p *prober) whileReady(ctx context.Context, report func(outcome)) {
 	failed, refused, pause := 0, 0, p.timing.Ready
 	for {
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, pause) {
 			return
-		case <-time.After(pause):
 		}
 		pause = p.timing.Ready
 		err := p.ask(ctx)

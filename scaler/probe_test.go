@@ -40,18 +40,30 @@ func watch(t *testing.T, long time.Duration, play func(age time.Duration, req *h
 	return outcomes, asked
 }
 
+func TestAProcessThatStartsAtThisMomentIsNotProbedAtOnce(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.ledger.ask(1)
+		time.Sleep(time.Second)
+		h.fleet.mu.Lock()
+		defer h.fleet.mu.Unlock()
+		if gap := h.fleet.probed.Sub(h.fleet.launched[0]); gap != 2*time.Millisecond {
+			t.Errorf("first probe %v after the start, want 2ms", gap)
+		}
+	})
+}
+
 func TestProbesAreFastAtFirstAndNeverLateByMoreThanTheirShare(t *testing.T) {
 	_, asked := watch(t, 2*time.Minute, func(time.Duration, *http.Request) (*http.Response, error) {
 		return nil, syscall.ECONNREFUSED
 	})
 	for i, at := range asked[1:] {
 		pause := at - asked[i]
-		if limit := min(5*time.Millisecond+at*26/1000, time.Second); pause > limit {
+		if limit := min(2*time.Millisecond+at*26/1000, time.Second); pause > limit {
 			t.Fatalf("probe at %v came %v after the one before, want at most %v", at, pause, limit)
 		}
 	}
-	if asked[1] != 5*time.Millisecond {
-		t.Errorf("second probe at %v, want 5ms", asked[1])
+	if asked[1] != 2*time.Millisecond {
+		t.Errorf("second probe at %v, want 2ms", asked[1])
 	}
 	if n := len(asked); n > 400 {
 		t.Errorf("%d probes in two minutes", n)

@@ -24,7 +24,7 @@ func TestFirstHeldRequestWakesOneReplicaAtOnce(t *testing.T) {
 			t.Errorf("first scale call to %d after %v, want 1 without waiting", got.count, got.at.Sub(asked))
 		}
 		within(t, 2*time.Second, "the request released", func() bool { return h.ledger.waiting() == 0 })
-		// Ready 1 s after the launch; probing may find it 2.5 % later, or 5 ms.
+		// Ready 1 s after the launch; probing may find it 2.5 % later, or 2 ms.
 		var offered time.Time
 		h.ledger.set(func() { offered = h.ledger.told[len(h.ledger.told)-1].at })
 		if took := offered.Sub(asked); took > time.Second+30*time.Millisecond {

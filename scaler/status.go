@@ -13,6 +13,7 @@ import (
 const (
 	ruleEvery   = time.Minute            // between stored decisions that changed nothing but their rule
 	statusEvery = 100 * time.Millisecond // between published changes, so that a burst of events is one
+	wayAhead    = 5 * time.Millisecond   // that a wake has of what is published about it
 	keepUnsaved = 100                    // of each kind, while Redis is silent
 	pollAnswers = 250 * time.Millisecond
 	idleStatus  = time.Minute // between publications of a service at rest
@@ -245,9 +246,14 @@ func (s *service) publish(now time.Time) (again time.Time) {
 	if t == nil || !s.loaded || s.cannot == "" && s.decidedAt.IsZero() {
 		return time.Time{} // what is not known yet is not told
 	}
+	if from := s.publishFrom(); now.Before(from) {
+		return from
+	}
 	tick := s.ses.cfg.Tick
 	active := s.interval(now) == tick
-	if s.changed && now.Sub(s.statusAt) < statusEvery {
+	// A reader of a decision or a cold start must find a status that knows of it.
+	told := len(s.entry.Decisions)+len(s.entry.ColdStarts) > 0
+	if s.changed && !told && now.Sub(s.statusAt) < statusEvery {
 		again = s.statusAt.Add(statusEvery)
 	} else if s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= idleStatus {
 		st := s.status(now)
@@ -282,6 +288,17 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		s.entry = history.Entry{Service: s.name}
 	}
 	return again
+}
+
+// publishFrom is when publishing is in nobody's way: somebody may wait for the
+// reading of the demand that decides, and for the replica that a scale call
+// starts, on the same processors and at the same Redis.
+func (s *service) publishFrom() time.Time {
+	urgent := s.askedAt
+	if s.reads.busy && s.reads.since.After(urgent) {
+		urgent = s.reads.since
+	}
+	return urgent.Add(wayAhead)
 }
 
 // onWritten takes back what could not be written, bounded, for the next try.

@@ -1,0 +1,63 @@
+package scaler
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+func TestWhoeverReadsAColdStartFindsAStatusThatKnowsOfIt(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		// Over before a change of the status may follow the last one.
+		h.fleet.load, h.ledger.work = 10*time.Millisecond, 10*time.Millisecond
+		h.ledger.ask(1)
+		time.Sleep(time.Second)
+		all := h.written.since(time.Time{})
+		i := slices.IndexFunc(all, func(e writing) bool { return len(e.ColdStarts) > 0 })
+		if i < 0 {
+			t.Fatal("no cold start was written")
+		}
+		e := all[i]
+		if e.Status == nil {
+			t.Fatal("a cold start was written without the status")
+		}
+		if e.Status.State != jobs.StateReady || e.Status.Replicas.Wanted != 1 || e.Status.Cold.Count != 1 {
+			t.Errorf("the status says %s, %d wanted, %d cold starts; want ready, 1, 1",
+				e.Status.State, e.Status.Replicas.Wanted, e.Status.Cold.Count)
+		}
+	})
+}
+
+func TestAWakeIsUnderWayBeforeAnythingIsPublishedAboutIt(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		time.Sleep(time.Minute) // at rest the status is seldom written: one is due at any event
+		h.ledger.set(func() { h.ledger.slow = 2 * time.Millisecond })
+		asked := time.Now()
+		h.ledger.ask(1)
+		time.Sleep(time.Second)
+		calls, entries := h.fleet.scaleCalls(), h.written.since(asked)
+		if len(calls) != 1 || len(entries) == 0 {
+			t.Fatalf("%d scale calls, %d publications; want 1 and some", len(calls), len(entries))
+		}
+		if took := calls[0].at.Sub(asked); took != 2*time.Millisecond {
+			t.Errorf("the scale call came after %v, want the 2ms that reading the demand takes", took)
+		}
+		if gap := entries[0].at.Sub(calls[0].at); gap < wayAhead || gap > 2*wayAhead {
+			t.Errorf("published %v after the scale call, want %v", gap, wayAhead)
+		}
+	})
+}
+
+func TestASlowLedgerDoesNotKeepTheStatusFromBeingPublished(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
+		h.ledger.set(func() { h.ledger.slow = time.Hour })
+		time.Sleep(10 * time.Second)
+		if age := time.Since(h.status().At); age > 2*time.Second {
+			t.Errorf("the status is %v old, want at most 2s", age)
+		}
+	})
+}
