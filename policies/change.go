@@ -2,7 +2,6 @@ package policies
 
 import (
 	"cmp"
-	"slices"
 	"time"
 )
 
@@ -83,24 +82,16 @@ func succeed(current map[string]Version, draft Version, base int) (Version, erro
 	return draft, nil
 }
 
-// checkAgainst is CheckSet of the draft and all other policies, with errors
-// located in the draft's text. What others have against each other is not its
-// fault, and one that this version cannot read claims nothing.
+// checkAgainst is CheckDraft of the draft and all other policies. One that this
+// version cannot read claims nothing.
 func checkAgainst(current map[string]Version, draft Version) error {
-	var set []*Policy
-	for name, v := range current {
-		if name != draft.Name && v.Policy != nil {
-			set = append(set, v.Policy)
+	var others []*Policy
+	for _, v := range current {
+		if v.Policy != nil {
+			others = append(others, v.Policy)
 		}
 	}
-	slices.SortFunc(set, func(a, b *Policy) int { return cmp.Compare(a.Name, b.Name) })
-	errs, _ := CheckSet(append(set, draft.Policy)).(ValidationErrors) // the draft last: a clash is its error
-	errs = slices.DeleteFunc(errs, func(e FieldError) bool { return e.Policy != draft.Name })
-	if len(errs) == 0 {
-		return nil
-	}
-	file, _ := readFile("", []byte(draft.Text))
-	return ValidationErrors(Locate([]File{file}, errs)).err()
+	return CheckDraft(draft.Policy, draft.Text, others)
 }
 
 func byName(a, b Version) int { return cmp.Compare(a.Name, b.Name) }

@@ -19,8 +19,8 @@
 //   - A policy survives: Parse(Format(p)) equals p, Format is stable, and the
 //     same holds for JSON.
 //   - A Store changes a policy only by compare-and-set, keeps its versions with
-//     the text as it was saved (comments included), and never holds two
-//     policies that route the same requests.
+//     the text as it was saved (comments included), and never takes a policy
+//     that routes the requests or runs the job group of another one.
 //
 // How it fails: Parse, ParseJSON and Put return ValidationErrors; Put and Delete
 // return ErrExists, ErrNotFound or *ConflictError; everything else that a Store

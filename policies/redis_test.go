@@ -95,7 +95,7 @@ func TestAStoredTextThatIsNotValidHereIsNeverSkipped(t *testing.T) {
 	}
 
 	// Others can be changed, and it can be put right.
-	other := strings.NewReplacer(`"translate"`, `"other"`, "/translate", "/other").Replace(policyText(""))
+	other := strings.NewReplacer(`"translate"`, `"other"`, "translate-apertium", "other", "/translate", "/other").Replace(policyText(""))
 	if _, err := s.Put(t.Context(), "other", other, 0, "ada", ""); err != nil {
 		t.Error(err)
 	}

@@ -1,14 +1,24 @@
 package policies
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // CheckSet returns ValidationErrors, without places, if two policies have one
-// name or would take the same requests, else nil. Different prefixes never
-// clash, since the longest one wins; neither do a host by its name and any host,
-// since the name wins.
+// name, would run one job group or would take the same requests, else nil.
+//
+// A job group has one policy: two would each set its count to what they want
+// themselves, and stop each other's replicas. A policy that names no group
+// clashes with every other one of the job, whose only group it may mean.
+//
+// Different prefixes never clash, since the longest one wins; neither do a host
+// by its name and any host, since the name wins.
 func CheckSet(set []*Policy) error {
 	var errs ValidationErrors
 	names := map[string]bool{}
+	runners := map[workload][]*Policy{}
 	owners := map[claim]string{}
 	for _, p := range set {
 		if names[p.Name] {
@@ -19,6 +29,15 @@ func CheckSet(set []*Policy) error {
 			continue
 		}
 		names[p.Name] = true
+		w := workload{p.Namespace, p.Job}
+		if i := slices.IndexFunc(runners[w], p.sharesGroup); i >= 0 {
+			errs = append(errs, FieldError{
+				Policy: p.Name, Field: "job",
+				Message: fmt.Sprintf("%s is run by policy %q already", groupOf(p), runners[w][i].Name),
+				Allowed: "a job, or a group of it, that no other policy runs",
+			})
+		}
+		runners[w] = append(runners[w], p)
 		for _, c := range claims(p) {
 			owner, taken := owners[c]
 			if !taken {
@@ -33,6 +52,39 @@ func CheckSet(set []*Policy) error {
 		}
 	}
 	return errs.err()
+}
+
+// CheckDraft returns ValidationErrors, with their places in text, if draft may
+// not stand beside the others as CheckSet judges it, else nil. text is what
+// draft was parsed from. What the others have against each other is no error of
+// the draft, and its present version among them is left out.
+func CheckDraft(draft *Policy, text string, others []*Policy) error {
+	set := slices.DeleteFunc(slices.Clone(others), func(p *Policy) bool { return p.Name == draft.Name })
+	slices.SortFunc(set, func(a, b *Policy) int { return cmp.Compare(a.Name, b.Name) })
+	errs, _ := CheckSet(append(set, draft)).(ValidationErrors) // the draft last: a clash is its error
+	errs = slices.DeleteFunc(errs, func(e FieldError) bool { return e.Policy != draft.Name })
+	if len(errs) == 0 {
+		return nil
+	}
+	file, _ := readFile("", []byte(text))
+	return ValidationErrors(Locate([]File{file}, errs)).err()
+}
+
+// workload is the job that a policy runs a group of.
+type workload struct{ namespace, job string }
+
+// sharesGroup reports whether two policies of one job run the same group of it.
+func (p *Policy) sharesGroup(other *Policy) bool {
+	return p.Group == other.Group || p.Group == "" || other.Group == ""
+}
+
+// groupOf names the job group of a policy in an error.
+func groupOf(p *Policy) string {
+	job := fmt.Sprintf("%q in namespace %q", p.Job, p.Namespace)
+	if p.Group != "" {
+		return fmt.Sprintf("group %q of %s", p.Group, job)
+	}
+	return job
 }
 
 // claim is one thing by which a policy takes requests: a path prefix or a model

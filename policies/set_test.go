@@ -13,7 +13,7 @@ import (
 
 func routed(name string, r Route) *Policy {
 	p := New(name)
-	p.Job, p.Route = "job", r
+	p.Job, p.Route = "job-"+name, r
 	return p
 }
 
@@ -43,6 +43,63 @@ func TestTwoPoliciesMayNotTakeTheSameRequests(t *testing.T) {
 	err := CheckSet([]*Policy{routed("a", Route{Models: []string{"m"}}), routed("a", Route{Models: []string{"m"}})})
 	if want := `policy "a": name: "a" names a second policy; allowed: another name`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestTwoPoliciesMayNotRunTheSameJobGroup(t *testing.T) {
+	for name, test := range map[string]struct {
+		a, b string // namespace/job/group
+		want string
+	}{
+		"one job":                      {"default/stub/", "default/stub/", `policy "b": job: "stub" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`},
+		"one group":                    {"default/stub/server", "default/stub/server", `policy "b": job: group "server" of "stub" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`},
+		"the only group, and its name": {"default/stub/", "default/stub/server", `policy "b": job: group "server" of "stub" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`},
+		"a group, and the job's only":  {"default/stub/server", "default/stub/", `policy "b": job: "stub" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`},
+		"two groups of one job":        {"default/stub/server", "default/stub/batch", ""},
+		"one id in two namespaces":     {"default/stub/", "other/stub/", ""},
+		"two jobs with a group alike":  {"default/stub/server", "default/twin/server", ""},
+	} {
+		of := func(policy, place string) *Policy {
+			p := routed(policy, Route{Models: []string{policy}})
+			parts := strings.Split(place, "/")
+			p.Namespace, p.Job, p.Group = parts[0], parts[1], parts[2]
+			return p
+		}
+		got := ""
+		if err := CheckSet([]*Policy{of("a", test.a), of("b", test.b)}); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, got, test.want)
+		}
+	}
+}
+
+func TestAPolicyIsToldOnceOfOneThatRunsItsJob(t *testing.T) {
+	var set []*Policy
+	for _, group := range []string{"server", "batch", ""} {
+		p := routed("p"+group, Route{Models: []string{"model-" + group}})
+		p.Job, p.Group = "stub", group
+		set = append(set, p)
+	}
+	var errs ValidationErrors
+	if !errors.As(CheckSet(set), &errs) || len(errs) != 1 || errs[0].Policy != "p" || errs[0].Field != "job" {
+		t.Errorf("the errors are %v, want one, of p about its job", errs)
+	}
+}
+
+func TestADraftAnswersForItselfOnly(t *testing.T) {
+	twin := routed("a", Route{Models: []string{"m"}})
+	other := routed("b", Route{Models: []string{"m"}}) // stored before a version that refuses it
+	draft := strings.Replace(policyText(""), "translate", "c", 1)
+	p := parseString(t, []byte(draft))
+	if err := CheckDraft(p, draft, []*Policy{other, twin, p}); err != nil {
+		t.Errorf("what others have against each other is the draft's error: %v", err)
+	}
+	twin.Job = p.Job
+	err := CheckDraft(p, draft, []*Policy{p, other, twin})
+	if want := `line 2: job: "translate-apertium" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -236,6 +293,7 @@ func TestErrorsOfASetAreLocatedInTheirFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files[0].Policies[0].Job = "another" // so that they clash in one thing
 	var errs ValidationErrors
 	if !errors.As(CheckSet([]*Policy{files[0].Policies[0], files[1].Policies[0]}), &errs) {
 		t.Fatal("two policies route the same")

@@ -121,7 +121,7 @@ func TestEveryAPIRouteAnswersWithTheStatusItDocuments(t *testing.T) {
 		{"PUT", "/policies/translate", string(document), []string{asJSON, takeV1}, 200},
 		{"PUT", "/policies/translate", `{"name":"translate","maxx":3}`, []string{asJSON, takeV1}, 422},
 		{"PUT", "/policies/other", better, []string{asHCL, "If-None-Match: *"}, 422},
-		{"PUT", "/policies/other", strings.NewReplacer(`"translate"`, `"other"`, "/translate", "/other").Replace(better), []string{asHCL, "If-None-Match: *"}, 201},
+		{"PUT", "/policies/other", strings.NewReplacer(`"translate"`, `"other"`, "/translate", "/other", "translate-apertium", "other-job").Replace(better), []string{asHCL, "If-None-Match: *"}, 201},
 		{"DELETE", "/policies/translate", "", nil, 428},
 		{"DELETE", "/policies/translate", "", []string{`If-Match: "9"`}, 412},
 		{"DELETE", "/policies/translate", "", []string{"If-None-Match: *"}, 400},

@@ -69,7 +69,7 @@ func (s *Server) judge(ctx context.Context, name, text string) (*policies.Policy
 	verdict := Verdict{Errors: []FieldProblem{}, Warnings: []FieldProblem{}}
 	draft, err := parseDraft(name, text)
 	if err == nil {
-		err = s.fitsOthers(ctx, draft)
+		err = s.fitsOthers(ctx, draft, text)
 	}
 	var invalid policies.ValidationErrors
 	switch {
@@ -88,18 +88,27 @@ func (s *Server) judge(ctx context.Context, name, text string) (*policies.Policy
 	return draft, verdict, nil
 }
 
-func (s *Server) fitsOthers(ctx context.Context, draft *policies.Policy) error {
+func (s *Server) fitsOthers(ctx context.Context, draft *policies.Policy, text string) error {
+	others, err := s.policiesInForce(ctx)
+	if err != nil {
+		return err
+	}
+	return policies.CheckDraft(draft, text, others)
+}
+
+// policiesInForce are those that can be read.
+func (s *Server) policiesInForce(ctx context.Context) ([]*policies.Policy, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	current, err := s.cfg.Policies.List(ctx)
 	if err != nil {
-		return fromStore(fmt.Errorf("read the policies: %w", err))
+		return nil, fromStore(fmt.Errorf("read the policies: %w", err))
 	}
-	set := []*policies.Policy{draft}
+	parsed := make([]*policies.Policy, 0, len(current))
 	for _, v := range current {
-		if v.Name != draft.Name && v.Policy != nil {
-			set = append(set, v.Policy)
+		if v.Policy != nil {
+			parsed = append(parsed, v.Policy)
 		}
 	}
-	return policies.CheckSet(set)
+	return parsed, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -108,7 +109,9 @@ func (s *Server) policyPage(c echo.Context) error {
 	current, err := s.currentVersion(c.Request().Context(), name)
 	switch {
 	case errors.Is(err, policies.ErrNotFound):
-		body.Text = s.firstText(name)
+		if body.Text, err = s.firstText(c.Request().Context(), name); err != nil {
+			return err
+		}
 	case err != nil:
 		return err
 	default:
@@ -120,11 +123,18 @@ func (s *Server) policyPage(c echo.Context) error {
 	return s.renderEditor(c, http.StatusOK, body)
 }
 
-// firstText is what a new policy begins with.
-func (s *Server) firstText(name string) string {
+// firstText is what a new policy begins with: a job that no other policy runs.
+func (s *Server) firstText(ctx context.Context, name string) (string, error) {
+	others, err := s.policiesInForce(ctx)
+	if err != nil {
+		return "", err
+	}
 	job := name
-	if len(s.cfg.Specs) > 0 {
-		job = s.cfg.Specs[0]
+	free := func(spec string) bool {
+		return !slices.ContainsFunc(others, func(p *policies.Policy) bool { return p.Job == spec })
+	}
+	if i := slices.IndexFunc(s.cfg.Specs, free); i >= 0 {
+		job = s.cfg.Specs[i]
 	}
 	return `policy "` + name + `" {
   job = "` + job + `"
@@ -141,7 +151,7 @@ func (s *Server) firstText(name string) string {
     after = "10m"
   }
 }
-`
+`, nil
 }
 
 func (s *Server) renderEditor(c echo.Context, status int, body editorBody) error {

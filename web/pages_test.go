@@ -154,7 +154,7 @@ func TestUnknownIsADashWithItsReasonAndNeverZero(t *testing.T) {
 func TestTheFleetIsFilteredAndSortedByTheURL(t *testing.T) {
 	s, services, store := newTestServer(t)
 	for i, name := range []string{"alpha", "beta", "gamma"} {
-		text := strings.NewReplacer(`"translate"`, `"`+name+`"`, "/translate", "/"+name).Replace(translateText)
+		text := strings.NewReplacer(`"translate"`, `"`+name+`"`, "/translate", "/"+name, "translate-apertium", "job-of-"+name).Replace(translateText)
 		if _, err := store.Put(t.Context(), name, text, 0, "ada", ""); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestAFirstViewOf200ServicesWeighsLessThan100KB(t *testing.T) {
 	s, services, store := newTestServer(t)
 	for i := range 200 {
 		name := fmt.Sprintf("service-%03d", i)
-		text := strings.NewReplacer(`"translate"`, `"`+name+`"`, "/translate", "/"+name).Replace(translateText)
+		text := strings.NewReplacer(`"translate"`, `"`+name+`"`, "/translate", "/"+name, "translate-apertium", "job-of-"+name).Replace(translateText)
 		if _, err := store.Put(t.Context(), name, text, 0, "ada", ""); err != nil {
 			t.Fatal(err)
 		}

@@ -114,6 +114,10 @@ func TestValidateSaysWhatIsWrongAloneAndWithOthers(t *testing.T) {
 	if v := verdict("other", strings.Replace(translateText, `policy "translate"`, `policy "other"`, 1)); v.Valid {
 		t.Errorf("a route that another policy has: %+v", v)
 	}
+	twin := strings.NewReplacer(`policy "translate"`, `policy "other"`, "/translate", "/other").Replace(translateText)
+	if v := verdict("other", twin); v.Valid || v.Errors[0].Field != "job" || v.Errors[0].Line != 3 || !strings.Contains(v.Errors[0].Message, `run by policy "translate" already`) {
+		t.Errorf("a job that another policy runs: %+v", v)
+	}
 	if v := verdict("translate", strings.Replace(translateText, "translate-apertium", "unheard-of", 1)); !v.Valid || len(v.Warnings) != 1 || v.Warnings[0].Field != "job" {
 		t.Errorf("an unknown job spec: %+v", v)
 	}

@@ -1,8 +1,9 @@
 // Package examples holds the policies that Pilotlight ships, as text: what dev
 // serves when it is given none, and what new policies are copied from.
 //
-// They are alternatives: translate.hcl and translategemma-27b.hcl both route
-// /translate, so only one of them can be in force.
+// Some are alternatives: translate.hcl, translate-stub.hcl and
+// translategemma-27b.hcl all route /translate, so only one of them can be in
+// force. Each runs a job of its own.
 package examples
 
 import "embed"

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) (policies.Store, policies.Store))
 		"ADeletedPolicyIsGoneButItsHistoryStays":      deleted,
 		"ADeletedPolicyIsCreatedAgainUnderANewNumber": createdAgain,
 		"TwoPoliciesMayNotTakeTheSameRequests":        routes,
+		"TwoPoliciesMayNotRunTheSameJob":              jobs,
 		"OfManyEditsAtOnceOneWins":                    race,
 		"OfManyPoliciesWithOneRouteOneWins":           routeRace,
 		"TheOldestVersionsAreForgotten":               bounded,
@@ -51,9 +52,9 @@ func Run(t *testing.T, open func(t *testing.T) (policies.Store, policies.Store))
 	}
 }
 
-// text is a policy of that name which routes a model of its own.
+// text is a policy of that name which runs a job and routes a model of its own.
 func text(name, lines string) string {
-	return fmt.Sprintf("# about %s\npolicy %q {\n  job = \"job\" # it runs\n  route { models = [%q] }\n%s\n}\n", name, name, "model-"+name, lines)
+	return fmt.Sprintf("# about %s\npolicy %q {\n  job = %q # it runs\n  route { models = [%q] }\n%s\n}\n", name, name, "job-"+name, "model-"+name, lines)
 }
 
 func put(t *testing.T, s policies.Store, name, text string, base int) policies.Version {
@@ -128,7 +129,7 @@ func putAndRead(t *testing.T, s, other policies.Store) {
 		t.Errorf("saved at %v", saved.At)
 	}
 	policy := policies.New("a")
-	policy.Job, policy.Route.Models, policy.Replicas.Max = "job", []string{"model-a"}, 3
+	policy.Job, policy.Route.Models, policy.Replicas.Max = "job-a", []string{"model-a"}, 3
 	equal(t, policies.Version{
 		Name: "a", Version: 1, Author: "ada", Comment: "first: \"it\" works", At: saved.At, Text: written, Policy: policy,
 	}, saved)
@@ -274,6 +275,24 @@ func routes(t *testing.T, s, other policies.Store) {
 	if _, err := s.Put(t.Context(), "a", text("a", ""), 0, "ada", ""); !errors.As(err, &errs) {
 		t.Fatalf("the deleted policy got its route back: %v", err)
 	}
+}
+
+func jobs(t *testing.T, s, other policies.Store) {
+	twin := strings.ReplaceAll(text("b", ""), "job-b", "job-a")
+	put(t, s, "a", text("a", ""), 0)
+	_, err := other.Put(t.Context(), "b", twin, 0, "ada", "")
+	var errs policies.ValidationErrors
+	if !errors.As(err, &errs) {
+		t.Fatalf("the error is %v, want ValidationErrors", err)
+	}
+	equal(t, `line 3: job: "job-a" in namespace "default" is run by policy "a" already; allowed: a job, or a group of it, that no other policy runs`, errs.Error())
+	equal(t, "a:1", names(t, s))
+
+	put(t, s, "a", text("a", "  replicas { max = 2 }"), 1) // its own job is no clash
+	if _, err := s.Delete(t.Context(), "a", 2, "ada", ""); err != nil {
+		t.Fatal(err)
+	}
+	put(t, other, "b", twin, 0) // nobody's any more
 }
 
 // together runs several calls at once and returns how many of them succeeded;
