@@ -110,12 +110,12 @@ function panel(box, title, colors, window_, marks, onCursor, series) {
   box.append(holder);
   const axis = { stroke: colors.muted, grid: { stroke: colors.line, width: 1 }, ticks: { stroke: colors.line, width: 1 } };
   const chart = new uPlot({
-    width: inner(box), height: 150, padding: [8, 12, 0, 0],
+    width: inner(box), height: 150, padding: [8, 34, 0, 0], // right: half of the last time's label
     cursor: { y: false, sync: { key: 'timeline' }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { live: true },
     scales: {
       x: { time: true, range: () => /** @type {[number, number]} */ (window_()) },
-      y: { range: (_, __, max) => [0, Math.max(1, Math.ceil((max || 0) * 1.15))] },
+      y: { range: (_, __, max) => [0, Math.max(1, Math.ceil(max || 0))] },
     },
     axes: [{ ...axis, space: 80, size: 30, values: (_, splits) => splits.map(clock) }, { ...axis, size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000] }],
     series: [{ label: 'time', value: (/** @type {any} */ _, /** @type {number | null} */ v) => (v == null ? '–' : clock(v)) }, ...series.map((s) => ({ points: { show: false }, value: (/** @type {any} */ _, /** @type {number | null} */ v) => (v == null ? '–' : String(v)), ...s }))],
