@@ -10,10 +10,13 @@ import (
 
 func TestWhoeverReadsAColdStartFindsAStatusThatKnowsOfIt(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
-		// Over before a change of the status may follow the last one.
-		h.fleet.load, h.ledger.work = 10*time.Millisecond, 10*time.Millisecond
+		h.fleet.set(func() { h.fleet.load = 10 * time.Millisecond })
+		h.ledger.set(func() { h.ledger.work = 10 * time.Millisecond })
 		h.ledger.ask(1)
-		time.Sleep(time.Second)
+		for range 50 { // whenever it is told, a status has just been written
+			time.Sleep(10 * time.Millisecond)
+			h.policies.put(policy(nil))
+		}
 		all := h.written.since(time.Time{})
 		i := slices.IndexFunc(all, func(e writing) bool { return len(e.ColdStarts) > 0 })
 		if i < 0 {
