@@ -20,7 +20,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 	w.wait = Wait{Held: true, From: time.Now()}
 	s.mu.Lock()
 	s.lastUse = w.wait.From
-	if len(s.waiters) >= limits.Requests || s.heldBytes+int64(len(t.Body)) > limits.Bytes {
+	if t.Seq == 0 && (len(s.waiters) >= limits.Requests || s.heldBytes+int64(len(t.Body)) > limits.Bytes) {
 		err := &FullError{Service: s.name, Held: len(s.waiters), Bytes: s.heldBytes}
 		s.mu.Unlock()
 		return nil, w.wait, err
@@ -45,7 +45,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 		s.mu.Unlock()
 		s.kick()
 	} else {
-		_ = s.ask(ctx, w) // while Redis is away the settler asks again
+		q.asking.Go(func() { _ = s.ask(ctx, w) }) // while Redis is away the settler asks again
 	}
 	var o outcome
 	select {

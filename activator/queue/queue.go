@@ -133,6 +133,7 @@ type Queue struct {
 	start    chan *service
 	stopped  chan struct{}
 	stopOnce sync.Once
+	asking   sync.WaitGroup // hold calls under way
 }
 
 // New returns a Queue; Run must be running for anybody to be released.
@@ -155,6 +156,7 @@ func (q *Queue) Activator() string { return q.cfg.Activator }
 // Run settles with Redis until ctx ends, then states once more that it holds
 // nothing, so that its slots need not wait for their lease to end.
 func (q *Queue) Run(ctx context.Context) error {
+	defer q.asking.Wait()
 	defer q.Stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return q.listen(ctx) })

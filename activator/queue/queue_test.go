@@ -383,3 +383,67 @@ func TestSteadyTrafficDoesNotKeepTheHeartbeatFromRedis(t *testing.T) {
 		}
 	})
 }
+
+func TestAnActivatorThatStoodStillDoesNotGetItsSlotsBackFromOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, err := New(Config{Redis: clientOf(t, w.redis), Activator: "b"}) // settles only when told to
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := newService(b, "translate")
+		b.services["translate"] = stopped
+		w.offer(replicaWith("r1", 0, 2))
+		stopped.lastUse = time.Now()
+		settleNow := func() {
+			t.Helper()
+			if _, err := stopped.settle(t.Context(), stopped.state()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settleNow()
+		if d := w.demand(); d.SlotsOut["r1"] != 2 {
+			t.Fatalf("slots out = %v, want both leased to b", d.SlotsOut)
+		}
+		for range 80 { // b stands still for 8 s
+			time.Sleep(100 * time.Millisecond)
+			w.demand()
+		}
+		one, two := now(t, hold(t.Context(), a, "t1", roomy)), now(t, hold(t.Context(), a, "t2", roomy))
+		if one.err != nil || two.err != nil {
+			t.Fatal(one.err, two.err)
+		}
+		if _, ok := b.Try("translate"); ok {
+			t.Error("b gave a slot that it had not heard of for longer than its lease")
+		}
+		settleNow()
+		if d := w.demand(); d.SlotsOut["r1"] != 2 {
+			t.Errorf("slots out = %v, 2 are offered", d.SlotsOut)
+		}
+		if _, ok := b.Try("translate"); ok {
+			t.Error("b gave a slot that is a's")
+		}
+	})
+}
+
+func TestARequestThatHasItsPlaceIsNotRefusedWhenTheHoldIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		small := Limits{Requests: 1, Bytes: 100}
+		first := hold(t.Context(), q, "t1", small)
+		again := ticket("t2")
+		again.Seq = 1 // as one that had a slot whose replica died
+		ch := make(chan held, 1)
+		go func() {
+			slot, wait, err := q.Hold(t.Context(), again, small)
+			ch <- held{"t2", slot, wait, err}
+		}()
+		notYet(t, ch)
+		w.offer(replicaWith("r1", 0, 2))
+		if a, b := now(t, ch), now(t, first); a.err != nil || b.err != nil {
+			t.Error(a.err, b.err)
+		}
+	})
+}

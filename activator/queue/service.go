@@ -27,6 +27,7 @@ type service struct {
 	suspect   map[string]bool    // replicas to be reported as suspect
 	number    int64              // of the last statement
 	lastUse   time.Time          // of the last Try or Hold
+	settled   time.Time          // of the last answer of Redis
 	heldBytes int64
 }
 
@@ -85,8 +86,13 @@ func (q *Queue) Try(name string) (*Slot, bool) {
 	s := q.service(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastUse = time.Now()
+	now := time.Now()
+	s.lastUse = now
 	if s.contended && !s.away || len(s.waiters) > 0 {
+		return nil, false
+	}
+	if !s.away && now.Sub(s.settled) > q.cfg.Lease {
+		s.kick() // this process stood still, and its slots may be others' by now: ask
 		return nil, false
 	}
 	return s.takeLocked()

@@ -143,6 +143,7 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 		s.awayLocked("settle", err)
 		return false, err
 	}
+	s.settled = time.Now()
 	if s.away {
 		s.away = false
 		s.q.cfg.Logger.Info("slot ledger is back", "service", s.name)
@@ -203,6 +204,10 @@ func (s *service) applyLocked(items []any) {
 	for i := 0; i+2 < len(items); i += 3 {
 		id, _ := items[i+1].(string)
 		switch items[i] {
+		case "r": // less than was stated: the rest went to others while we were silent
+			if r := s.find(id); r != nil {
+				r.owned = max(r.busy, min(r.owned, int(number(items[i+2]))))
+			}
 		case "l":
 			if r := s.find(id); r != nil {
 				r.owned += int(number(items[i+2]))

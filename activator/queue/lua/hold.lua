@@ -20,7 +20,9 @@ local seq = tonumber(redis.call('ZSCORE', K_QUEUE, id) or 0)
 if seq == 0 then
   local held = redis.call('ZCARD', K_QUEUE)
   local bytes = tonumber(redis.call('HGET', K_META, 'bytes') or 0)
-  if held >= tonumber(ARGV[8]) or bytes + tonumber(ARGV[7]) > tonumber(ARGV[9]) then
+  -- what has its place already, and is tried again, is never refused
+  local again = tonumber(ARGV[10]) > 0
+  if not again and (held >= tonumber(ARGV[8]) or bytes + tonumber(ARGV[7]) > tonumber(ARGV[9])) then
     return { 'full', ready, held, bytes, '' }
   end
   seq = tonumber(ARGV[10])

@@ -19,7 +19,8 @@ end
 
 local function forget_ticket(id)
   local bytes = redis.call('HGET', TICKETS .. id, 'bytes')
-  if bytes then redis.call('HINCRBY', K_META, 'bytes', -tonumber(bytes)) end
+  -- 0 - x and not -x: minus zero is no integer to Redis
+  if bytes then redis.call('HINCRBY', K_META, 'bytes', 0 - tonumber(bytes)) end
   redis.call('DEL', TICKETS .. id)
   redis.call('ZREM', K_QUEUE, id)
   redis.call('ZREM', K_DEADLINES, id)

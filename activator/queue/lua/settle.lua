@@ -17,11 +17,6 @@ each(redis.call('HGETALL', K_HELD), function(field)
   local _, activator = split(field)
   if activator == me then redis.call('HDEL', K_HELD, field) end
 end)
-local holding = false
-for replica, n in pairs(statement.held or {}) do
-  holding = true
-  redis.call('HSET', K_HELD, replica .. '|' .. me, n[1] .. '|' .. n[2])
-end
 for _, id in ipairs(statement.acks or {}) do
   redis.call('HDEL', K_GRANTS, id)
 end
@@ -34,11 +29,28 @@ for _, replica in ipairs(statement.suspect or {}) do
   redis.call('PUBLISH', 'pl:demand', SERVICE)
 end
 
+-- What it holds is believed as far as there is room beside the others: one that
+-- was silent for a lease may have lost its idle slots to them. Busy ones count in
+-- any case, and nothing is granted on top.
 local offers, used = load_slots()
+local holding, refused = false, {}
+for replica, n in pairs(statement.held or {}) do
+  holding = true
+  local owned, room = n[1], (offers[replica] and offers[replica].slots or 0) - (used[replica] or 0)
+  if owned > math.max(n[2], room) then
+    owned = math.max(n[2], room)
+    refused[replica] = owned
+  end
+  redis.call('HSET', K_HELD, replica .. '|' .. me, owned .. '|' .. n[2])
+  used[replica] = (used[replica] or 0) + owned
+end
 if grant(offers, used, me) > 0 then nudge('o') end
 local waiting = redis.call('ZCARD', K_QUEUE)
 
 local out = { 'ok', waiting }
+for replica, owned in pairs(refused) do
+  out[#out + 1] = 'r'; out[#out + 1] = replica; out[#out + 1] = owned
+end
 each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
   local replica, owner = split(value)
   if owner == me then
@@ -62,7 +74,7 @@ if waiting == 0 and ARGV[6] == '1' then
     local n = math.floor((offer.slots - (used[replica] or 0)) / alive)
     if n > 0 and not bad[replica] then
       local mine = (statement.held or {})[replica] or { 0, 0 }
-      redis.call('HSET', K_HELD, replica .. '|' .. me, (mine[1] + n) .. '|' .. mine[2])
+      redis.call('HSET', K_HELD, replica .. '|' .. me, ((refused[replica] or mine[1]) + n) .. '|' .. mine[2])
       out[#out + 1] = 'l'; out[#out + 1] = replica; out[#out + 1] = n
     end
   end
