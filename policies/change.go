@@ -2,6 +2,9 @@ package policies
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 )
 
@@ -45,13 +48,51 @@ func parseOne(name, text string) (*Policy, error) {
 	return file.Policies[0], nil
 }
 
-// live returns the current version of a policy that is not deleted.
+// live returns the current version of a policy that is not deleted, or why
+// there is none that can be read.
 func live(current map[string]Version, name string) (Version, error) {
 	v, ok := current[name]
-	if !ok || v.Deleted {
+	switch {
+	case !ok || v.Deleted:
 		return Version{}, ErrNotFound
+	case v.Policy == nil:
+		return v, unreadable(v)
 	}
 	return v, nil
+}
+
+// allLive returns the versions that can be read, by name, and an error about
+// those that cannot.
+func allLive(current map[string]Version) ([]Version, error) {
+	var readable, not []Version
+	for _, v := range current {
+		switch {
+		case v.Deleted:
+		case v.Policy == nil:
+			not = append(not, v)
+		default:
+			readable = append(readable, v)
+		}
+	}
+	slices.SortFunc(readable, byName)
+	if len(not) > 0 {
+		slices.SortFunc(not, byName)
+		return readable, unreadable(not...)
+	}
+	return readable, nil
+}
+
+func unreadable(versions ...Version) error {
+	errs := make([]error, len(versions))
+	for i, v := range versions {
+		if v.Version == 0 { // a damaged record has no text either
+			errs[i] = fmt.Errorf("the record of policy %s cannot be read", v.Name)
+			continue
+		}
+		_, err := parseOne(v.Name, v.Text)
+		errs[i] = fmt.Errorf("version %d of policy %s is not valid here: %w", v.Version, v.Name, err)
+	}
+	return &UnreadableError{Versions: versions, Err: errors.Join(errs...)}
 }
 
 // succeed returns draft as the version that follows the current one, if an edit
@@ -64,7 +105,7 @@ func succeed(current map[string]Version, draft Version, base int) (Version, erro
 	switch {
 	case draft.Deleted && !alive:
 		return Version{}, ErrNotFound
-	case !draft.Deleted && base == 0 && alive:
+	case !draft.Deleted && base == 0 && alive && before.Version > 0:
 		return Version{}, ErrExists
 	case base == before.Version:
 	case !draft.Deleted && base == 0: // creates a deleted one again

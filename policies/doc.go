@@ -23,10 +23,12 @@
 //     that routes the requests or runs the job group of another one.
 //
 // How it fails: Parse, ParseJSON and Put return ValidationErrors; Put and Delete
-// return ErrExists, ErrNotFound or *ConflictError; everything else that a Store
-// returns is a failure of what lies beneath it, wrapped with what was being
-// done. A Store that cannot be read says so: it never answers with fewer
-// policies than there are.
+// return ErrExists, ErrNotFound or *ConflictError; List and Get return what can
+// be read together with an *UnreadableError that names what cannot, so that a
+// stored text of another version of the program harms its own service only;
+// everything else that a Store returns is a failure of what lies beneath it,
+// wrapped with what was being done. A Store never answers with fewer policies
+// than there are without an error.
 //
 // The package does no I/O but in its stores and in LoadDir, and starts no
 // goroutine outside Watch.

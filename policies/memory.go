@@ -27,14 +27,7 @@ func (m *Memory) List(ctx context.Context) ([]Version, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var live []Version
-	for _, v := range m.current() {
-		if !v.Deleted {
-			live = append(live, v)
-		}
-	}
-	slices.SortFunc(live, byName)
-	return live, nil
+	return allLive(m.current())
 }
 
 // Get implements Store.

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -50,29 +49,16 @@ func NewRedis(client redis.UniversalClient) *Redis {
 
 var _ Store = (*Redis)(nil)
 
-// List implements Store. If a stored text is not valid in this version, it is
-// an error rather than a shorter list.
+// List implements Store.
 func (s *Redis) List(ctx context.Context) ([]Version, error) {
 	_, current, err := s.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var all []Version
-	for _, v := range current {
-		if v.Deleted {
-			continue
-		}
-		if v.Policy == nil {
-			return nil, unreadable(v)
-		}
-		all = append(all, v)
-	}
-	slices.SortFunc(all, byName)
-	return all, nil
+	return allLive(current)
 }
 
-// Get implements Store. If the stored text is not valid in this version, the
-// version is returned without Policy, together with the error.
+// Get implements Store.
 func (s *Redis) Get(ctx context.Context, name string) (Version, error) {
 	raw, err := s.client.HGet(ctx, keyCurrent, name).Result()
 	if errors.Is(err, redis.Nil) {
@@ -81,22 +67,7 @@ func (s *Redis) Get(ctx context.Context, name string) (Version, error) {
 	if err != nil {
 		return Version{}, fmt.Errorf("read policy %s: %w", name, err)
 	}
-	v, err := s.decode(raw)
-	if err != nil {
-		return Version{}, err
-	}
-	if v.Deleted {
-		return Version{}, ErrNotFound
-	}
-	if v.Policy == nil {
-		return v, unreadable(v)
-	}
-	return v, nil
-}
-
-func unreadable(v Version) error {
-	_, err := parseOne(v.Name, v.Text)
-	return fmt.Errorf("version %d of policy %s is not valid here: %w", v.Version, v.Name, err)
+	return live(map[string]Version{name: s.decode(name, raw)}, name)
 }
 
 // Put implements Store.
@@ -148,8 +119,7 @@ func (s *Redis) change(ctx context.Context, draft Version, base int) (Version, e
 	}
 }
 
-// Versions implements Store. A version whose text is not valid in this version
-// of the program has no Policy.
+// Versions implements Store.
 func (s *Redis) Versions(ctx context.Context, name string) ([]Version, error) {
 	raws, err := s.client.LRange(ctx, keyVersions+name, 0, -1).Result()
 	if err != nil {
@@ -160,9 +130,7 @@ func (s *Redis) Versions(ctx context.Context, name string) ([]Version, error) {
 	}
 	history := make([]Version, len(raws))
 	for i, raw := range raws {
-		if history[i], err = decodeRecord(raw); err != nil {
-			return nil, err
-		}
+		history[i] = decodeRecord(name, raw)
 		history[i].parse()
 	}
 	return history, nil
@@ -183,32 +151,30 @@ func (s *Redis) read(ctx context.Context) (counter string, current map[string]Ve
 	}
 	current = make(map[string]Version, len(all.Val()))
 	for name, raw := range all.Val() {
-		if current[name], err = s.decode(raw); err != nil {
-			return "", nil, err
-		}
+		current[name] = s.decode(name, raw)
 	}
 	s.forget(current)
 	return count.Val(), current, nil // "" if there has been no change yet
 }
 
 // decode reads a record, with its policy parsed: at most once for each version.
-func (s *Redis) decode(raw string) (Version, error) {
-	v, err := decodeRecord(raw)
-	if err != nil || v.Deleted {
-		return v, err
+func (s *Redis) decode(name, raw string) Version {
+	v := decodeRecord(name, raw)
+	if v.Deleted {
+		return v
 	}
 	s.mu.Lock()
-	known, ok := s.parsed[v.Name]
+	known, ok := s.parsed[name]
 	s.mu.Unlock()
 	if ok && known.Text == v.Text {
 		v.Policy = known.Policy
-		return v, nil
+		return v
 	}
 	v.parse()
 	s.mu.Lock()
-	s.parsed[v.Name] = v
+	s.parsed[name] = v
 	s.mu.Unlock()
-	return v, nil
+	return v
 }
 
 // forget drops what is parsed of policies that are gone.
@@ -222,12 +188,13 @@ func (s *Redis) forget(current map[string]Version) {
 	}
 }
 
-func decodeRecord(raw string) (Version, error) {
+// decodeRecord returns the version in a record; of a damaged one only the name.
+func decodeRecord(name, raw string) Version {
 	var r record
-	if err := json.Unmarshal([]byte(raw), &r); err != nil {
-		return Version{}, fmt.Errorf("read a stored policy: %w", err)
+	if err := json.Unmarshal([]byte(raw), &r); err != nil || r.Version.Name != name {
+		return Version{Name: name}
 	}
-	return r.Version, nil
+	return r.Version
 }
 
 // parse sets Policy, or leaves it nil if the text is not valid.

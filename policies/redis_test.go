@@ -64,46 +64,38 @@ func TestAllKeysAreInOneSlot(t *testing.T) {
 	}
 }
 
-func TestAStoredTextThatIsNotValidHereIsNeverSkipped(t *testing.T) {
-	_, s := redisStore(t)
-	if _, err := s.Put(t.Context(), "translate", policyText(""), 0, "ada", ""); err != nil {
-		t.Fatal(err)
-	}
-	// As a later version of the program would have written it.
-	later := policyText("  schedule \"day\" {\n  }")
-	raw, err := json.Marshal(record{Version: Version{Name: "translate", Version: 2, Text: later}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.client.HSet(t.Context(), keyCurrent, "translate", raw).Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.client.LPush(t.Context(), keyVersions+"translate", raw).Err(); err != nil {
-		t.Fatal(err)
-	}
-	var errs ValidationErrors
-	if all, err := s.List(t.Context()); !errors.As(err, &errs) || all != nil {
-		t.Errorf("List returned %v, %v, want an error", all, err)
-	}
-	v, err := s.Get(t.Context(), "translate")
-	if !errors.As(err, &errs) || v.Text != later || v.Policy != nil {
-		t.Errorf("Get returned %+v, %v, want the text and an error", v, err)
-	}
-	history, err := s.Versions(t.Context(), "translate")
-	if err != nil || len(history) != 2 || history[0].Policy != nil || history[1].Policy == nil {
-		t.Errorf("Versions returned %+v, %v", history, err)
-	}
-
-	// Others can be changed, and it can be put right.
+func TestADamagedRecordHidesNoOtherAndCanBeReplaced(t *testing.T) {
 	other := strings.NewReplacer(`"translate"`, `"other"`, "translate-apertium", "other", "/translate", "/other").Replace(policyText(""))
-	if _, err := s.Put(t.Context(), "other", other, 0, "ada", ""); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Put(t.Context(), "translate", policyText(""), 2, "ada", ""); err != nil {
-		t.Error(err)
-	}
-	if all, err := s.List(t.Context()); err != nil || len(all) != 2 {
-		t.Errorf("List returned %v, %v", all, err)
+	for name, raw := range map[string]string{"not JSON": "{", "another shape": `{"version":"two"}`, "another name": `{"name":"else","version":2}`, "empty": "{}"} {
+		_, s := redisStore(t)
+		for policy, text := range map[string]string{"translate": policyText(""), "other": other} {
+			if _, err := s.Put(t.Context(), policy, text, 0, "ada", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.client.HSet(t.Context(), keyCurrent, "translate", raw).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.client.LPush(t.Context(), keyVersions+"translate", raw).Err(); err != nil {
+			t.Fatal(err)
+		}
+		var bad *UnreadableError
+		all, err := s.List(t.Context())
+		if !errors.As(err, &bad) || len(bad.Versions) != 1 || bad.Versions[0].Name != "translate" || len(all) != 1 || all[0].Name != "other" {
+			t.Errorf("%s: List returned %v, %v", name, all, err)
+		}
+		if v, err := s.Get(t.Context(), "translate"); !errors.As(err, &bad) || v.Name != "translate" || v.Policy != nil {
+			t.Errorf("%s: Get returned %+v, %v", name, v, err)
+		}
+		if history, err := s.Versions(t.Context(), "translate"); err != nil || len(history) != 2 || history[1].Policy == nil {
+			t.Errorf("%s: Versions returned %+v, %v", name, history, err)
+		}
+		if _, err := s.Put(t.Context(), "translate", policyText(""), 0, "ada", ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if all, err := s.List(t.Context()); err != nil || len(all) != 2 {
+			t.Errorf("%s: List returned %v, %v after it was replaced", name, all, err)
+		}
 	}
 }
 

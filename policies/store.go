@@ -15,7 +15,7 @@ type Version struct {
 	At      time.Time `json:"at"`
 	Text    string    `json:"text"` // the HCL as saved: one policy block
 	Deleted bool      `json:"deleted"`
-	Policy  *Policy   `json:"-"` // parsed Text; nil if Deleted
+	Policy  *Policy   `json:"-"` // parsed Text; nil if Deleted, or if Text is not valid in this version of the program
 }
 
 // Errors of a Store. ConflictError carries the version that won.
@@ -36,13 +36,31 @@ func (e *ConflictError) Error() string {
 	return "policy " + e.Name + " has changed since it was read"
 }
 
+// UnreadableError says that stored policies are not valid in this version of
+// the program: a newer one may have written them. They are as they were and can
+// be changed, rolled back and deleted.
+type UnreadableError struct {
+	Versions []Version // by name, as they are stored, without Policy
+	Err      error     // what is wrong with each of them, joined; ValidationErrors are in it
+}
+
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // Store keeps policies with their versions. A policy changes only by
 // compare-and-set; a reader never sees half a change. Implementations: Memory,
 // Redis; one conformance suite runs over both.
 type Store interface {
-	// List returns the current version of every policy that is not deleted, by name.
+	// List returns the current version of every policy that is not deleted, by
+	// name. If some are not valid in this version of the program, it returns the
+	// others together with an *UnreadableError that names those: one bad text
+	// must not take all other services with it. With any other error the list is
+	// nil.
 	List(ctx context.Context) ([]Version, error)
 	// Get returns the current version, ErrNotFound if there is none or it is deleted.
+	// If it is not valid in this version of the program, it is returned without
+	// Policy, together with an *UnreadableError.
 	Get(ctx context.Context, name string) (Version, error)
 	// Put saves text (exactly one policy block with that name, which must be
 	// valid: else ValidationErrors) as version base+1. base 0 creates: ErrExists if it is there.
@@ -50,7 +68,8 @@ type Store interface {
 	Put(ctx context.Context, name, text string, base int, author, comment string) (Version, error)
 	// Delete likewise; the history stays.
 	Delete(ctx context.Context, name string, base int, author, comment string) (Version, error)
-	// Versions returns all versions, newest first.
+	// Versions returns all versions, newest first, those that are not valid in this
+	// version of the program without Policy.
 	Versions(ctx context.Context, name string) ([]Version, error)
 	// Watch calls changed after List may answer differently, at least once at
 	// start and after a reconnection; blocks until ctx ends.

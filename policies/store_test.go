@@ -23,7 +23,7 @@ import (
 )
 
 func TestMemoryIsAStore(t *testing.T) {
-	storetest.Run(t, func(*testing.T) (policies.Store, policies.Store) {
+	storetest.Run(t, func(*testing.T) (storetest.Store, storetest.Store) {
 		s := policies.NewMemory()
 		return s, s
 	})
@@ -43,7 +43,7 @@ func client(t *testing.T, dial func() (net.Conn, error)) redis.UniversalClient {
 }
 
 func TestRedisIsAStoreOnMiniredis(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) (policies.Store, policies.Store) {
+	storetest.Run(t, func(t *testing.T) (storetest.Store, storetest.Store) {
 		server := miniredis.RunT(t)
 		dial := func() (net.Conn, error) { return net.Dial("tcp", server.Addr()) }
 		return policies.NewRedis(client(t, dial)), policies.NewRedis(client(t, dial))
@@ -53,7 +53,7 @@ func TestRedisIsAStoreOnMiniredis(t *testing.T) {
 func TestRedisIsAStoreOnARealServer(t *testing.T) {
 	socket := startServer(t)
 	dial := func() (net.Conn, error) { return net.Dial("unix", socket) }
-	storetest.Run(t, func(t *testing.T) (policies.Store, policies.Store) {
+	storetest.Run(t, func(t *testing.T) (storetest.Store, storetest.Store) {
 		c := client(t, dial)
 		if err := c.FlushDB(t.Context()).Err(); err != nil {
 			t.Fatal(err)

@@ -25,10 +25,18 @@ const keeps = 500
 // deadline of one wait; it bounds a failing case and costs a passing one nothing.
 const deadline = 20 * time.Second
 
+// Store is what the suite needs of a store beside its contract.
+type Store interface {
+	policies.Store
+	// Plant stores v as the newest version, whatever its text: as another version
+	// of the program would have. Watch need not report it.
+	Plant(ctx context.Context, v policies.Version) error
+}
+
 // Run runs the suite. open returns two handles on one fresh and empty store, as
 // two processes would have; they may be the same one.
-func Run(t *testing.T, open func(t *testing.T) (policies.Store, policies.Store)) {
-	for name, test := range map[string]func(t *testing.T, s, other policies.Store){
+func Run(t *testing.T, open func(t *testing.T) (Store, Store)) {
+	for name, test := range map[string]func(t *testing.T, s, other Store){
 		"AnEmptyStoreHasNothing":                      empty,
 		"WhatIsPutIsReadAsItWasWritten":               putAndRead,
 		"AListIsByName":                               list,
@@ -39,6 +47,8 @@ func Run(t *testing.T, open func(t *testing.T) (policies.Store, policies.Store))
 		"ADeletedPolicyIsCreatedAgainUnderANewNumber": createdAgain,
 		"TwoPoliciesMayNotTakeTheSameRequests":        routes,
 		"TwoPoliciesMayNotRunTheSameJob":              jobs,
+		"ATextThatIsNotValidHereHidesNoOther":         unreadable,
+		"ATextThatIsNotValidHereCanBePutRight":        putRight,
 		"OfManyEditsAtOnceOneWins":                    race,
 		"OfManyPoliciesWithOneRouteOneWins":           routeRace,
 		"TheOldestVersionsAreForgotten":               bounded,
@@ -103,7 +113,7 @@ func isNotFound(t *testing.T, err error) {
 	}
 }
 
-func empty(t *testing.T, s, _ policies.Store) {
+func empty(t *testing.T, s, _ Store) {
 	equal(t, "", names(t, s))
 	_, err := s.Get(t.Context(), "a")
 	isNotFound(t, err)
@@ -118,7 +128,7 @@ func empty(t *testing.T, s, _ policies.Store) {
 	}
 }
 
-func putAndRead(t *testing.T, s, other policies.Store) {
+func putAndRead(t *testing.T, s, other Store) {
 	before := time.Now().Add(-time.Second)
 	written := text("a", "  replicas { max = 3 }  # é \"quoted\"\n\n")
 	saved, err := s.Put(t.Context(), "a", written, 0, "ada", "first: \"it\" works")
@@ -134,7 +144,7 @@ func putAndRead(t *testing.T, s, other policies.Store) {
 		Name: "a", Version: 1, Author: "ada", Comment: "first: \"it\" works", At: saved.At, Text: written, Policy: policy,
 	}, saved)
 
-	for _, handle := range []policies.Store{s, other} {
+	for _, handle := range []Store{s, other} {
 		equal(t, saved, get(t, handle, "a"))
 		all, err := handle.List(t.Context())
 		if err != nil {
@@ -154,7 +164,7 @@ func putAndRead(t *testing.T, s, other policies.Store) {
 	equal(t, []policies.Version{second, saved}, history)
 }
 
-func list(t *testing.T, s, _ policies.Store) {
+func list(t *testing.T, s, _ Store) {
 	for _, name := range []string{"b", "c", "a", "a-b", "a0"} {
 		put(t, s, name, text(name, ""), 0)
 	}
@@ -162,7 +172,7 @@ func list(t *testing.T, s, _ policies.Store) {
 	equal(t, "a:1 a-b:1 a0:1 b:2 c:1", names(t, s))
 }
 
-func wrongText(t *testing.T, s, _ policies.Store) {
+func wrongText(t *testing.T, s, _ Store) {
 	put(t, s, "a", text("a", ""), 0)
 	for _, test := range []struct {
 		text  string
@@ -184,7 +194,7 @@ func wrongText(t *testing.T, s, _ policies.Store) {
 	equal(t, text("a", ""), get(t, s, "a").Text)
 }
 
-func createdOnce(t *testing.T, s, other policies.Store) {
+func createdOnce(t *testing.T, s, other Store) {
 	first := put(t, s, "a", text("a", ""), 0)
 	_, err := other.Put(t.Context(), "a", text("a", "  replicas { max = 2 }"), 0, "bob", "")
 	if !errors.Is(err, policies.ErrExists) {
@@ -193,7 +203,7 @@ func createdOnce(t *testing.T, s, other policies.Store) {
 	equal(t, first, get(t, other, "a"))
 }
 
-func conflict(t *testing.T, s, other policies.Store) {
+func conflict(t *testing.T, s, other Store) {
 	put(t, s, "a", text("a", ""), 0)
 	winner := put(t, s, "a", text("a", "  replicas { max = 2 }"), 1)
 	_, putErr := other.Put(t.Context(), "a", text("a", "  replicas { max = 3 }"), 1, "bob", "")
@@ -213,7 +223,7 @@ func conflict(t *testing.T, s, other policies.Store) {
 	equal(t, winner, get(t, s, "a"))
 }
 
-func deleted(t *testing.T, s, other policies.Store) {
+func deleted(t *testing.T, s, other Store) {
 	first := put(t, s, "a", text("a", ""), 0)
 	put(t, s, "b", text("b", ""), 0)
 	gone, err := s.Delete(t.Context(), "a", 1, "bob", "not needed")
@@ -221,7 +231,7 @@ func deleted(t *testing.T, s, other policies.Store) {
 		t.Fatal(err)
 	}
 	equal(t, policies.Version{Name: "a", Version: 2, Author: "bob", Comment: "not needed", At: gone.At, Deleted: true}, gone)
-	for _, handle := range []policies.Store{s, other} {
+	for _, handle := range []Store{s, other} {
 		equal(t, "b:1", names(t, handle))
 		_, err = handle.Get(t.Context(), "a")
 		isNotFound(t, err)
@@ -241,7 +251,7 @@ func deleted(t *testing.T, s, other policies.Store) {
 	equal(t, gone, c.Current)
 }
 
-func createdAgain(t *testing.T, s, _ policies.Store) {
+func createdAgain(t *testing.T, s, _ Store) {
 	put(t, s, "a", text("a", ""), 0)
 	if _, err := s.Delete(t.Context(), "a", 1, "ada", ""); err != nil {
 		t.Fatal(err)
@@ -256,7 +266,7 @@ func createdAgain(t *testing.T, s, _ policies.Store) {
 	equal(t, 3, len(history))
 }
 
-func routes(t *testing.T, s, other policies.Store) {
+func routes(t *testing.T, s, other Store) {
 	clash := strings.ReplaceAll(text("b", ""), "model-b", "model-a")
 	put(t, s, "a", text("a", ""), 0)
 	_, err := other.Put(t.Context(), "b", clash, 0, "ada", "")
@@ -277,7 +287,7 @@ func routes(t *testing.T, s, other policies.Store) {
 	}
 }
 
-func jobs(t *testing.T, s, other policies.Store) {
+func jobs(t *testing.T, s, other Store) {
 	twin := strings.ReplaceAll(text("b", ""), "job-b", "job-a")
 	put(t, s, "a", text("a", ""), 0)
 	_, err := other.Put(t.Context(), "b", twin, 0, "ada", "")
@@ -293,6 +303,79 @@ func jobs(t *testing.T, s, other policies.Store) {
 		t.Fatal(err)
 	}
 	put(t, other, "b", twin, 0) // nobody's any more
+}
+
+// plant makes the newest version of a policy one that says what no version of
+// the program does yet.
+func plant(t *testing.T, s Store, name string, version int) policies.Version {
+	t.Helper()
+	v := policies.Version{
+		Name: name, Version: version, Author: "eve", Comment: "newer", At: time.Now().UTC().Truncate(time.Microsecond),
+		Text: text(name, "  later = true"),
+	}
+	if err := s.Plant(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func isUnreadable(t *testing.T, err error, want ...policies.Version) {
+	t.Helper()
+	var bad *policies.UnreadableError
+	if !errors.As(err, &bad) {
+		t.Fatalf("the error is %v, want an UnreadableError", err)
+	}
+	equal(t, want, bad.Versions)
+	for _, v := range want {
+		if says := fmt.Sprintf("version %d of policy %s is not valid here: line 5: later: is unknown", v.Version, v.Name); !strings.Contains(err.Error(), says) {
+			t.Errorf("the error is %v, want it to say %s", err, says)
+		}
+	}
+	var errs policies.ValidationErrors
+	if !errors.As(err, &errs) || errs[0].Field != "later" {
+		t.Errorf("the error is %v, want the errors of the text in it", err)
+	}
+}
+
+func unreadable(t *testing.T, s, other Store) {
+	first := put(t, s, "a", text("a", ""), 0)
+	put(t, s, "b", text("b", ""), 0)
+	put(t, s, "c", text("c", ""), 0)
+	get(t, other, "b") // whatever is kept of it must not be taken for what is stored
+	c, b := plant(t, s, "c", 2), plant(t, s, "b", 2)
+	for _, handle := range []Store{s, other} {
+		all, err := handle.List(t.Context())
+		equal(t, []policies.Version{first}, all)
+		isUnreadable(t, err, b, c)
+		v, err := handle.Get(t.Context(), "b")
+		equal(t, b, v)
+		isUnreadable(t, err, b)
+		history, err := handle.Versions(t.Context(), "b")
+		if err != nil || len(history) != 2 || history[1].Policy == nil {
+			t.Fatalf("the versions are %+v, %v", history, err)
+		}
+		equal(t, b, history[0])
+	}
+	put(t, other, "a", text("a", ""), 1)
+	put(t, other, "d", text("d", ""), 0)
+}
+
+func putRight(t *testing.T, s, other Store) {
+	for _, name := range []string{"a", "b", "c"} {
+		put(t, s, name, text(name, ""), 0)
+		plant(t, s, name, 2)
+	}
+	put(t, other, "a", text("a", ""), 2)
+	if _, err := other.Delete(t.Context(), "b", 2, "ada", ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := other.Put(t.Context(), "c", text("c", ""), 1, "ada", "")
+	var conflict *policies.ConflictError
+	if !errors.As(err, &conflict) || conflict.Current.Version != 2 {
+		t.Fatalf("an edit of the version before: %v", err)
+	}
+	put(t, other, "c", text("c", ""), 2)
+	equal(t, "a:3 c:3", names(t, s))
 }
 
 // together runs several calls at once and returns how many of them succeeded;
@@ -315,9 +398,9 @@ func together(n int, call func(i int) error, failed func(err error)) int {
 	return won
 }
 
-func race(t *testing.T, s, other policies.Store) {
+func race(t *testing.T, s, other Store) {
 	put(t, s, "a", text("a", ""), 0)
-	handles := []policies.Store{s, other}
+	handles := []Store{s, other}
 	for base := 1; base <= 5; base++ {
 		won := together(8, func(i int) error {
 			_, err := handles[i%2].Put(t.Context(), "a", text("a", fmt.Sprintf("  replicas { max = %d }", i+1)), base, "ada", "")
@@ -340,8 +423,8 @@ func race(t *testing.T, s, other policies.Store) {
 	equal(t, 6, len(history))
 }
 
-func routeRace(t *testing.T, s, other policies.Store) {
-	handles := []policies.Store{s, other}
+func routeRace(t *testing.T, s, other Store) {
+	handles := []Store{s, other}
 	won := together(8, func(i int) error {
 		name := fmt.Sprintf("p%d", i)
 		_, err := handles[i%2].Put(t.Context(), name, strings.ReplaceAll(text(name, ""), "model-"+name, "one"), 0, "ada", "")
@@ -361,7 +444,7 @@ func routeRace(t *testing.T, s, other policies.Store) {
 	equal(t, 8, won)
 }
 
-func bounded(t *testing.T, s, _ policies.Store) {
+func bounded(t *testing.T, s, _ Store) {
 	for base := range keeps + 2 {
 		put(t, s, "a", text("a", ""), base)
 	}
@@ -375,7 +458,7 @@ func bounded(t *testing.T, s, _ policies.Store) {
 	equal(t, fmt.Sprintf("a:%d", keeps+2), names(t, s))
 }
 
-func watch(t *testing.T, s, other policies.Store) {
+func watch(t *testing.T, s, other Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	told := make(chan struct{}, 1)
@@ -419,7 +502,7 @@ func watch(t *testing.T, s, other policies.Store) {
 	}
 }
 
-func ended(t *testing.T, s, _ policies.Store) {
+func ended(t *testing.T, s, _ Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, putErr := s.Put(ctx, "a", text("a", ""), 0, "ada", "")
