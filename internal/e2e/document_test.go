@@ -60,6 +60,12 @@ func commandJob(id, command string, args ...string) string {
 `, id, command, strings.Join(quoted, ", "))
 }
 
+// merciless is a job spec whose task is killed where others are told to stop, so
+// that what has not been drained is cut.
+func merciless(job string) string {
+	return strings.Replace(job, `kill_signal  = "SIGTERM"`, `kill_signal  = "SIGKILL"`, 1)
+}
+
 // policyOf a service that runs the job of its own name: POST /translate if that
 // is its name, else everything below /NAME. body are further lines.
 func policyOf(name string, body ...string) string {

@@ -69,8 +69,19 @@ func startDev(t *testing.T, args ...string) *house {
 func startDevIn(t *testing.T, home string, args ...string) *house {
 	t.Helper()
 	h := greetedDev(t, home, args...)
-	await(t, "dev to be ready", func() error { return probe(h.data + "/readyz") })
+	h.awaitReady(t, h.data)
 	return h
+}
+
+// awaitReady waits until a listener says that all roles can work.
+func (h *house) awaitReady(t *testing.T, listener string) {
+	t.Helper()
+	await(t, "Pilotlight to be ready", func() error {
+		if err := h.running(); err != nil {
+			t.Fatalf("%v; it said:\n%s", err, h.said)
+		}
+		return probe(listener + "/readyz")
+	})
 }
 
 // greetedDev waits for no more than the greeting.
@@ -104,7 +115,7 @@ func startServeIn(t *testing.T, home, roles string, args ...string) *house {
 	h.awaitAddresses(t, servingField, func(m []string) {
 		h.data, h.control, h.metrics = "http://"+m[1], "http://"+m[2], "http://"+m[3]
 	})
-	await(t, "the process to be ready", func() error { return probe(h.metrics + "/readyz") })
+	h.awaitReady(t, h.metrics)
 	return h
 }
 

@@ -71,7 +71,7 @@ func TestThroughTheNomadAPIAJobIsRegisteredScaledProbedAskedDrainedAndScaledDown
 	double, api := startNomad(t)
 	log := filepath.Join(t.TempDir(), "executions")
 	// Nomad's client finds the binary by its path, not by its name.
-	job := commandJob("translate", binary, "stub", "--listen", "${NOMAD_ADDR_http}", "--load", "300ms", "--latency", "1s", "--log-file", log)
+	job := merciless(commandJob("translate", binary, "stub", "--listen", "${NOMAD_ADDR_http}", "--load", "300ms", "--latency", "1s", "--log-file", log))
 	h := startServe(t, "activator,scaler,web", append(pairs{
 		"translate": {policyOf("translate", replicas(0, 2, 1), toZero("10m")), job},
 	}.arguments(t), "--redis", server.URL(), "--nomad", api)...)

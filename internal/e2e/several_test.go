@@ -128,6 +128,7 @@ func TestWhenTheScalerIsKilledAStandbyTakesOverAndForgetsNothing(t *testing.T) {
 		shared bool
 	}{
 		{"with a fleet of its own", false},
+		{"in the same state folder", true}, // the default of both
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := startSeveral(t, pairs{

@@ -75,11 +75,37 @@ func TestSIGTERMLetsWhatRunsFinishTellsWhatIsHeldAndExitsZeroWithoutLeavingAChil
 	}
 }
 
+func TestASecondSIGTERMEndsItAtOnceAndItsChildrenSoonAfter(t *testing.T) {
+	t.Parallel()
+	h, running, held := busyDev(t, t.TempDir(), "1h")
+	h.signal(syscall.SIGTERM)
+	held.get(t).wantProblem(t, http.StatusServiceUnavailable, "shutting-down") // it is draining
+	if err := running.pending(); err != nil {
+		t.Error(err)
+	}
+	if err := h.running(); err != nil {
+		t.Errorf("it did not wait for what runs: %v", err)
+	}
+	h.signal(syscall.SIGTERM)
+	if code := h.exit(t); code == 0 {
+		t.Error("exit code 0 though it cut a request")
+	}
+	if a := running.get(t); a.err == nil && a.status == http.StatusOK {
+		t.Errorf("an hour's work was answered: %+v", a)
+	}
+	h.childless(t)
+}
+
 func TestKilledItLeavesNoChildAndTheNextStartWorks(t *testing.T) {
 	t.Parallel()
 	h := killed(t)
 	h.childless(t)
 	startsAgain(t, h)
+}
+
+func TestStartedAgainTheMomentItWasKilledItWorks(t *testing.T) {
+	t.Parallel()
+	startsAgain(t, killed(t)) // what a supervisor does
 }
 
 // killed is dev after kill -9 in the midst of work.

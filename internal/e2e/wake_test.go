@@ -176,6 +176,17 @@ func serverTiming(t *testing.T, h http.Header) map[string]time.Duration {
 	return parts
 }
 
+func TestTheFirstRequestAfterTheGreetingIsUnderstood(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		h := greetedDev(t, t.TempDir(), "--engine", "stub")
+		if err := h.translate(t.Context(), "/translate", "at once").check("at once"); err != nil {
+			t.Error(err)
+		}
+		h.stop(t)
+	}
+}
+
 func TestTwoHundredAtOnceFromZeroStartAllReplicasTogetherAndNeverExceedTheirSlots(t *testing.T) {
 	t.Parallel()
 	const requests, concurrency, most = 200, 2, 3

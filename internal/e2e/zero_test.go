@@ -81,7 +81,7 @@ func slow(t *testing.T, n int) (h *house, running []later, log string) {
 	log = filepath.Join(t.TempDir(), "executions")
 	h = startDev(t, pairs{"translate": {
 		policy: policyOf("translate", replicas(0, n, 1), toZero("10m")),
-		job:    stubJob("translate", "--latency", "4s", "--log-file", log),
+		job:    merciless(stubJob("translate", "--latency", "4s", "--log-file", log)),
 	}}.arguments(t)...)
 	h.operate(t, "translate", jobs.VerbPin, n)
 	h.awaitService(t, "translate", fmt.Sprintf("ready with %d replicas", n), ready(n))
