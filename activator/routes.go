@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 // routes finds the service of a request. It is immutable; a change of policies
@@ -43,11 +45,14 @@ var modelPaths = map[string]bool{
 	"/v1/chat/completions": true, "/v1/completions": true, "/v1/embeddings": true,
 }
 
-// loadRoutes reads the policies and swaps the routes; on an error the old ones
-// stay in force.
+// loadRoutes reads the policies and swaps the routes. On an error the old ones
+// stay in force; if it is about single policies, then those of these.
 func (a *Activator) loadRoutes(ctx context.Context) {
 	versions, err := a.cfg.Policies.List(ctx)
-	if err != nil {
+	var unreadable *policies.UnreadableError
+	if errors.As(err, &unreadable) {
+		a.log.Error("some policies are not valid here; the last versions that were stay in force", "err", err)
+	} else if err != nil {
 		if ctx.Err() == nil {
 			a.log.Warn("policies cannot be read; the last ones stay in force", "err", err)
 		}
@@ -55,10 +60,14 @@ func (a *Activator) loadRoutes(ctx context.Context) {
 	}
 	old := a.routes.Load()
 	next := &routes{services: map[string]*service{}, hosts: map[string]*service{}, models: map[string]*service{}}
-	for _, v := range versions {
-		if v.Policy == nil {
-			continue
+	if unreadable != nil && old != nil {
+		for _, v := range unreadable.Versions {
+			if s := old.services[v.Name]; s != nil {
+				next.add(s)
+			}
 		}
+	}
+	for _, v := range versions {
 		var before *service
 		if old != nil {
 			before = old.services[v.Name]
