@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pilotlight/pilotlight/internal/localfleet"
 	"github.com/pilotlight/pilotlight/internal/redisdb"
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/policies/examples"
@@ -34,6 +35,9 @@ func (devCommand) Help() string { return "Example:\n  pilotlight dev --engine st
 
 // Run runs everything in one process until told to stop.
 func (d devCommand) Run(ctx context.Context, std streams) error {
+	if d.Fresh && d.Redis != "" {
+		return usageError{errors.New("--fresh empties only a Redis of dev's own, not the one of --redis")}
+	}
 	log := newLogger(std, false, d.Verbose)
 	specs, err := loadSpecs(d.Jobs)
 	if err != nil {
@@ -52,14 +56,21 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	lock, err := localfleet.LockDir(dir)
+	if err != nil {
+		return inUse(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if d.Fresh {
+		if err := os.RemoveAll(filepath.Join(dir, "redis")); err != nil {
+			return fmt.Errorf("--fresh: %w", err)
+		}
+	}
 	fl, err := localFleet(filepath.Join(dir, "fleet"), log)
 	if err != nil {
 		return err
 	}
 	return d.withRedis(ctx, std, dir, log, func(ctx context.Context, client redis.UniversalClient, forgets string) error {
-		if d.Fresh && d.Redis != "" {
-			return usageError{errors.New("--fresh empties only a Redis of dev's own, not the one of --redis")}
-		}
 		from := "the shipped example"
 		if d.Policies != "" {
 			from = "read from " + filepath.Base(d.Policies)
@@ -118,12 +129,15 @@ func (d devCommand) dir() (string, error) {
 		}
 		dir = filepath.Join(base, name)
 	}
-	if d.Fresh && d.Redis == "" {
-		if err := os.RemoveAll(filepath.Join(dir, "redis")); err != nil {
-			return "", fmt.Errorf("--fresh: %w", err)
-		}
-	}
 	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// inUse adds to a *localfleet.LockedError what to do about it.
+func inUse(err error) error {
+	if locked := (*localfleet.LockedError)(nil); errors.As(err, &locked) {
+		return fmt.Errorf("%w: another pilotlight dev is running there; stop it, or choose another folder with --state", err)
+	}
+	return err
 }
 
 // withRedis calls run with a client: of the given Redis, of a redis-server child

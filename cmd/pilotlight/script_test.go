@@ -8,12 +8,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pilotlight/pilotlight/internal/localfleet"
 )
 
 var updateScripts = flag.Bool("update-scripts", false, "rewrite what the scripts compare output with")
@@ -37,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"asked":     cmdAsked,
 			"arrived":   cmdArrived,
 			"gone":      cmdGone,
+			"lock":      cmdLock,
 		},
 		RequireUniqueNames:  true,
 		UpdateScripts:       *updateScripts,
@@ -133,6 +137,14 @@ func cmdArrived(ts *testscript.TestScript, _ bool, _ []string) { <-dataOf(ts).he
 
 // gone: waits until the data plane has seen that request's client go.
 func cmdGone(ts *testscript.TestScript, _ bool, _ []string) { <-dataOf(ts).gone }
+
+// lock FOLDER: this process owns that state folder until the script ends.
+func cmdLock(ts *testscript.TestScript, _ bool, args []string) {
+	lock, err := localfleet.LockDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { _ = lock.Close() })
+	ts.Setenv("OWNER", strconv.Itoa(os.Getpid()))
+}
 
 // TestEveryCommandHasHelpWithAnExample walks the whole command line.
 func TestEveryCommandHasHelpWithAnExample(t *testing.T) {

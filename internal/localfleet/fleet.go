@@ -224,7 +224,7 @@ func (f *Fleet) own(ctx context.Context, run func(*supervisorProcess)) error {
 	if err := os.MkdirAll(f.allocsDir(), 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	lock, err := lockDir(f.cfg.Dir)
+	lock, err := LockDir(f.cfg.Dir)
 	if err != nil {
 		return err
 	}

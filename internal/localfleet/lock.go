@@ -3,6 +3,7 @@ package localfleet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,9 +24,11 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("state directory %s is in use by process %d", e.Dir, e.PID)
 }
 
-// lockDir makes this process the owner of dir until the file is closed or the
-// process is gone, in whatever way.
-func lockDir(dir string) (*os.File, error) {
+// LockDir makes this process the owner of dir, which must exist, until the lock
+// is closed or the process is gone, in whatever way. Fleet.Run locks the Dir of
+// its Config; a program with more state than that locks the directory above.
+// Errors: a *LockedError, at once, or a directory that cannot be written.
+func LockDir(dir string) (io.Closer, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock state directory: %w", err)

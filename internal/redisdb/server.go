@@ -25,7 +25,9 @@ type Server struct {
 // ErrNoServer: there is no redis-server on PATH.
 var ErrNoServer = errors.New("no redis-server on PATH")
 
-// NewServer keeps its data in dir. ErrNoServer if none is installed.
+// NewServer keeps its data in dir, which must be the caller's alone (see
+// localfleet.LockDir): a second server there would take the first one's socket
+// and write into its file. ErrNoServer if none is installed.
 func NewServer(dir string, log *slog.Logger) (*Server, error) {
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -52,7 +54,7 @@ func (s *Server) Run(ctx context.Context, ready func(redis.UniversalClient)) err
 		defer func() { _ = os.RemoveAll(short) }()
 		socket = filepath.Join(short, "redis.sock")
 	}
-	logFile, err := os.Create(filepath.Join(s.dir, "redis.log"))
+	logFile, err := os.OpenFile(filepath.Join(s.dir, "redis.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
