@@ -80,7 +80,7 @@ func (s *Server) servicePage(c echo.Context) error {
 	}
 	// What cannot be read leaves its table empty, and the page says how old it is.
 	decisions, decisionsErr := s.decisions(ctx, name, 12)
-	starts, startsErr := s.coldStarts(ctx, name, 6)
+	starts, startsErr := s.coldStarts(ctx, name, 20)
 	points, pointsErr := s.timeline(ctx, name, body.RangeSeconds)
 	for _, err := range []error{decisionsErr, startsErr, pointsErr} {
 		if err != nil && at.IsZero() {
@@ -90,12 +90,8 @@ func (s *Server) servicePage(c echo.Context) error {
 	for _, d := range decisions {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}
-	var last *jobs.ColdStart
-	if len(starts) > 0 {
-		last = &starts[0]
-	}
-	body.Steps, body.StripCaption = strip(svc, last)
-	body.Waterfalls = drawWaterfalls(starts)
+	body.Steps, body.StripCaption = strip(time.Now(), svc, starts)
+	body.Waterfalls = drawWaterfalls(starts[:min(len(starts), 6)])
 	body.Points = thin(points, 60)
 	topics := strings.Join([]string{topicStatus, topicDecision, topicColdStart, topicPolicy, topicPoint}, ",")
 	return s.renderPage(c, http.StatusOK, "service", page{Title: name, Nav: "/", Body: body, AsOf: at,

@@ -89,41 +89,6 @@ func TestQuantilesAreNearestRanksAndLeaveFailedStartsOutOfTheWhole(t *testing.T)
 	}
 }
 
-func TestTheStripFollowsAWake(t *testing.T) {
-	replica := func(phase jobs.Phase, address string) jobs.ReplicaCounts {
-		return jobs.ReplicaCounts{Wanted: 1, List: []jobs.Replica{{Phase: phase, Address: address}}}
-	}
-	last := coldStart("a", "", time.Now(), 1, 20, 0, 110, 3000, 2, 80)
-	failed := last
-	failed.Outcome, failed.Failure = jobs.OutcomeFailed, "exit code 127"
-	for _, test := range []struct {
-		name   string
-		status jobs.Status
-		last   *jobs.ColdStart
-		want   string
-	}{
-		{"never woken", jobs.Status{State: jobs.StateZero}, nil, "todo todo todo todo todo todo"},
-		{"held, nothing launched", jobs.Status{State: jobs.StateWaking}, &last, "current todo todo todo todo todo"},
-		{"launched", jobs.Status{State: jobs.StateWaking, Replicas: jobs.ReplicaCounts{Wanted: 1}}, &last, "done current todo todo todo todo"},
-		{"pending", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Pending, "")}, &last, "done current todo todo todo todo"},
-		{"placed", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "")}, &last, "done done current todo todo todo"},
-		{"loading", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, &last, "done done done current todo todo"},
-		{"answered", jobs.Status{State: jobs.StateReady, Replicas: replica(jobs.Ready, "127.0.0.1:1")}, &last, "done done done done done done"},
-		{"blocked", jobs.Status{State: jobs.StateBlocked}, &last, "done failed todo todo todo todo"},
-		{"back at zero", jobs.Status{State: jobs.StateZero}, &last, "todo todo todo todo todo todo"},
-		{"last one failed", jobs.Status{State: jobs.StateZero}, &failed, "done done done failed todo todo"},
-	} {
-		steps, caption := strip(service{Status: test.status, Known: true}, test.last)
-		var got []string
-		for _, step := range steps {
-			got = append(got, step.State)
-		}
-		if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" || caption == "" {
-			t.Errorf("%s, caption %q (-want +got):\n%s", test.name, caption, diff)
-		}
-	}
-}
-
 func TestTheSentenceSaysWhatTheServiceIsWaitingFor(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {

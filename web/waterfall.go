@@ -1,11 +1,9 @@
 package web
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
 )
@@ -126,101 +124,4 @@ func quantiles(row phaseStats, ms []float64) phaseStats {
 	}
 	row.P50, row.P90, row.P99 = at(0.50), at(0.90), at(0.99)
 	return row
-}
-
-// stripStep is one step of the live strip on a service's page.
-type stripStep struct {
-	Label, About string
-	State        string // "done", "current", "failed", "todo"
-	Figure       Figure // how long it took
-	Last         bool   // Figure is of the last cold start, not of this one
-	Since        time.Time
-}
-
-// StateWords says State without colour.
-func (s stripStep) StateWords() string {
-	return map[string]string{"done": "done", "current": "now", "failed": "failed", "todo": "not yet"}[s.State]
-}
-
-// strip follows the wake that is going on, or tells the last one.
-func strip(svc service, last *jobs.ColdStart) (steps []stripStep, caption string) {
-	steps = []stripStep{
-		{Label: "held", About: "the first request waits; the scaler decides"},
-		{Label: "place", About: "an allocation is placed on a node"},
-		{Label: "start", About: "its task process starts"},
-		{Label: "load", About: "it loads, until its probe answers"},
-		{Label: "ready", About: "a request is released to it"},
-		{Label: "answered", About: "the first byte of the answer"},
-	}
-	phases := []string{jobs.PhaseDecide, jobs.PhasePlace, jobs.PhaseStart, jobs.PhaseLoad, jobs.PhaseReady, jobs.PhaseFirstByte}
-	wake := svc.State == jobs.StateBlocked || svc.State == jobs.StateWaking
-	for i := range steps {
-		steps[i].State, steps[i].Figure = "todo", unknown("not measured yet")
-		if last != nil {
-			steps[i].Figure, steps[i].Last = waterfall{ColdStart: *last}.Phase(phases[i]), wake
-		}
-	}
-	mark := func(current int, state string, since time.Time) {
-		for i := range current {
-			steps[i].State = "done"
-		}
-		steps[current].State, steps[current].Since = state, since
-	}
-	switch furthest := furthestReplica(svc.Replicas.List); {
-	case svc.State == jobs.StateBlocked:
-		mark(1, "failed", time.Time{})
-		return steps, "Blocked on the way."
-	case svc.State == jobs.StateWaking && furthest == nil:
-		if svc.Replicas.Wanted > 0 {
-			mark(1, "current", time.Time{})
-		} else {
-			mark(0, "current", time.Time{})
-		}
-		return steps, "A wake is going on."
-	case svc.State == jobs.StateWaking:
-		step := 1
-		if furthest.Phase == jobs.Starting {
-			step = 2
-			if furthest.Address != "" {
-				step = 3
-			}
-		}
-		mark(step, "current", furthest.Since)
-		return steps, "A wake is going on."
-	case last == nil:
-		return steps, "No cold start yet: the first request at zero makes one."
-	case last.Outcome == jobs.OutcomeFailed:
-		mark(3, "failed", time.Time{})
-		return steps, "The last start failed" + failureWords(last.Failure) + "."
-	case svc.State == jobs.StateReady:
-		for i := range steps {
-			steps[i].State = "done"
-		}
-	}
-	caption = fmt.Sprintf("The last cold start took %s", span(time.Duration(last.DurMS*float64(time.Millisecond))))
-	if last.RequestsWaiting > 0 {
-		caption += "; " + plural(last.RequestsWaiting, "request") + " waited"
-	}
-	return steps, caption + "."
-}
-
-func failureWords(words string) string {
-	if words == "" {
-		return ""
-	}
-	return ": " + cutText(words, 200)
-}
-
-// furthestReplica is the one nearest to ready of those not ready yet.
-func furthestReplica(list []jobs.Replica) *jobs.Replica {
-	var best *jobs.Replica
-	for i := range list {
-		r := &list[i]
-		switch {
-		case r.Phase != jobs.Pending && r.Phase != jobs.Starting:
-		case best == nil, best.Phase == jobs.Pending && r.Phase == jobs.Starting, best.Phase == r.Phase && best.Address == "" && r.Address != "":
-			best = r
-		}
-	}
-	return best
 }
