@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -176,10 +177,34 @@ func (s *shelf) remove(name string) {
 	}
 }
 
+// spoil makes the policy one that cannot be read here.
+func (s *shelf) spoil(name string) {
+	s.mu.Lock()
+	s.version++
+	s.list = slices.DeleteFunc(s.list, func(v policies.Version) bool { return v.Name == name })
+	s.list = append(s.list, policies.Version{Name: name, Version: s.version})
+	watchers := s.watchers
+	s.mu.Unlock()
+	for _, fn := range watchers {
+		fn()
+	}
+}
+
 func (s *shelf) List(context.Context) ([]policies.Version, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.list), nil
+	var readable, not []policies.Version
+	for _, v := range s.list {
+		if v.Policy == nil {
+			not = append(not, v)
+		} else {
+			readable = append(readable, v)
+		}
+	}
+	if len(not) > 0 {
+		return readable, &policies.UnreadableError{Versions: not, Err: errors.New("from a later version of the program")}
+	}
+	return readable, nil
 }
 
 func (s *shelf) Watch(ctx context.Context, changed func()) error {

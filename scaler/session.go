@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -154,7 +155,11 @@ func (ses *session) followPolicies() error {
 			continue // resume asks again
 		}
 		list, err := ses.cfg.Policies.List(ses.ctx)
-		if err != nil {
+		var unreadable *policies.UnreadableError
+		if errors.As(err, &unreadable) {
+			ses.cfg.Logger.Error("some policies are not valid here; their services stay as they are", "err", err)
+			list = append(list, unreadable.Versions...)
+		} else if err != nil {
 			ses.policiesChanged()
 			return err
 		}
@@ -166,13 +171,17 @@ func (ses *session) followPolicies() error {
 }
 
 // apply tells every service its present policy, starts new ones and retires
-// those without a policy.
+// those without one. A version without Policy is one that cannot be read: its
+// service goes on with the last that could, and is not started if there is none.
 func (ses *session) apply(list []policies.Version) {
 	listed := make(map[string]bool, len(list))
 	var changed []string
 	ses.mu.Lock()
 	for _, v := range list {
 		listed[v.Name] = true
+		if v.Policy == nil {
+			continue
+		}
 		s := ses.services[v.Name]
 		if s == nil {
 			s = newService(ses, v)
