@@ -38,6 +38,9 @@ type Config struct {
 	Logger     *slog.Logger
 	// Publish is how often counters go to Redis; default 1 s.
 	Publish time.Duration
+	// ClientSilence is how long a client may pause in the middle of its body;
+	// default 15 s.
+	ClientSilence time.Duration
 	// MaxConnsPerReplica bounds idle connections kept to one replica; default 256.
 	MaxConnsPerReplica int
 }
@@ -49,6 +52,9 @@ func (c *Config) Defaults() {
 	}
 	if c.Publish == 0 {
 		c.Publish = time.Second
+	}
+	if c.ClientSilence == 0 {
+		c.ClientSilence = 15 * time.Second
 	}
 	if c.MaxConnsPerReplica == 0 {
 		c.MaxConnsPerReplica = 256
@@ -82,6 +88,8 @@ type Activator struct {
 	routes  atomic.Pointer[routes] // nil until policies have been read
 	proxy   *httputil.ReverseProxy
 	tries   *tries
+	// unrouted counts bytes of bodies read before their service is known.
+	unrouted atomic.Int64
 	// fellIdle is told when the last request in flight of a service ends.
 	fellIdle chan struct{}
 }
@@ -98,7 +106,7 @@ func New(cfg Config) (*Activator, error) {
 		DialContext:           (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		MaxIdleConns:          0,
 		MaxIdleConnsPerHost:   cfg.MaxConnsPerReplica,
-		IdleConnTimeout:       90 * time.Second,
+		IdleConnTimeout:       4 * time.Second, // below what engines keep: uvicorn closes after 5 s
 		DisableCompression:    true,
 		ForceAttemptHTTP2:     false,
 		WriteBufferSize:       8 << 10,
@@ -129,7 +137,6 @@ func (a *Activator) StopHolding() { a.cfg.Queue.Stop() }
 // ServeHTTP answers one request of the data plane.
 func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{a: a, id: requestID(r), path: r.URL.Path, arrived: time.Now()}
-	w.Header()["X-Request-Id"] = []string{c.id}
 	if a.serveOwn(w, r, c) {
 		return
 	}

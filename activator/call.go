@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/pilotlight/pilotlight/activator/queue"
@@ -20,21 +19,29 @@ import (
 // the request has to be held.
 const smallBody = 64 << 10
 
+// maxUnrouted bounds the bodies in memory whose service is not known yet, because
+// it stands in them.
+const maxUnrouted = 256 << 20
+
 // call is one request on its way.
 type call struct {
-	a       *Activator
-	id      string
-	path    string
-	service *service
-	adapter translate.Adapter // nil: forward as it is
-	keyed   bool
+	a        *Activator
+	id       string
+	path     string
+	stripped string // path at the replica, if the policy strips the prefix
+	service  *service
+	adapter  translate.Adapter // nil: forward as it is
+	keyed    bool
 
-	body     []byte // if buffered
+	reserved int64         // bytes of account
+	account  *atomic.Int64 // of buffered bytes: the service's, or of those not routed yet
+	body     []byte        // if buffered
 	buffered bool
-	stream   *streamedBody // if not
+	stream   *clientBody // if not
 
 	arrived  time.Time
 	deadline time.Time // of the hold
+	bounded  bool      // the caller gave a deadline: it bounds the whole request
 	wait     queue.Wait
 	waited   time.Duration // all waits together
 	cold     time.Duration // of waited, until the first replica was there
@@ -54,16 +61,6 @@ type callKey struct{}
 
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// streamedBody remembers whether anything of it was read: if not, the request
-// was never sent.
-type streamedBody struct {
-	io.Reader
-	touched bool
-}
-
-func (b *streamedBody) Read(p []byte) (int, error) { b.touched = true; return b.Reader.Read(p) }
-func (b *streamedBody) Close() error               { return nil }
-
 // prepare routes and admits the request: service, deadline, body. Nothing of it
 // wakes anything.
 func (a *Activator) prepare(w http.ResponseWriter, r *http.Request, c *call) error {
@@ -72,7 +69,7 @@ func (a *Activator) prepare(w http.ResponseWriter, r *http.Request, c *call) err
 	}
 	rt := a.routes.Load()
 	if rt == nil {
-		return fmt.Errorf("%w: policies have not been read yet", ErrUnknownService)
+		return ErrNotReady
 	}
 	s, byModel := rt.find(r)
 	if byModel {
@@ -92,6 +89,12 @@ func (a *Activator) prepare(w http.ResponseWriter, r *http.Request, c *call) err
 	}
 	if s == nil {
 		return fmt.Errorf("%w: no policy routes %s %s", ErrUnknownService, r.Method, clip(r.URL.Path, 200))
+	}
+	if p := s.policy.Route; p.StripPrefix {
+		c.stripped = stripPrefix(r.URL.Path, p.PathPrefixes)
+		if private(c.stripped) || reserved(c.stripped) {
+			return fmt.Errorf("%w: no policy routes %s %s", ErrUnknownService, r.Method, clip(r.URL.Path, 200))
+		}
 	}
 	c.service = s
 	if err := c.admit(w, r); err != nil {
@@ -125,12 +128,13 @@ func (c *call) admit(w http.ResponseWriter, r *http.Request) error {
 			return &BadRequestError{Field: "Pilotlight-Deadline", Message: fmt.Sprintf("%q is not a duration above 0, such as 90s", clip(v, 40))}
 		}
 		if t := c.arrived.Add(d); t.Before(c.deadline) {
-			c.deadline = t
+			c.deadline, c.bounded = t, true
 		}
 	}
 	if r.ContentLength > p.Hold.MaxBody || int64(len(c.body)) > p.Hold.MaxBody {
 		return &http.MaxBytesError{Limit: p.Hold.MaxBody}
 	}
+	body := c.a.newClientBody(w, r, p.Hold.MaxBody)
 	switch {
 	case c.buffered:
 	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
@@ -138,12 +142,13 @@ func (c *call) admit(w http.ResponseWriter, r *http.Request) error {
 	case r.ContentLength > 0 && r.ContentLength <= smallBody:
 		return c.readBody(w, r, p.Hold.MaxBody)
 	default:
-		c.stream = &streamedBody{Reader: http.MaxBytesReader(w, r.Body, p.Hold.MaxBody)}
+		c.stream = body
 	}
 	return nil
 }
 
-// readBody reads the whole body into memory.
+// readBody reads the whole body into memory. What a service keeps in memory this
+// way is bounded by hold.max_bytes, counted before the first byte is read.
 func (c *call) readBody(w http.ResponseWriter, r *http.Request, limit int64) error {
 	if c.buffered {
 		return nil
@@ -151,48 +156,62 @@ func (c *call) readBody(w http.ResponseWriter, r *http.Request, limit int64) err
 	if r.ContentLength > limit {
 		return &http.MaxBytesError{Limit: limit}
 	}
-	var src io.Reader = http.MaxBytesReader(w, r.Body, limit)
-	if c.stream != nil {
-		src = c.stream.Reader
+	if c.stream == nil {
+		c.stream = c.a.newClientBody(w, r, limit)
 	}
-	body, err := readAll(src, r.ContentLength)
+	return c.buffer(r.ContentLength, limit)
+}
+
+// buffer reads what c.stream has; size is the announced length, -1 if unknown.
+func (c *call) buffer(size, limit int64) error {
+	if size < 0 {
+		size, c.reserved = -1, limit
+	} else {
+		c.reserved = size
+	}
+	name, bound := "unrouted requests", int64(maxUnrouted)
+	c.account = &c.a.unrouted
+	if s := c.service; s != nil {
+		name, bound, c.account = s.name, s.policy.Hold.MaxBytes, &s.buffered
+	}
+	if total := c.account.Add(c.reserved); total > bound {
+		return &queue.FullError{Service: name, Bytes: total - c.reserved}
+	}
+	var b bytes.Buffer
+	_, err := b.ReadFrom(c.stream)
+	_ = c.stream.Close()
+	if err == nil && size >= 0 && int64(b.Len()) < size {
+		err = &BadRequestError{Field: "body", Message: "it ended before its announced length"}
+	}
 	if err != nil {
-		if is[*http.MaxBytesError](err) {
-			return err
-		}
-		return errors.Join(errClient, err)
+		return err
 	}
-	c.body, c.buffered, c.stream = body, true, nil
+	c.body, c.buffered, c.stream = b.Bytes(), true, nil
 	return nil
 }
 
-func readAll(r io.Reader, size int64) ([]byte, error) {
-	if size >= 0 && size <= smallBody {
-		b := make([]byte, size)
-		_, err := io.ReadFull(r, b)
-		return b, err
-	}
-	var b bytes.Buffer
-	_, err := b.ReadFrom(r)
-	return b.Bytes(), err
-}
-
-// modelOf reads the "model" of an OpenAI body.
+// modelOf reads the "model" of an OpenAI body, by exactly that name as the engine
+// will.
 func modelOf(body []byte) (string, error) {
-	var b struct {
-		Model *string `json:"model"`
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return "", &BadRequestError{Field: "body", Message: "not a JSON object: " + err.Error()}
 	}
-	if err := json.Unmarshal(body, &b); err != nil {
-		return "", &BadRequestError{Field: "body", Message: "not JSON with a text as \"model\": " + err.Error()}
+	var model string
+	if raw, ok := fields["model"]; ok {
+		if err := json.Unmarshal(raw, &model); err != nil {
+			return "", &BadRequestError{Field: "model", Message: "not a text"}
+		}
 	}
-	if b.Model == nil || *b.Model == "" {
+	if model == "" {
 		return "", &BadRequestError{Field: "model", Message: "required: which model the request is for; GET /v1/models lists them"}
 	}
-	return *b.Model, nil
+	return model, nil
 }
 
 // head writes what we tell of every request that reached a service.
 func (c *call) head(h http.Header) {
+	h["X-Request-Id"] = []string{c.id}
 	if c.service == nil {
 		return
 	}
@@ -229,6 +248,9 @@ func appendMS(b []byte, d time.Duration) []byte {
 
 // finish counts the request.
 func (a *Activator) finish(c *call) {
+	if c.account != nil {
+		c.account.Add(-c.reserved)
+	}
 	if c.service == nil {
 		a.metrics.unrouted(c)
 		return

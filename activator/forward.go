@@ -21,14 +21,14 @@ func (a *Activator) newProxy() *httputil.ReverseProxy {
 			pr.Out.Host = pr.In.Host
 			pr.SetXForwarded()
 			pr.Out.Header["X-Request-Id"] = []string{c.id}
-			if c.service.policy.Route.StripPrefix {
-				stripPrefix(pr.Out, c.service.policy.Route.PathPrefixes)
+			pr.Out.Header.Del("Expect") // the body is at hand, or has begun
+			if c.stripped != "" {
+				pr.Out.URL.Path, pr.Out.URL.RawPath = c.stripped, ""
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			c := callOf(resp.Request.Context())
 			c.status = resp.StatusCode
-			delete(resp.Header, "X-Request-Id")
 			c.head(resp.Header)
 			return nil
 		},
@@ -40,7 +40,7 @@ func (a *Activator) newProxy() *httputil.ReverseProxy {
 
 // forward sends the request as it is.
 func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
-	ctx, cancel := c.begin(r)
+	ctx, cancel := c.begin(w, r)
 	defer cancel(nil)
 	r = r.WithContext(ctx)
 	r.Body = http.NoBody // the tries give it its body
@@ -49,21 +49,24 @@ func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
 
 // begin makes the context in which the request runs upstream: it ends with the
 // client, and with the limits of the policy.
-func (c *call) begin(r *http.Request) (context.Context, context.CancelCauseFunc) {
+func (c *call) begin(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
-	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel}
+	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel, client: http.NewResponseController(w)}
+	if c.bounded {
+		c.watch.deadline = c.deadline
+	}
 	return ctx, cancel
 }
 
-func stripPrefix(r *http.Request, prefixes []string) {
+// stripPrefix takes the longest of the prefixes off a path.
+func stripPrefix(path string, prefixes []string) string {
 	best := ""
 	for _, p := range prefixes {
-		if p = strings.TrimSuffix(p, "/"); within(r.URL.Path, p) && len(p) > len(best) {
+		if p = strings.TrimSuffix(p, "/"); within(path, p) && len(p) > len(best) {
 			best = p
 		}
 	}
-	r.URL.Path = "/" + strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, best), "/")
-	r.URL.RawPath = ""
+	return "/" + strings.TrimLeft(strings.TrimPrefix(path, best), "/")
 }
 
 // copyBuffers are shared by all answers being copied.

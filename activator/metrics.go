@@ -94,15 +94,13 @@ func (m *metrics) forService(name string) *serviceMetrics {
 		holdDuration: m.hold.WithLabelValues(name)}
 }
 
-// keepServices drops the gauges of services that have no policy any more.
-func (m *metrics) keepServices(services map[string]*service) {
-	for _, g := range []*prometheus.GaugeVec{m.held, m.heldBytes, m.oldest, m.inFlight} {
-		g.Reset()
-	}
-	m.slots.Reset()
-	for name := range services {
-		m.held.WithLabelValues(name).Set(0)
-		m.inFlight.WithLabelValues(name).Set(0)
+// forget drops the series of a service that has no policy any more.
+func (m *metrics) forget(service string) {
+	of := prometheus.Labels{"service": service}
+	for _, v := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{m.requests, m.duration, m.hold, m.held, m.heldBytes, m.oldest, m.inFlight, m.slots, m.rejected, m.retries} {
+		v.DeletePartialMatch(of)
 	}
 }
 

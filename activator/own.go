@@ -1,6 +1,7 @@
 package activator
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -12,15 +13,22 @@ import (
 func (a *Activator) serveOwn(w http.ResponseWriter, r *http.Request, c *call) bool {
 	switch path := r.URL.Path; {
 	case path == "/health":
+		c.head(w.Header())
 		a.health(w, r, c)
-	case path == "/v1/models" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		a.models(w)
-	case path == "/livez" || path == "/readyz" || within(path, "/pilotlight"):
+	case within(path, "/v1/models"):
+		c.head(w.Header())
+		a.models(w, r, c, strings.Trim(strings.TrimPrefix(path, "/v1/models"), "/"))
+	case reserved(path):
 		a.fail(w, r, c, ErrUnknownService)
 	default:
 		return false
 	}
 	return true
+}
+
+// reserved paths are Pilotlight's own on every listener.
+func reserved(path string) bool {
+	return path == "/health" || path == "/livez" || path == "/readyz" || within(path, "/pilotlight")
 }
 
 // serviceHealth is one service in GET /health.
@@ -65,8 +73,8 @@ func (a *Activator) healthOf(name string) serviceHealth {
 	return serviceHealth{State: st.State, ReadyReplicas: st.Replicas.Ready, Held: st.Demand.Held, ETA: st.ETA, Reason: st.Blocked}
 }
 
-// models lists the models that policies route, as OpenAI does.
-func (a *Activator) models(w http.ResponseWriter) {
+// models lists the models that policies route, or shows one, as OpenAI does.
+func (a *Activator) models(w http.ResponseWriter, r *http.Request, c *call, id string) {
 	type model struct {
 		ID      string `json:"id"`
 		Object  string `json:"object"`
@@ -81,5 +89,15 @@ func (a *Activator) models(w http.ResponseWriter) {
 			}
 		}
 	}
-	writeJSON(w, "application/json", http.StatusOK, map[string]any{"object": "list", "data": data})
+	if id == "" {
+		writeJSON(w, "application/json", http.StatusOK, map[string]any{"object": "list", "data": data})
+		return
+	}
+	for _, m := range data {
+		if m.ID == id {
+			writeJSON(w, "application/json", http.StatusOK, m)
+			return
+		}
+	}
+	a.fail(w, r, c, fmt.Errorf("%w: no policy routes model %q", ErrUnknownService, clip(id, 100)))
 }

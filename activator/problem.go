@@ -28,7 +28,7 @@ var (
 	bodyTooLarge    = kind{"body-too-large", http.StatusRequestEntityTooLarge, "the body is larger than the policy allows"}
 	queueFull       = kind{"queue-full", http.StatusTooManyRequests, "too many requests are waiting"}
 	startFailed     = kind{"start-failed", http.StatusServiceUnavailable, "the model does not start"}
-	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the hold cannot be written"}
+	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the store does not answer yet"}
 	paused          = kind{"paused", http.StatusServiceUnavailable, "the service is paused by an operator"}
 	shuttingDown    = kind{"shutting-down", http.StatusServiceUnavailable, "this activator is shutting down"}
 	deadlinePassed  = kind{"deadline-passed", http.StatusGatewayTimeout, "the deadline passed"}
@@ -40,8 +40,10 @@ var (
 var (
 	// ErrUnknownService: no policy routes the request; nothing was woken.
 	ErrUnknownService = errors.New("unknown service")
-	// ErrDeadline: the request's deadline or hold.max_wait passed while it was held.
-	ErrDeadline = errors.New("the deadline passed while the request was held")
+	// ErrNotReady: this activator has not read the policies yet.
+	ErrNotReady = errors.New("policies have not been read yet")
+	// ErrDeadline: the caller's deadline passed, or hold.max_wait while held.
+	ErrDeadline = errors.New("the deadline passed")
 	// ErrRequestTimeout: request.timeout passed in the slot.
 	ErrRequestTimeout = errors.New("request.timeout passed")
 	// ErrFirstByte: request.first_byte passed without an answer.
@@ -87,6 +89,8 @@ func kindOf(err error) kind {
 	switch {
 	case errors.Is(err, ErrUnknownService):
 		return unknownService
+	case errors.Is(err, ErrNotReady):
+		return storeAway
 	case is[*BadRequestError](err), is[*translate.FieldError](err):
 		return badRequest
 	case is[*http.MaxBytesError](err):
@@ -134,7 +138,7 @@ func (a *Activator) fail(w http.ResponseWriter, r *http.Request, c *call, err er
 	k := kindOf(err)
 	c.status, c.failure = k.status, k.name
 	if k.status == 499 {
-		return
+		panic(http.ErrAbortHandler) // nobody reads an answer, and none may look like success
 	}
 	name := ""
 	if c.service != nil {
@@ -208,6 +212,10 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
 // present queue takes at the present service time.
 func (a *Activator) outlook(p *problem, c *call, k kind, failed *StartFailedError) {
 	if c.service == nil {
+		if k.status == http.StatusServiceUnavailable {
+			soon := 1
+			p.RetryAfter = &soon
+		}
 		return
 	}
 	st, known := a.cfg.Statuses.Status(c.service.name)

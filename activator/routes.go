@@ -85,7 +85,13 @@ func (a *Activator) loadRoutes(ctx context.Context) {
 	})
 	slices.Sort(next.names)
 	a.routes.Store(next)
-	a.metrics.keepServices(next.services)
+	if old != nil {
+		for name := range old.services {
+			if next.services[name] == nil {
+				a.metrics.forget(name)
+			}
+		}
+	}
 }
 
 func (rt *routes) add(s *service) {
@@ -110,7 +116,7 @@ func (rt *routes) add(s *service) {
 // model decides.
 func (rt *routes) find(r *http.Request) (s *service, byModel bool) {
 	path, host := r.URL.Path, hostOf(r)
-	if privatePaths[strings.TrimSuffix(path, "/")] {
+	if private(path) {
 		return nil, false
 	}
 	for _, p := range rt.prefixes {
@@ -122,6 +128,19 @@ func (rt *routes) find(r *http.Request) (s *service, byModel bool) {
 		return nil, true
 	}
 	return rt.hosts[host], false
+}
+
+// private reports whether a path is an engine's own, or below it.
+func private(path string) bool {
+	for p := path; p != ""; p = p[:strings.LastIndexByte(p, '/')] {
+		if privatePaths[p] {
+			return true
+		}
+		if !strings.Contains(p, "/") {
+			break
+		}
+	}
+	return false
 }
 
 // within reports whether path is prefix or below it, by whole segments.

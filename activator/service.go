@@ -26,6 +26,7 @@ type service struct {
 type tally struct {
 	arrivals  atomic.Uint64
 	inFlight  atomic.Int64 // in a slot
+	buffered  atomic.Int64 // bytes of bodies in memory, announced or read
 	completed atomic.Uint64
 	failed    atomic.Uint64
 	lastDone  atomic.Int64 // Unix ns of the last request's end

@@ -28,10 +28,12 @@ func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) e
 	if c.adapter.Name() == translate.BackendPassthrough {
 		r.Header.Set("Content-Type", "application/json") // it is, whatever curl -d says
 		a.forward(w, r, c)
-		a.metrics.translated(req)
+		if c.failure == "" && c.status < 400 {
+			a.metrics.translated(req)
+		}
 		return nil
 	}
-	ctx, cancel := c.begin(r)
+	ctx, cancel := c.begin(w, r)
 	defer cancel(nil)
 	method, path, header, body := c.adapter.Encode(req)
 	header.Set("X-Request-Id", c.id)
@@ -64,6 +66,8 @@ func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) e
 	h.Set("Content-Length", strconv.Itoa(len(answer)))
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
-	a.metrics.translated(req)
+	if status < 400 {
+		a.metrics.translated(req)
+	}
 	return nil
 }

@@ -32,6 +32,11 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := t.a.acquire(ctx, c, req); err != nil {
 			return nil, err
 		}
+		if c.attempt > 0 { // the last try may still be reading its request
+			again, u := *req, *req.URL
+			again.URL = &u
+			req = &again
+		}
 		c.attempt++
 		c.service.inFlight.Add(1)
 		req.URL.Scheme, req.URL.Host = "http", c.slot.Address
@@ -42,7 +47,7 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 			c.answered = time.Now()
 			c.watch.answered(c.answered)
 			t.a.firstAnswer(c)
-			resp.Body = c.wrap(resp.Body)
+			resp.Body = c.wrap(ctx, resp.Body)
 			return resp, nil
 		}
 		again := t.again(ctx, c, err)
@@ -50,8 +55,8 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if is[*http.MaxBytesError](err) {
-			return nil, err
+		if c.stream != nil && c.stream.err != nil && c.stream.err != io.EOF {
+			return nil, c.stream.err // the client's fault, not the replica's
 		}
 		if !again {
 			return nil, &UpstreamError{Replica: c.slot.Replica, Attempts: c.attempt, Err: plain(err)}
@@ -65,7 +70,7 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 // of an answer, never past attempts, and only if it was never sent or may be
 // repeated and its body is at hand.
 func (t *tries) again(ctx context.Context, c *call, err error) bool {
-	if ctx.Err() != nil || c.attempt >= c.service.attempts {
+	if ctx.Err() != nil || c.attempt >= c.service.attempts || time.Now().After(c.deadline) {
 		return false
 	}
 	if c.stream != nil && c.stream.touched {
@@ -122,11 +127,9 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 		return err
 	}
 	if !c.buffered { // nothing of it was read yet: read it now, so that it can wait
-		body, err := readAll(c.stream.Reader, -1)
-		if err != nil {
+		if err := c.buffer(req.ContentLength, c.service.policy.Hold.MaxBody); err != nil {
 			return err
 		}
-		c.body, c.buffered, c.stream = body, true, nil
 	}
 	// A new ticket for each try: Redis may not have forgotten the last one yet.
 	// It keeps its number, and so its place.

@@ -15,8 +15,10 @@ import (
 // request.timeout passes. One timer serves all three: it fires at the earliest
 // moment one of them could have passed, and looks again if bytes have come since.
 type watch struct {
-	limits policies.Request
-	cancel context.CancelCauseFunc
+	limits   policies.Request
+	deadline time.Time // of the caller; zero: none
+	cancel   context.CancelCauseFunc
+	client   *http.ResponseController
 
 	mu       sync.Mutex
 	timer    *time.Timer
@@ -29,10 +31,11 @@ func (w *watch) sent(released time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.released, w.body = released, false
+	next := w.bounded(min(w.limits.FirstByte, w.limits.Timeout), released)
 	if w.timer == nil {
-		w.timer = time.AfterFunc(min(w.limits.FirstByte, w.limits.Timeout), w.fire)
+		w.timer = time.AfterFunc(next, w.fire)
 	} else {
-		w.timer.Reset(min(w.limits.FirstByte, w.limits.Timeout))
+		w.timer.Reset(next)
 	}
 }
 
@@ -41,7 +44,24 @@ func (w *watch) answered(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.body = true
-	w.timer.Reset(min(w.limits.Idle, w.limits.Timeout-now.Sub(w.released)))
+	w.timer.Reset(w.bounded(min(w.limits.Idle, w.limits.Timeout-now.Sub(w.released)), now))
+}
+
+// bounded cuts a wait to what the caller's deadline leaves of it.
+func (w *watch) bounded(d time.Duration, now time.Time) time.Duration {
+	if w.deadline.IsZero() {
+		return d
+	}
+	return min(d, w.deadline.Sub(now))
+}
+
+// cut ends the request upstream, and whatever is being written to a client that
+// does not read: its slot must not wait for it.
+func (w *watch) cut(cause error) {
+	w.cancel(cause)
+	if w.body {
+		_ = w.client.SetWriteDeadline(time.Now())
+	}
 }
 
 func (w *watch) stop() {
@@ -56,33 +76,42 @@ func (w *watch) fire() {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.deadline.IsZero() && !now.Before(w.deadline) {
+		w.cut(ErrDeadline)
+		return
+	}
 	if now.Sub(w.released) >= w.limits.Timeout {
-		w.cancel(ErrRequestTimeout)
+		w.cut(ErrRequestTimeout)
 		return
 	}
 	if !w.body {
-		w.cancel(ErrFirstByte)
+		if now.Sub(w.released) >= w.limits.FirstByte {
+			w.cut(ErrFirstByte)
+		} else {
+			w.timer.Reset(w.bounded(w.limits.FirstByte-now.Sub(w.released), now))
+		}
 		return
 	}
 	quiet := now.Sub(time.Unix(0, w.last.Load()))
 	if quiet >= w.limits.Idle {
-		w.cancel(ErrIdle)
+		w.cut(ErrIdle)
 		return
 	}
-	w.timer.Reset(min(w.limits.Idle-quiet, w.limits.Timeout-now.Sub(w.released)))
+	w.timer.Reset(w.bounded(min(w.limits.Idle-quiet, w.limits.Timeout-now.Sub(w.released)), now))
 }
 
 // answerBody gives the slot back when the answer has been read or given up.
 type answerBody struct {
 	io.ReadCloser
 	c    *call
+	ctx  context.Context
 	once sync.Once
 	err  error
 }
 
 // wrap keeps what an upgraded connection needs: a body that can be written to.
-func (c *call) wrap(body io.ReadCloser) io.ReadCloser {
-	b := &answerBody{ReadCloser: body, c: c}
+func (c *call) wrap(ctx context.Context, body io.ReadCloser) io.ReadCloser {
+	b := &answerBody{ReadCloser: body, c: c, ctx: ctx}
 	if rw, ok := body.(io.ReadWriteCloser); ok {
 		return &upgradedBody{answerBody: b, w: rw}
 	}
@@ -106,6 +135,12 @@ func (b *answerBody) Close() error {
 		c := b.c
 		c.watch.stop()
 		now := time.Now()
+		if b.err != nil { // cut in its middle: the status was sent already
+			c.failure = kindOf(context.Cause(b.ctx)).name
+			if b.ctx.Err() == nil {
+				c.failure = upstreamFailed.name
+			}
+		}
 		c.service.done(now, now.Sub(c.released), c.status >= http.StatusInternalServerError || b.err != nil)
 		c.slot.Release()
 	})

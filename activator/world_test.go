@@ -89,7 +89,7 @@ func newWorld(t *testing.T, texts ...string) *world {
 		t.Fatal(err)
 	}
 	w.act, err = New(Config{Policies: w.store, Queue: q, Statuses: w.statuses, Registerer: prometheus.NewRegistry(),
-		Logger: slog.New(slog.DiscardHandler), Publish: 50 * time.Millisecond})
+		Logger: slog.New(slog.DiscardHandler), Publish: 50 * time.Millisecond, ClientSilence: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
