@@ -28,8 +28,7 @@ type serviceBody struct {
 	Ranges       []rangeLink
 	RangeSeconds int
 	Curl         *curlLine
-	Pin          verbButton
-	Unpin        verbButton
+	Pins         []verbButton
 }
 
 // rangeLink chooses how much of the timeline is shown.
@@ -72,8 +71,7 @@ func (s *Server) servicePage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body := serviceBody{fleetRow: rowOf(svc), Sentence: svc.Sentence(time.Now()), Curl: s.curl(svc),
-		Pin: svc.button(jobs.VerbPin), Unpin: svc.button(jobs.VerbUnpin)}
+	body := serviceBody{fleetRow: rowOf(svc), Sentence: svc.Sentence(time.Now()), Curl: s.curl(svc)}
 	body.Ranges, body.RangeSeconds = rangeLinks(name, c.QueryParam("range"))
 	for _, r := range svc.Status.Replicas.List {
 		body.ReplicaRows = append(body.ReplicaRows, rowOfReplica(r))
@@ -82,11 +80,13 @@ func (s *Server) servicePage(c echo.Context) error {
 	decisions, decisionsErr := s.decisions(ctx, name, 12)
 	starts, startsErr := s.coldStarts(ctx, name, 20)
 	points, pointsErr := s.timeline(ctx, name, body.RangeSeconds)
-	for _, err := range []error{decisionsErr, startsErr, pointsErr} {
+	pinned, pinnedErr := s.pinned(ctx, name)
+	for _, err := range []error{decisionsErr, startsErr, pointsErr, pinnedErr} {
 		if err != nil && at.IsZero() {
 			return err
 		}
 	}
+	body.Pins = svc.pinCommands(pinned || pinnedErr != nil) // one Unpin too many does no harm
 	for _, d := range decisions {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}
@@ -96,6 +96,19 @@ func (s *Server) servicePage(c echo.Context) error {
 	topics := strings.Join([]string{topicStatus, topicDecision, topicColdStart, topicPolicy, topicPoint}, ",")
 	return s.renderPage(c, http.StatusOK, "service", page{Title: name, Nav: "/", Body: body, AsOf: at,
 		Stream: eventsPath + "?topics=" + topics + "&service=" + url.QueryEscape(name)})
+}
+
+// pinCommands are offered in any state: a pin can always be set, and taken away
+// while there is one.
+func (svc service) pinCommands(pinned bool) []verbButton {
+	if svc.Policy == nil {
+		return nil
+	}
+	commands := []verbButton{svc.button(jobs.VerbPin)}
+	if pinned {
+		commands = append(commands, svc.button(jobs.VerbUnpin))
+	}
+	return commands
 }
 
 func rangeLinks(name, chosen string) (links []rangeLink, rangeSeconds int) {

@@ -121,7 +121,7 @@ func (s *Server) apiRoutes() []route {
 			summary: "Cold starts, newest first", params: []parameter{serviceFilter, limitParam},
 			answers: answers(okJSON([]jobs.ColdStart{}, "the cold starts"), no400, no503)}},
 		{method: "GET", path: apiBase + "/decisions", handler: s.getDecisions, api: &operation{
-			summary: "Decisions that changed something, newest first", params: []parameter{serviceFilter, limitParam},
+			summary: "Decisions that changed something, or that a person or a fault caused, newest first", params: []parameter{serviceFilter, limitParam},
 			answers: answers(okJSON([]decide.Decision{}, "the decisions"), no400, no503)}},
 		{method: "GET", path: apiBase + "/timeline", handler: s.getTimeline, api: &operation{
 			summary: "A service's demand and replicas over time, oldest first, one point a second at most",

@@ -10,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/pilotlight/pilotlight/jobs"
-	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
 // ServiceInfo is a jobs.Status as the API answers it: a time that is not known
@@ -163,16 +162,6 @@ func (s *Server) coldStarts(ctx context.Context, name string, limit int) ([]jobs
 	list, err := s.cfg.Services.ColdStarts(ctx, name, limit)
 	if err != nil {
 		return nil, fromStore(fmt.Errorf("read cold starts: %w", err))
-	}
-	return list, nil
-}
-
-func (s *Server) decisions(ctx context.Context, name string, limit int) ([]decide.Decision, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	list, err := s.cfg.Services.Decisions(ctx, name, limit)
-	if err != nil {
-		return nil, fromStore(fmt.Errorf("read decisions: %w", err))
 	}
 	return list, nil
 }
