@@ -14,6 +14,9 @@ import (
 type Config struct {
 	// Dir holds state and logs, and is locked by the Fleet that runs. Required.
 	Dir string
+	// WaitForOwner lets Run wait until the process that owns Dir is gone, instead of
+	// a *LockedError: for a scaler that stands by.
+	WaitForOwner bool
 	// Logger; default: discards.
 	Logger *slog.Logger
 	// PortMin and PortMax bound the loopback ports handed out, both included;

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -224,8 +225,8 @@ func (f *Fleet) own(ctx context.Context, run func(*supervisorProcess)) error {
 	if err := os.MkdirAll(f.allocsDir(), 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	lock, err := LockDir(f.cfg.Dir)
-	if err != nil {
+	lock, err := f.lock(ctx)
+	if err != nil || lock == nil {
 		return err
 	}
 	defer lock.Close()
@@ -241,6 +242,30 @@ func (f *Fleet) own(ctx context.Context, run func(*supervisorProcess)) error {
 	}
 	run(supervise)
 	return nil
+}
+
+// lockPause is how often a waiting owner asks.
+const lockPause = 100 * time.Millisecond
+
+// lock makes this process the owner of Dir; nil, nil when ctx ended while it
+// waited.
+func (f *Fleet) lock(ctx context.Context) (io.Closer, error) {
+	for said := false; ; {
+		lock, err := LockDir(f.cfg.Dir)
+		var held *LockedError
+		if err == nil || !errors.As(err, &held) || !f.cfg.WaitForOwner {
+			return lock, err
+		}
+		if !said {
+			said = true
+			f.cfg.Logger.Info("standing by until the owner of the state directory is gone", "reason", held.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(lockPause):
+		}
+	}
 }
 
 // runOwned places until ctx ends, and then stops everything.

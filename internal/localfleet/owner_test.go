@@ -308,3 +308,43 @@ func TestTwoOwnersOfOneDirectoryAreImpossible(t *testing.T) {
 	r.stop()
 	startFleet(t, func(c *Config) { c.Dir = r.cfg.Dir }).stop() // now it may
 }
+
+func TestAWaitingOwnerTakesOverWhenTheFirstIsGone(t *testing.T) {
+	r := startFleet(t, nil)
+	r.ensure(testSpec("server", nil))
+	r.scale(1)
+	r.one("running", isRunning) // it has the lock
+
+	second, err := New(Config{Dir: r.cfg.Dir, WaitForOwner: true, Env: r.cfg.Env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- second.Run(ctx) }()
+	r.stop()
+	spec := testSpec("server", nil)
+	ref := jobs.Ref{Namespace: spec.Namespace, Job: spec.ID, Group: spec.Groups[0].Name}
+	if err := second.Ensure(ctx, spec, ref); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Scale(ctx, ref, 1, "the first is gone", nil); err != nil {
+		t.Fatal(err)
+	}
+	runs := make(chan struct{}, 1)
+	go func() {
+		_ = second.Watch(ctx, func(jobs.Ref) {
+			if o, err := second.Observe(ctx, ref); err == nil && len(o.Allocations) == 1 && o.Allocations[0].Client == jobs.ClientRunning {
+				select {
+				case runs <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}()
+	await(t, "an allocation of the second owner", runs)
+	cancel()
+	if err := await(t, "the end of the second owner", ran); err != nil {
+		t.Error(err)
+	}
+}

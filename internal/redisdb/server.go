@@ -45,14 +45,21 @@ const maxSocketPath = 100
 // Run starts the server, calls ready with a client of it, and stops it when ctx
 // ends; it returns earlier, with an error, if the server ends by itself.
 func (s *Server) Run(ctx context.Context, ready func(redis.UniversalClient)) error {
-	socket := filepath.Join(s.dir, "redis.sock")
+	// A name of its own: a server that is still going must not take ours along.
+	name := fmt.Sprintf("redis-%d.sock", os.Getpid())
+	if old, err := filepath.Glob(filepath.Join(s.dir, "redis*.sock")); err == nil {
+		for _, path := range old {
+			_ = os.Remove(path)
+		}
+	}
+	socket := filepath.Join(s.dir, name)
 	if len(socket) > maxSocketPath {
 		short, err := os.MkdirTemp("", "pilotlight-redis-")
 		if err != nil {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(short) }()
-		socket = filepath.Join(short, "redis.sock")
+		socket = filepath.Join(short, name)
 	}
 	logFile, err := os.OpenFile(filepath.Join(s.dir, "redis.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
