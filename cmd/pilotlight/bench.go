@@ -32,6 +32,20 @@ type (
 	benchApertium struct{}
 )
 
+// Help is an example.
+func (benchAll) Help() string { return "Example:\n  pilotlight bench all -o json" }
+
+// Help is an example.
+func (benchWarm) Help() string { return "Example:\n  pilotlight bench warm" }
+
+// Help is an example.
+func (benchWake) Help() string { return "Example:\n  pilotlight bench wake" }
+
+// Help is an example.
+func (benchApertium) Help() string {
+	return "It is skipped where the engine is not installed; pilotlight dev installs it on Debian, as root.\n\nExample:\n  pilotlight bench apertium"
+}
+
 // benchmark measures one thing.
 type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
