@@ -66,7 +66,7 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 			return fmt.Errorf("--fresh: %w", err)
 		}
 	}
-	fl, err := localFleet(filepath.Join(dir, "fleet"), log)
+	fl, err := localFleet(filepath.Join(dir, "fleet"), false, log)
 	if err != nil {
 		return err
 	}

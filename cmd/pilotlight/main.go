@@ -57,9 +57,8 @@ func main() {
 
 // run carries out one command line and returns its exit code.
 func run(args []string, std streams) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilTold()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends at once
 
 	code := -1
 	parser, err := kong.New(&commands{},
@@ -103,6 +102,30 @@ func run(args []string, std streams) int {
 		_, _ = fmt.Fprintf(std.err, "pilotlight: %v\n", err)
 		return exitFailure
 	}
+}
+
+// untilTold returns a context that ends at the first SIGINT or SIGTERM. A second
+// one, however soon, ends the process at once, as if it were not caught.
+func untilTold() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case s := <-signals:
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			_ = syscall.Kill(os.Getpid(), s.(syscall.Signal))
+		case <-done:
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(done); cancel() }
 }
 
 // errReported: the command has said itself what failed.

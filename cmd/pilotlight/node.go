@@ -54,7 +54,7 @@ type node struct {
 	region   string
 	grace    time.Duration // for requests in flight when told to stop
 	warnings func() []string
-	started  func(addresses) // called when every listener is open
+	started  func(addresses) // called when requests are understood
 }
 
 // addresses of the three listeners.
@@ -165,10 +165,27 @@ func (n *node) run(ctx context.Context) error {
 
 	life.loop(ready.watch)
 
+	life.loop(func(ctx context.Context) error { return n.greetWhenReady(ctx, ready) })
+	return life.run(ctx, &ready.stopping, n.grace)
+}
+
+// greetWhenReady says where the node listens as soon as its first request would
+// be understood.
+func (n *node) greetWhenReady(ctx context.Context, ready *health) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for ready.ready(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 	if n.started != nil {
 		n.started(n.addrs)
 	}
-	return life.run(ctx, &ready.stopping, n.grace)
+	<-ctx.Done()
+	return nil
 }
 
 // lifecycle starts everything at once and ends it in order.

@@ -85,7 +85,7 @@ func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
 			}
 			dir = filepath.Join(base, "serve")
 		}
-		return localFleet(dir, log)
+		return localFleet(dir, true, log)
 	}
 	cfg := nomadConfig(os.Getenv)
 	if s.Nomad != "" {
@@ -99,9 +99,10 @@ func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
 	return fleet{Fleet: f}, nil
 }
 
-// localFleet runs child processes of this one.
-func localFleet(dir string, log *slog.Logger) (fleet, error) {
-	f, err := localfleet.New(localfleet.Config{Dir: dir, Logger: log, Env: localfleet.BaseEnv(os.Environ())})
+// localFleet runs child processes of this one; waiting lets it stand by while
+// another scaler's process owns the folder.
+func localFleet(dir string, waiting bool, log *slog.Logger) (fleet, error) {
+	f, err := localfleet.New(localfleet.Config{Dir: dir, WaitForOwner: waiting, Logger: log, Env: localfleet.BaseEnv(os.Environ())})
 	if err != nil {
 		return fleet{}, err
 	}
