@@ -301,6 +301,7 @@ func TestEveryErrorOfAStoreHasAStatusOfItsOwn(t *testing.T) {
 		{policies.ErrExists, 412},
 		{&policies.ConflictError{Name: "a", Base: 1}, 412},
 		{policies.ValidationErrors{{Message: "wrong"}}, 422},
+		{&policies.UnreadableError{Versions: []policies.Version{{Name: "a"}}, Err: policies.ValidationErrors{{Message: "wrong"}}}, 500},
 		{&http.MaxBytesError{Limit: 1}, 413},
 		{fromStore(errors.New("connection refused")), 503},
 		{errors.New("a fault of ours"), 500},

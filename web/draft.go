@@ -100,7 +100,7 @@ func (s *Server) fitsOthers(ctx context.Context, draft *policies.Policy, text st
 func (s *Server) policiesInForce(ctx context.Context) ([]*policies.Policy, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	current, err := s.cfg.Policies.List(ctx)
+	current, err := s.listPolicies(ctx)
 	if err != nil {
 		return nil, fromStore(fmt.Errorf("read the policies: %w", err))
 	}

@@ -61,7 +61,7 @@ func (s *Server) readFleet(ctx context.Context) ([]service, error) {
 		return err
 	})
 	both.Go(func() (err error) {
-		versions, err = s.cfg.Policies.List(ctx)
+		versions, err = s.listPolicies(ctx)
 		return err
 	})
 	if err := both.Wait(); err != nil {

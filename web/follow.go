@@ -180,7 +180,7 @@ func (f *follower) publishStatuses(ctx context.Context) error {
 func (f *follower) publishPolicies(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	list, err := f.s.cfg.Policies.List(ctx)
+	list, err := f.s.listPolicies(ctx)
 	if err != nil {
 		return fmt.Errorf("read the policies: %w", err)
 	}

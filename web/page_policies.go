@@ -38,7 +38,7 @@ func (s *Server) policiesPage(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
 	defer cancel()
-	list, err := s.cfg.Policies.List(ctx)
+	list, err := s.listPolicies(ctx)
 	if err != nil {
 		return fromStore(fmt.Errorf("read the policies: %w", err))
 	}
@@ -70,6 +70,10 @@ type editorBody struct {
 	Conflict *conflictBody
 	Specs    []string
 }
+
+// Unreadable reports whether what is stored is not valid in this version of the
+// program.
+func (e editorBody) Unreadable() bool { return e.Current != nil && e.Current.Policy == nil }
 
 // Lines are numbered beside the text.
 func (e editorBody) Lines() []gutterLine {
@@ -119,6 +123,8 @@ func (s *Server) policyPage(c echo.Context) error {
 		if n, err := strconv.Atoi(c.QueryParam("saved")); err == nil && n == current.Version {
 			body.Saved = n
 		}
+		body.Verdict.Errors = textProblems(current)
+		body.Checked = body.Unreadable()
 	}
 	return s.renderEditor(c, http.StatusOK, body)
 }

@@ -19,7 +19,8 @@ import (
 // PolicyInfo is one line of the list of policies.
 type PolicyInfo struct {
 	VersionInfo
-	Policy *policies.Policy `json:"policy"`
+	Policy *policies.Policy `json:"policy"`           // null: not valid in this version of the program
+	Errors []FieldProblem   `json:"errors,omitempty"` // then: why
 }
 
 // VersionInfo is a version without its text.
@@ -45,7 +46,7 @@ type RollbackRequest struct {
 func (s *Server) getPolicies(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
 	defer cancel()
-	list, err := s.cfg.Policies.List(ctx)
+	list, err := s.listPolicies(ctx)
 	if err != nil {
 		return fromStore(fmt.Errorf("read the policies: %w", err))
 	}
@@ -58,7 +59,7 @@ func (s *Server) getPolicies(c echo.Context) error {
 	}
 	out := make([]PolicyInfo, 0, len(list))
 	for _, v := range list {
-		out = append(out, PolicyInfo{VersionInfo: infoOf(v), Policy: v.Policy})
+		out = append(out, PolicyInfo{VersionInfo: infoOf(v), Policy: v.Policy, Errors: textProblems(v)})
 	}
 	return c.JSON(http.StatusOK, out)
 }
@@ -83,6 +84,9 @@ func sendPolicy(c echo.Context, status int, v policies.Version) error {
 	h.Set("Vary", "Accept")
 	if wantsHCL(c.Request()) {
 		return c.Blob(status, mediaHCL+"; charset=utf-8", []byte(v.Text))
+	}
+	if v.Policy == nil {
+		return unreadablePolicy(v)
 	}
 	return c.JSON(status, v.Policy)
 }
@@ -242,6 +246,8 @@ func (s *Server) save(c echo.Context, name, text string, base int, comment, by s
 	return v, nil
 }
 
+// currentVersion of a policy, without Policy if it is not valid in this version
+// of the program.
 func (s *Server) currentVersion(ctx context.Context, name string) (policies.Version, error) {
 	if !serviceName.MatchString(name) {
 		return policies.Version{}, policies.ErrNotFound
@@ -249,7 +255,8 @@ func (s *Server) currentVersion(ctx context.Context, name string) (policies.Vers
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	v, err := s.cfg.Policies.Get(ctx, name)
-	if err != nil {
+	var unreadable *policies.UnreadableError
+	if err != nil && !errors.As(err, &unreadable) {
 		return policies.Version{}, fromStore(fmt.Errorf("read policy %s: %w", name, err))
 	}
 	return v, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -69,11 +70,20 @@ func unknownService(name string) *Problem {
 	return p
 }
 
+// unreadablePolicy answers for a stored policy that has no JSON document here.
+func unreadablePolicy(v policies.Version) *Problem {
+	p := newProblem(http.StatusInternalServerError, "policy-unreadable",
+		fmt.Sprintf("version %d is not valid in this version of the program; it can be read as text/hcl, changed and deleted", v.Version))
+	p.Service, p.Errors = v.Name, textProblems(v)
+	return p
+}
+
 // problemOf is the one table from errors to status codes.
 func problemOf(err error) *Problem {
 	var (
 		problem  *Problem
 		conflict *policies.ConflictError
+		unread   *policies.UnreadableError
 		invalid  policies.ValidationErrors
 		tooLarge *http.MaxBytesError
 		routing  *echo.HTTPError
@@ -86,6 +96,8 @@ func problemOf(err error) *Problem {
 		info := infoOf(conflict.Current)
 		p.Service, p.Current = conflict.Name, &info
 		return p
+	case errors.As(err, &unread): // before what is wrong with its text, which is no fault of the request
+		return unreadablePolicy(unread.Versions[0])
 	case errors.As(err, &invalid):
 		p := newProblem(http.StatusUnprocessableEntity, "invalid-policy", "the policy is wrong; nothing was written")
 		p.Errors = fieldProblems(invalid)

@@ -86,6 +86,7 @@ var (
 	no415 = answer{status: 415, about: "another media type than the ones named"}
 	no422 = answer{status: 422, about: "wrong; all errors at once, each with field, line, message, allowed"}
 	no428 = answer{status: 428, about: "If-Match or If-None-Match is missing"}
+	no500 = answer{status: 500, about: "what is stored is not valid in this version of the program; it can be read as text/hcl"}
 	no503 = answer{status: 503, about: "the store does not answer; Retry-After says when to try again"}
 )
 
@@ -160,7 +161,7 @@ func (s *Server) policyRoutes() []route {
 			answers: answers(answer{status: 200, about: "the policies", of: []content{{media: mediaJSON, of: []PolicyInfo{}}, {media: mediaHCL}}}, no503)}},
 		{method: "GET", path: one, handler: s.getPolicy, api: &operation{
 			summary: "One policy, as JSON or as it was written", params: []parameter{nameParam},
-			answers: answers(withTag(200, "the policy; its ETag is the version, the same for both formats"), no404, no503)}},
+			answers: answers(withTag(200, "the policy; its ETag is the version, the same for both formats"), no404, no500, no503)}},
 		{method: "PUT", path: one, handler: s.putPolicy, limit: policyBody, api: &operation{
 			summary: "Create or change a policy by compare-and-set",
 			params:  []parameter{nameParam, ifMatch, ifNoneMatch, commentParam, fromHeader}, body: policyContents,
