@@ -127,8 +127,10 @@ var fields = []field{
 	one("retry.attempts", count{1, 10}, "attempts", "at most, the first one counted",
 		func(p *Policy) *int { return &p.Retry.Attempts }),
 	{
+		// Its default is no one value, since a service may take both kinds of paths:
+		// what is not named stays so in every form of the policy.
 		path: "retry.repeat", shape: choice{"never", "keyed", "always"},
-		meaning: "which requests may be sent again: none, those with an Idempotency-Key, all; by default always on /translate and /v1, keyed elsewhere",
+		meaning: "which requests may be sent again: none, those with an Idempotency-Key, all. Not named, it depends on each request's path: always on /translate and /v1, keyed elsewhere",
 		get: func(p *Policy) any {
 			if p.Retry.Repeat == "" {
 				return nil

@@ -75,7 +75,7 @@ type Request struct {
 // Retry on another replica, before any byte of the answer.
 type Retry struct {
 	Attempts int
-	Repeat   string // "never", "keyed", "always"; "" = always on /translate and /v1, keyed elsewhere
+	Repeat   string // "never", "keyed", "always"; "" (not named) depends on the request's path: always on /translate and /v1, keyed elsewhere
 }
 
 // Result bounds stored answers.

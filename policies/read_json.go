@@ -37,7 +37,8 @@ func (p *Policy) UnmarshalJSON(src []byte) error {
 // MarshalJSON writes the document that ParseJSON reads: every field that has a
 // value, defaults too, durations as Go durations and sizes as "256MiB". Fields
 // that this version does not act on are left out, unless what they say is what
-// this version does.
+// this version does. So is retry.repeat where the policy does not name it: its
+// default depends on the path of each request (see Fields).
 func (p Policy) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString(`{"name":`)
