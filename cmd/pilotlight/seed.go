@@ -28,7 +28,8 @@ func seedTexts(ctx context.Context, client redis.UniversalClient, texts map[stri
 	store := policies.NewRedis(client)
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		_, err := store.Get(ctx, name)
-		if err == nil {
+		var unreadable *policies.UnreadableError
+		if err == nil || errors.As(err, &unreadable) { // it is there, valid here or not
 			continue
 		}
 		if !errors.Is(err, policies.ErrNotFound) {
