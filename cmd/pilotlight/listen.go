@@ -12,15 +12,32 @@ import (
 	"time"
 )
 
+// hostPort reads the address of a listener: host:port, or the http URL that its
+// clients use, for PILOTLIGHT_CONTROL tells both the same. Errors: wrong use.
+func hostPort(flag, text string) (addr, host string, err error) {
+	addr = text
+	if rest, ok := strings.CutPrefix(text, "http://"); ok {
+		addr = strings.TrimSuffix(rest, "/")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return "", "", usageError{fmt.Errorf("--%s %q: want HOST:PORT or http://HOST:PORT, such as 127.0.0.1:8080", flag, text)}
+	}
+	return addr, host, nil
+}
+
 // listen opens a loopback address. Another one is refused as long as there are
 // no tokens to keep strangers out.
-func listen(what, flag, addr string) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(addr)
+func listen(what, flag, text string) (net.Listener, error) {
+	addr, host, err := hostPort(flag, text)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--%s %q: want host:port, such as 127.0.0.1:8080", flag, addr)}
+		return nil, err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usageError{fmt.Errorf("--%s %s: only loopback addresses are served while no access tokens exist; put a proxy with access control in front, on this machine", flag, addr)}
+		return nil, usageError{fmt.Errorf("--%s %s: only loopback addresses are served while no access tokens exist; put a proxy with access control in front, on this machine", flag, text)}
 	}
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
