@@ -11,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/pilotlight/pilotlight/jobs"
-	"github.com/pilotlight/pilotlight/policies"
 )
 
 // fleetBody is the fleet page.
@@ -207,61 +206,4 @@ func sortFleet(rows []fleetRow, sort string) {
 			return by.compare(a, b)
 		})
 	}
-}
-
-// curlLine wakes a service as pasted.
-type curlLine struct{ Service, Text string }
-
-// fleetCurl is for a service that translates, else for the first one that a line
-// can be given for.
-func (s *Server) fleetCurl(fleet []service) (first *curlLine) {
-	for _, svc := range fleet {
-		line := s.curl(svc)
-		if line != nil && translates(svc.Policy.Policy) {
-			return line
-		}
-		first = cmp.Or(first, line)
-	}
-	return first
-}
-
-func (s *Server) curl(svc service) *curlLine {
-	if s.cfg.DataURL == "" || svc.Policy == nil || svc.Policy.Policy == nil {
-		return nil
-	}
-	base := strings.TrimSuffix(s.cfg.DataURL, "/")
-	json := "curl -si " + base + "%s -H 'Content-Type: application/json' -d '%s'"
-	line := &curlLine{Service: svc.Name}
-	switch p := svc.Policy.Policy; {
-	case translates(p):
-		line.Text = fill(json, "/translate", `{"text":"Hello, how are you today?","source_lang":"en","target_lang":"es"}`)
-	case len(p.Route.Models) > 0:
-		line.Text = fill(json, "/v1/chat/completions", `{"model":"`+shellText(p.Route.Models[0])+`","messages":[{"role":"user","content":"Hello"}]}`)
-	case len(p.Route.PathPrefixes) > 0:
-		line.Text = "curl -si '" + base + shellText(p.Route.PathPrefixes[0]) + "'"
-	default:
-		return nil
-	}
-	return line
-}
-
-func translates(p *policies.Policy) bool {
-	return p.Translate != nil || slices.Contains(p.Route.PathPrefixes, "/translate")
-}
-
-func fill(format string, parts ...string) string {
-	for _, part := range parts {
-		format = strings.Replace(format, "%s", part, 1)
-	}
-	return format
-}
-
-// shellText keeps a pasted line one harmless word inside single quotes.
-func shellText(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\'' || r < 0x20 {
-			return -1
-		}
-		return r
-	}, text)
 }

@@ -246,16 +246,6 @@ func TestTheEmptyFleetTeachesHowToMakeAPolicy(t *testing.T) {
 	}
 }
 
-func TestTheCurlLineGoesToTheDataPlane(t *testing.T) {
-	s, _, _ := newTestServer(t)
-	want := `curl -si http://127.0.0.1:8080/translate -H &#39;Content-Type: application/json&#39; -d &#39;{&#34;text&#34;:&#34;Hello, how are you today?&#34;,&#34;source_lang&#34;:&#34;en&#34;,&#34;target_lang&#34;:&#34;es&#34;}&#39;`
-	for _, path := range []string{"/", "/services/translate"} {
-		if !strings.Contains(call(s, "GET", path, "").Body.String(), want) {
-			t.Errorf("%s lacks the line", path)
-		}
-	}
-}
-
 func TestACommandIsConfirmedWithWhatItWillDoAndThenCarriedOut(t *testing.T) {
 	s, services, _ := lived(t)
 	body := call(s, "GET", "/services/translate/sleep?back=/", "").Body.String()
