@@ -11,6 +11,10 @@ import (
 // maxVersions of one policy are kept; older ones are forgotten.
 const maxVersions = 500
 
+// keepRemoved is how long a deleted policy is remembered: its versions, and the
+// number with which it goes on if it is created again.
+const keepRemoved = 30 * 24 * time.Hour
+
 // newDraft returns the version that Put is to save, still without a number.
 func newDraft(name, text, author, comment string) (Version, error) {
 	p, err := parseOne(name, text)
@@ -98,7 +102,7 @@ func unreadable(versions ...Version) error {
 // succeed returns draft as the version that follows the current one, if an edit
 // that was based on version base may be saved. A deleted policy keeps counting:
 // created again it has the number after its deletion, so that a number never
-// means two things.
+// means two things while the deletion is remembered (keepRemoved).
 func succeed(current map[string]Version, draft Version, base int) (Version, error) {
 	before, known := current[draft.Name]
 	alive := known && !before.Deleted
@@ -121,6 +125,18 @@ func succeed(current map[string]Version, draft Version, base int) (Version, erro
 		return Version{}, err
 	}
 	return draft, nil
+}
+
+// outdated names the policies, without that of next, that were deleted longer
+// than keepRemoved before next was made.
+func outdated(current map[string]Version, next Version) []string {
+	var names []string
+	for name, v := range current {
+		if name != next.Name && v.Deleted && next.At.Sub(v.At) > keepRemoved {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // checkAgainst is CheckDraft of the draft and all other policies. One that this

@@ -60,9 +60,13 @@ func (m *Memory) change(ctx context.Context, draft Version, base int) (Version, 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	next, err := succeed(m.current(), draft, base)
+	current := m.current()
+	next, err := succeed(current, draft, base)
 	if err != nil {
 		return Version{}, err
+	}
+	for _, name := range outdated(current, next) {
+		delete(m.versions, name)
 	}
 	history := append(m.versions[next.Name], next)
 	m.versions[next.Name] = history[max(len(history)-maxVersions, 0):]

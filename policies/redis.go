@@ -105,9 +105,16 @@ func (s *Redis) change(ctx context.Context, draft Version, base int) (Version, e
 		if err != nil {
 			return Version{}, fmt.Errorf("save policy %s: %w", next.Name, err)
 		}
-		saved, err := changeScript.Run(ctx, s.client,
-			[]string{keyCurrent, keyVersions + next.Name, keyCounter},
-			next.Name, raw, counter, maxVersions, changedChan).Bool()
+		keys := []string{keyCurrent, keyVersions + next.Name, keyCounter}
+		kept := int64(0) // for ever
+		if next.Deleted {
+			kept = int64(keepRemoved / time.Second)
+		}
+		args := []any{next.Name, raw, counter, maxVersions, changedChan, kept}
+		for _, name := range outdated(current, next) {
+			keys, args = append(keys, keyVersions+name), append(args, name)
+		}
+		saved, err := changeScript.Run(ctx, s.client, keys, args...).Bool()
 		if err != nil {
 			return Version{}, fmt.Errorf("save policy %s: %w", next.Name, err)
 		}

@@ -32,7 +32,7 @@ func TestAChangeThatIsSentTwiceIsMadeOnce(t *testing.T) {
 	send := func(raw string, counter string) bool {
 		t.Helper()
 		saved, err := changeScript.Run(t.Context(), s.client,
-			[]string{keyCurrent, keyVersions + "a", keyCounter}, "a", raw, counter, maxVersions, changedChan).Bool()
+			[]string{keyCurrent, keyVersions + "a", keyCounter}, "a", raw, counter, maxVersions, changedChan, 0).Bool()
 		if err != nil {
 			t.Fatal(err)
 		}

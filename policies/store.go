@@ -66,7 +66,8 @@ type Store interface {
 	// valid: else ValidationErrors) as version base+1. base 0 creates: ErrExists if it is there.
 	// A base that is not the current version is a *ConflictError.
 	Put(ctx context.Context, name, text string, base int, author, comment string) (Version, error)
-	// Delete likewise; the history stays.
+	// Delete likewise. The history stays for 30 days; after that it may be
+	// forgotten, with the number of the last version.
 	Delete(ctx context.Context, name string, base int, author, comment string) (Version, error)
 	// Versions returns all versions, newest first, those that are not valid in this
 	// version of the program without Policy.
