@@ -85,9 +85,15 @@ func (s *service) ensure(now time.Time) bool {
 		s.spec, _ = s.ses.cfg.Specs(s.policy.Job)
 		s.ref = refOf(s.policy, s.spec)
 	}
-	spec, ref := s.spec, s.ref
+	spec, ref, leaving := s.spec, s.ref, s.leaving
 	s.call(&s.ensures, now, func() func(time.Time) {
 		err := s.known(spec, ref)
+		if err != nil && leaving {
+			// To empty the group it is enough that the fleet has it.
+			if _, unseen := s.ses.cfg.Fleet.Observe(s.ctx, ref); unseen == nil {
+				err = nil
+			}
+		}
 		return func(time.Time) {
 			if ref != s.ref {
 				return // the policy has changed meanwhile
@@ -184,7 +190,8 @@ func (s *service) leave(now time.Time) bool {
 	if !s.leaving || t == nil || s.writes.busy || s.offering.busy {
 		return false
 	}
-	never := !s.ensured && s.cannot != "" && s.spec == nil // nothing of it can run
+	// The fleet does not know the job, and nothing of it was ever wanted here.
+	never := !s.ensured && s.cannot != "" && s.memory.Wanted == 0
 	empty := s.ensured && !s.decidedAt.IsZero() && s.decision.To == 0 && s.count() == 0 && len(s.replicas) == 0 &&
 		!s.scales.busy && s.offeredOK && len(s.offered) == 0
 	switch {

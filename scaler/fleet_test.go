@@ -21,9 +21,10 @@ import (
 // transport to their probes.
 type fleet struct {
 	mu      sync.Mutex
-	ref     jobs.Ref
-	spec    bool
-	count   int
+	ref     jobs.Ref         // the last one made known
+	count   map[jobs.Ref]int // of the groups that are known
+	broken  map[string]error // jobs that cannot be made known, and why
+	ensures int
 	allocs  []jobs.Allocation
 	made    int
 	changed func(jobs.Ref)
@@ -44,19 +45,25 @@ type fleet struct {
 
 type call struct {
 	at    time.Time
+	ref   jobs.Ref
 	count int
 }
 
 var errLost = errors.New("connection reset")
 
 func newFleet() *fleet {
-	return &fleet{load: time.Second, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
+	return &fleet{load: time.Second, count: map[jobs.Ref]int{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
 }
 
 func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ref, f.spec = ref, true
+	f.ensures++
+	if err := f.broken[ref.Job]; err != nil {
+		return err
+	}
+	f.ref = ref
+	f.count[ref] += 0
 	return nil
 }
 
@@ -71,10 +78,16 @@ func (f *fleet) Watch(ctx context.Context, changed func(jobs.Ref)) error {
 func (f *fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.spec {
+	count, ok := f.count[ref]
+	if !ok {
 		return jobs.Observation{}, errors.New("unknown job")
 	}
-	o := jobs.Observation{Count: f.count, At: time.Now(), Allocations: slices.Clone(f.allocs)}
+	o := jobs.Observation{Count: count, At: time.Now()}
+	for _, a := range f.allocs {
+		if a.Ref == ref {
+			o.Allocations = append(o.Allocations, a)
+		}
+	}
 	if f.full != "" {
 		o.Blocked = f.full
 	}
@@ -84,13 +97,13 @@ func (f *fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, erro
 func (f *fleet) Scale(_ context.Context, ref jobs.Ref, count int, _ string, _ map[string]string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.calls = append(f.calls, call{time.Now(), count})
+	f.calls = append(f.calls, call{time.Now(), ref, count})
 	if f.refuse > 0 {
 		f.refuse--
 		return errors.New("no leader")
 	}
-	f.count = count
-	f.fill()
+	f.count[ref] = count
+	f.fill(ref)
 	if f.lost > 0 {
 		f.lost--
 		return errLost
@@ -99,17 +112,17 @@ func (f *fleet) Scale(_ context.Context, ref jobs.Ref, count int, _ string, _ ma
 }
 
 // fill places and stops allocations; f.mu is held.
-func (f *fleet) fill() {
+func (f *fleet) fill(ref jobs.Ref) {
 	taken := map[int]bool{}
 	var live []*jobs.Allocation
 	for i := range f.allocs {
-		if a := &f.allocs[i]; a.Desired == jobs.DesiredRun {
+		if a := &f.allocs[i]; a.Ref == ref && a.Desired == jobs.DesiredRun {
 			taken[a.Index] = true
 			live = append(live, a)
 		}
 	}
 	slices.SortFunc(live, func(a, b *jobs.Allocation) int { return cmp.Compare(a.Index, b.Index) })
-	for n := len(live); n > f.count; n-- {
+	for n := len(live); n > f.count[ref]; n-- {
 		a := live[n-1]
 		a.Desired = jobs.DesiredStop
 		id := a.ID
@@ -121,27 +134,27 @@ func (f *fleet) fill() {
 			})
 		})
 	}
-	for i := 0; len(live) < f.count && f.full == ""; i++ {
+	for i := 0; len(live) < f.count[ref] && f.full == ""; i++ {
 		if taken[i] {
 			continue
 		}
 		live = append(live, nil)
-		f.place(i)
+		f.place(ref, i)
 	}
-	f.tell()
+	f.tell(ref)
 }
 
 // tell reports a change beside its cause; f.mu is held.
-func (f *fleet) tell() {
-	changed, ref := f.changed, f.ref
+func (f *fleet) tell(ref jobs.Ref) {
+	changed := f.changed
 	go changed(ref)
 }
 
-func (f *fleet) place(index int) {
+func (f *fleet) place(ref jobs.Ref, index int) {
 	f.made++
 	now := time.Now()
 	a := jobs.Allocation{
-		ID: fmt.Sprintf("alloc-%d", f.made), Ref: f.ref, Index: index, Node: "node",
+		ID: fmt.Sprintf("alloc-%d", f.made), Ref: ref, Index: index, Node: "node",
 		Address: fmt.Sprintf("10.0.0.%d:80", f.made), Desired: jobs.DesiredRun,
 		Client: jobs.ClientRunning, Created: now, Started: now.Add(time.Millisecond),
 	}
@@ -167,10 +180,10 @@ func (f *fleet) kill(id, words string) {
 				for i := range f.allocs {
 					if a := &f.allocs[i]; a.ID == id && a.Desired == jobs.DesiredRun {
 						a.Desired = jobs.DesiredStop
-						f.place(a.Index)
+						f.place(a.Ref, a.Index)
+						f.tell(a.Ref)
 					}
 				}
-				f.tell()
 			})
 		}
 	})
@@ -182,9 +195,9 @@ func (f *fleet) alter(id string, change func(*jobs.Allocation)) {
 	for i := range f.allocs {
 		if f.allocs[i].ID == id {
 			change(&f.allocs[i])
+			f.tell(f.allocs[i].Ref)
 		}
 	}
-	f.tell()
 }
 
 // RoundTrip answers probes and scrapes for the allocations.
@@ -212,6 +225,18 @@ func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, syscall.ECONNREFUSED
 }
 
+// runs returns how many allocations of a job have a process.
+func (f *fleet) runs(job string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.allocs {
+		if a.Ref.Job == job && !a.Terminal() {
+			n++
+		}
+	}
+	return n
+}
+
 // running returns how many allocations have a process.
 func (f *fleet) running() (n int) {
 	f.mu.Lock()
@@ -224,10 +249,13 @@ func (f *fleet) running() (n int) {
 	return n
 }
 
-func (f *fleet) wants() int {
+func (f *fleet) wants() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.count
+	for _, count := range f.count {
+		n += count
+	}
+	return n
 }
 
 func (f *fleet) placements() int {

@@ -250,7 +250,7 @@ func TestMissingJobSpecBlocksWithTheReason(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.stop()
 		h.redis.FlushAll()
-		h.fleet.spec = false
+		h.fleet.set(func() { clear(h.fleet.count) })
 		h.specs = func(string) (*jobs.Spec, bool) { return nil, false }
 		h.start()
 		st := h.status()
