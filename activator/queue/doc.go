@@ -44,8 +44,9 @@
 //
 // # Invariants
 //
-//   - For each replica: Σ held + grants ≤ offered slots, at all times, except that
-//     after an offer fell nothing new is granted until the sum has fallen too.
+//   - For each replica: Σ held + grants ≤ offered slots, except that after an offer
+//     fell, or after somebody came back with requests in flight that had been
+//     given up for dead, nothing new is granted until the sum has fallen too.
 //   - An activator forwards only with a slot of its own: busy ≤ owned ≤ what Redis
 //     counts for it.
 //   - A ticket is in the queue, or granted, or gone; never two of these.
@@ -57,6 +58,9 @@
 //	                     grants return, its tickets go (their connections are gone).
 //	                     Its requests in flight may still be computing at the replica:
 //	                     their slots are not quarantined yet.
+//	activator pauses     after a lease its idle slots may be others'. It gives none that
+//	                     it has not heard of for longer than that; when it states them
+//	                     again they are believed only as far as there is room.
 //	Redis away           activators go on with what they hold, hand freed slots to
 //	                     their own waiters in order, keep new tickets in memory within
 //	                     the same limits, and number them when it is back. Nothing is
@@ -68,6 +72,9 @@
 //	                     flight there end with their connections. An activator that
 //	                     sees it refuse connections reports it: no slot of it is
 //	                     granted for a second.
+//	cut off alone        an activator that alone cannot reach Redis takes that for an
+//	                     outage and goes on with its slots, past their lease: others may
+//	                     have been given them.
 //	Redis loses writes   a ledger that was rolled back is repaired by the next
 //	                     statements; until then a slot may be granted that is in use.
 package queue
