@@ -340,3 +340,41 @@ func TestRedisGoneForTenSecondsChangesNothing(t *testing.T) {
 		within(t, 2*time.Minute, "no replica in the end", func() bool { return h.fleet.running() == 0 })
 	})
 }
+
+func TestAReplicaWhoseStopWasRefusedServesAgainBesideOneThatEnded(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 2})
+		within(t, 5*time.Second, "two ready", func() bool { return len(h.ledger.slots()) == 2 })
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
+		within(t, 5*time.Second, "one left", func() bool { return h.fleet.running() == 1 })
+		h.fleet.set(func() { h.fleet.refuse = 1000 })
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0})
+		within(t, 30*time.Second, "refused", func() bool { return len(h.fleet.counts()) > 4 })
+		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
+		h.fleet.set(func() { h.fleet.refuse = 0 })
+		time.Sleep(10 * time.Second)
+		if n := h.fleet.placements(); n != 2 {
+			t.Errorf("%d launches, want only the two of the pin", n)
+		}
+	})
+}
+
+func TestARefusedScaleCallIsToldOnlyWhileItIsOwed(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
+		within(t, 5*time.Second, "ready", func() bool { return len(h.ledger.slots()) == 1 })
+		h.fleet.set(func() { h.fleet.refuse = 1000 })
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 3})
+		time.Sleep(10 * time.Second)
+		if st := h.status(); st.Blocked == nil || *st.Blocked != "no leader" {
+			t.Errorf("blocked %v while the call is owed, want the refusal", st.Blocked)
+		}
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
+		time.Sleep(5 * time.Second)
+		if st := h.status(); st.State != jobs.StateReady || st.Blocked != nil {
+			t.Errorf("state %s, blocked by %q; want ready and nothing owed", st.State, *st.Blocked)
+		}
+	})
+}

@@ -103,8 +103,9 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 	case moved, started && !r.answers:
 		s.probe(r) // from its first pace on: the process is new
 	}
-	// A stop that was asked for and never came: the call was lost, or reversed.
-	if !r.stopAsked.IsZero() && a.Desired == jobs.DesiredRun && now.Sub(r.stopAsked) > stopLost && len(s.seen.Allocations) <= s.seen.Count {
+	// A stop that was asked for and never came: the call was lost, refused or
+	// reversed. Those that have ended take no part in the count.
+	if !r.stopAsked.IsZero() && a.Desired == jobs.DesiredRun && now.Sub(r.stopAsked) > stopLost && len(s.holders()) <= s.seen.Count {
 		r.stopAsked = time.Time{}
 	}
 }
