@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/pilotlight/pilotlight/activator"
 	"github.com/pilotlight/pilotlight/activator/queue"
@@ -67,7 +64,8 @@ type addresses struct {
 func (n *node) has(role string) bool { return slices.Contains(n.roles, role) }
 
 // run opens the listeners, runs every role, and ends in order when ctx does: not
-// ready, no new connections, requests in flight finish, loops, lease.
+// ready, no new requests, those in flight finish, the other listeners, loops,
+// lease.
 func (n *node) run(ctx context.Context) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -77,7 +75,7 @@ func (n *node) run(ctx context.Context) error {
 
 	store := policies.NewRedis(n.redis)
 	hist := history.New(n.redis)
-	life := &lifecycle{}
+	life := &lifecycle{log: n.log}
 	ready := &health{}
 	var checks []func(context.Context) error
 	redisUp := dependency.WithLabelValues("redis")
@@ -122,7 +120,7 @@ func (n *node) run(ctx context.Context) error {
 		})
 		life.loop(q.Run)
 		life.loop(act.Run)
-		life.serve(l, ready.around(act), act.StopHolding)
+		life.first(l, ready.around(act), act.StopHolding)
 	}
 	if n.has(roleWeb) {
 		l, err := listen("control plane", "control", n.addrs.Control)
@@ -141,7 +139,7 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		life.loop(ui.Run)
-		life.serve(l, ready.around(ui.Handler()), nil)
+		life.serve(l, ready.around(ui.Handler()))
 	}
 	if n.has(roleScaler) {
 		s, err := scaler.New(scaler.Config{Fleet: n.fleet.Fleet, Ledger: queue.NewLedger(n.redis, n.log), Policies: store,
@@ -161,7 +159,7 @@ func (n *node) run(ctx context.Context) error {
 	n.addrs.Metrics = l.Addr().String()
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	life.serve(l, ready.around(mux), nil)
+	life.serve(l, ready.around(mux))
 
 	life.loop(ready.watch)
 
@@ -186,95 +184,4 @@ func (n *node) greetWhenReady(ctx context.Context, ready *health) error {
 	}
 	<-ctx.Done()
 	return nil
-}
-
-// lifecycle starts everything at once and ends it in order.
-type lifecycle struct {
-	servers []server
-	loops   []func(context.Context) error
-	lasts   []func(context.Context) error
-}
-
-type server struct {
-	listener net.Listener
-	http     *http.Server
-	hurry    func() // ends what would keep requests waiting
-}
-
-func (l *lifecycle) serve(at net.Listener, h http.Handler, hurry func()) {
-	l.servers = append(l.servers, server{at, newHTTPServer(h), hurry})
-}
-func (l *lifecycle) loop(run func(context.Context) error) { l.loops = append(l.loops, run) }
-
-// last is a loop that ends only after the others have.
-func (l *lifecycle) last(run func(context.Context) error) { l.lasts = append(l.lasts, run) }
-
-func (l *lifecycle) close() {
-	for _, s := range l.servers {
-		_ = s.listener.Close()
-	}
-}
-
-func (l *lifecycle) run(ctx context.Context, stopping interface{ Store(bool) }, grace time.Duration) error {
-	// Three groups, ended one after another: servers, loops, lasts. A failure in
-	// one ends them all.
-	failed, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	stage := func(runs []func(context.Context) error) (stop func() error) {
-		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		var g errgroup.Group
-		for _, run := range runs {
-			g.Go(func() error {
-				err := run(ctx)
-				if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-					err = nil // told to end, and says so
-				}
-				if err != nil {
-					fail(err)
-				} else if ctx.Err() == nil {
-					fail(errors.New("a part of the process ended by itself"))
-				}
-				return err
-			})
-		}
-		return func() error { cancel(); return g.Wait() }
-	}
-	stopLasts := stage(l.lasts)
-	stopLoops := stage(l.loops)
-	var serving errgroup.Group
-	for _, s := range l.servers {
-		serving.Go(func() error {
-			err := s.http.Serve(s.listener)
-			if !errors.Is(err, http.ErrServerClosed) {
-				fail(err)
-				return err
-			}
-			return nil
-		})
-	}
-	<-failed.Done()
-	stopping.Store(true)
-	var closing sync.WaitGroup
-	for _, s := range l.servers {
-		closing.Go(func() {
-			if s.hurry != nil {
-				s.hurry()
-			}
-			patience := grace
-			if s.hurry == nil {
-				patience = time.Second // event streams do not end by themselves
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			if s.http.Shutdown(ctx) != nil {
-				_ = s.http.Close()
-			}
-		})
-	}
-	closing.Wait()
-	err := errors.Join(serving.Wait(), stopLoops(), stopLasts())
-	if cause := context.Cause(failed); err == nil && ctx.Err() == nil {
-		return cause
-	}
-	return err
 }
