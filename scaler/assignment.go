@@ -77,7 +77,7 @@ func (s *service) ensure(now time.Time) bool {
 	if s.ensured {
 		return true
 	}
-	if s.ensures.busy || !s.ensures.since.IsZero() && now.Sub(s.ensures.since) < s.ses.cfg.Tick {
+	if s.ensures.busy || now.Before(s.ensureAfter) {
 		return false
 	}
 	if s.spec == nil {
@@ -94,24 +94,33 @@ func (s *service) ensure(now time.Time) bool {
 				err = nil
 			}
 		}
-		return func(time.Time) {
-			if ref != s.ref {
-				return // the policy has changed meanwhile
-			}
-			s.ensured = err == nil
-			cannot := ""
-			if err != nil {
-				cannot = err.Error()
-			}
-			if cannot != s.cannot {
-				s.cannot, s.changed = cannot, true
-				if cannot != "" && s.ctx.Err() == nil {
-					s.log.Error("cannot run", "reason", cannot)
-				}
+		return func(now time.Time) {
+			if ref == s.ref { // else the policy has changed meanwhile
+				s.onEnsured(now, err)
 			}
 		}
 	})
 	return false
+}
+
+// ensureEvery is the longest pause between two tries to make a job known.
+const ensureEvery = 10 * time.Second
+
+// onEnsured takes in whether the fleet knows the job.
+func (s *service) onEnsured(now time.Time, err error) {
+	s.ensured, s.changed = err == nil, true
+	if err == nil {
+		s.cannot = ""
+		s.ensurePause.Reset()
+		return
+	}
+	s.ensureAfter = now.Add(s.ensurePause.NextBackOff())
+	if cannot := err.Error(); cannot != s.cannot {
+		s.cannot = cannot
+		if s.ctx.Err() == nil {
+			s.log.Error("cannot run", "reason", cannot)
+		}
+	}
 }
 
 // known returns nil if the fleet knows the group, or knows it now.
@@ -138,6 +147,7 @@ func (s *service) onPolicy(now time.Time, v policies.Version) {
 	spec, _ := s.ses.cfg.Specs(v.Policy.Job)
 	s.log.Info("policy", "version", v.Version, "reason", v.Comment)
 	s.acted, s.due, s.changed, s.lastActive = true, true, true, now
+	s.ensureAfter = time.Time{} // it may name what can run
 	if refOf(v.Policy, spec) != s.ref {
 		s.leaving, s.next = true, &v
 		return
@@ -213,7 +223,7 @@ func (s *service) leave(now time.Time) bool {
 func (s *service) moveTo(v policies.Version) {
 	s.adopt(v)
 	s.leaving, s.next = false, nil
-	s.ensured, s.cannot, s.ensures.since = false, "", time.Time{}
+	s.ensured, s.cannot, s.ensureAfter = false, "", time.Time{}
 	s.seen, s.adopted, s.adoptedAt = jobs.Observation{}, false, time.Time{}
 	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false
 	s.failures, s.spells = decide.Failures{}, nil

@@ -30,21 +30,23 @@ type service struct {
 	calls sync.WaitGroup // what runs beside the loop
 
 	// What it should do.
-	policy     *policies.Policy
-	version    int
-	spec       *jobs.Spec // nil: the job spec is not known here
-	ref        jobs.Ref
-	gpus       int // of one replica, at least 1
-	setting    history.Setting
-	leaving    bool              // has no policy, or its policy names another group
-	next       *policies.Version // the policy to obey once the old group is empty
-	loaded     bool              // memory and setting have been read
-	settings   lane              // reads memory and setting
-	unset      bool              // the setting may be another one
-	unsetFails bool              // the last try to read it failed
-	ensured    bool              // the fleet knows the job
-	cannot     string            // why not
-	ensures    lane
+	policy      *policies.Policy
+	version     int
+	spec        *jobs.Spec // nil: the job spec is not known here
+	ref         jobs.Ref
+	gpus        int // of one replica, at least 1
+	setting     history.Setting
+	leaving     bool              // has no policy, or its policy names another group
+	next        *policies.Version // the policy to obey once the old group is empty
+	loaded      bool              // memory and setting have been read
+	settings    lane              // reads memory and setting
+	unset       bool              // the setting may be another one
+	unsetFails  bool              // the last try to read it failed
+	ensured     bool              // the fleet knows the job
+	cannot      string            // why not
+	ensures     lane
+	ensureAfter time.Time // no try before
+	ensurePause *backoff.ExponentialBackOff
 
 	// What it sees.
 	replicas    map[string]*replica
@@ -124,6 +126,11 @@ func newService(ses *session, v policies.Version) *service {
 			backoff.WithMaxInterval(5*time.Second),
 			backoff.WithMaxElapsedTime(0),
 		),
+		ensurePause: backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(ses.cfg.Tick),
+			backoff.WithMaxInterval(ensureEvery),
+			backoff.WithMaxElapsedTime(0),
+		),
 	}
 	s.entry.Service = s.name
 	s.adopt(v)
@@ -200,8 +207,11 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		if s.loaded && s.leave(now) {
 			return now, true
 		}
-		s.publish(now)
-		return now.Add(s.ses.cfg.Tick), false
+		next = now.Add(s.ses.cfg.Tick)
+		if s.ensureAfter.After(now) {
+			next = earlier(next, s.ensureAfter)
+		}
+		return earlier(next, s.publish(now)), false
 	}
 	if !now.Before(s.nextTick) {
 		s.look, s.due = true, true
@@ -299,6 +309,7 @@ func (s *service) onFleet(time.Time) { s.look = true }
 func (s *service) onResume(now time.Time) {
 	s.offeredOK = false // the ledger may have lost it
 	s.look, s.due, s.changed = true, true, true
+	s.ensureAfter = time.Time{}
 	s.onOperated(now)
 }
 

@@ -155,8 +155,11 @@ func (s *service) status(now time.Time) jobs.Status {
 func (s *service) judgeState(now time.Time, st *jobs.Status) {
 	n := &st.Replicas
 	braked := s.decision.BrakeUntil.After(now)
+	pinned := s.pinnedToZero()
 	why := ""
 	switch {
+	case pinned != "" && len(s.replicas) == 0 && n.Pending == 0:
+		why = pinned
 	case s.cannot != "":
 		why = s.cannot
 	case braked:
@@ -176,8 +179,16 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 		st.State = jobs.StatePaused
 	case n.Ready > 0:
 		st.State = jobs.StateReady
+	case pinned != "" && len(s.replicas) == 0 && n.Pending == 0:
+		// Nothing will come, however many wait: they must be told.
+		st.State = jobs.StatePaused
 	case s.cannot != "":
 		st.State = jobs.StateBlocked
+		until := s.ensureAfter.UTC()
+		if !until.After(now) { // a try is under way
+			until = now.Add(s.ses.cfg.Tick).UTC()
+		}
+		st.BlockedUntil = &until
 	case braked && s.hopeless():
 		// Also when nothing is wanted any more, for those who waited were told:
 		// the next one must be told too, until the pause is over.
@@ -194,6 +205,26 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 	default:
 		st.State = jobs.StateZero
 	}
+}
+
+// pinnedToZero says in a sentence who pinned the service to no replicas and
+// why; "" if nobody did.
+func (s *service) pinnedToZero() string {
+	op := &s.setting.Operator
+	if op.Pinned == nil || *op.Pinned > 0 {
+		return ""
+	}
+	why := "pinned to 0"
+	if s.setting.Last.Verb != jobs.VerbPin {
+		return why // the words of the setting are those of a later command
+	}
+	if op.By != "" {
+		why += " by " + op.By
+	}
+	if op.Reason != "" {
+		why += ": " + op.Reason
+	}
+	return why
 }
 
 // hopeless reports whether nothing is ready or may become so.
