@@ -127,6 +127,10 @@ func (s *service) act(now time.Time) (again time.Time) {
 		target = n
 	}
 	if target == count {
+		if s.refused != "" && !s.scales.busy { // no call is owed any more
+			s.refused, s.changed = "", true
+			s.scalePause.Reset()
+		}
 		return again
 	}
 	if now.Before(s.scaleAfter) {
