@@ -181,8 +181,9 @@ func (s *service) decideLeaving(now time.Time) {
 	last := s.decision
 	rule, reason := "deleted", "the policy was deleted"
 	if s.next != nil {
+		spec, _ := s.ses.cfg.Specs(s.next.Policy.Job)
 		rule, reason = "moved", fmt.Sprintf("policy version %d names %s instead of %s",
-			s.next.Version, refOf(s.next.Policy, nil), s.ref)
+			s.next.Version, refOf(s.next.Policy, spec), s.ref)
 	}
 	s.decision = decide.Decision{
 		Service: s.name, At: now, From: last.To, To: 0, Rule: rule, Reason: reason, PolicyVersion: s.version,
@@ -219,7 +220,9 @@ func (s *service) leave(now time.Time) bool {
 	return true
 }
 
-// moveTo begins anew with another group of allocations.
+// moveTo begins anew with another group of allocations. What was learned of the
+// old one says nothing about it: only who asked last, and an operator's sleep,
+// belong to the service.
 func (s *service) moveTo(v policies.Version) {
 	s.adopt(v)
 	s.leaving, s.next = false, nil
@@ -227,6 +230,10 @@ func (s *service) moveTo(v policies.Version) {
 	s.seen, s.adopted, s.adoptedAt = jobs.Observation{}, false, time.Time{}
 	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false
 	s.failures, s.spells = decide.Failures{}, nil
-	s.look, s.due = true, true
+	s.memory = decide.Memory{LastDemand: s.memory.LastDemand, Sleep: s.memory.Sleep}
+	s.decision, s.moved, s.decidedAt = decide.Decision{}, decide.Decision{}, time.Time{}
+	s.starts, s.serviceTime, s.latency, s.latencies = nil, decide.ServiceTime{}, nil, latencies{}
+	s.refused, s.savedAt = "", time.Time{}
+	s.look, s.due, s.acted, s.changed = true, true, true, true
 	s.mail.post(func(time.Time) {}) // come again at once
 }

@@ -55,3 +55,32 @@ func TestAJobThatCannotBeRegisteredKeepsNobodyFromEditingOrDeletingItsPolicy(t *
 		})
 	})
 }
+
+func TestThePolicysNextJobStartsFromNothingOfTheOldOne(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 3})
+		within(t, 5*time.Second, "three ready", func() bool { return len(h.ledger.slots()) == 3 })
+		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
+		h.ledger.ask(1)
+		time.Sleep(5 * time.Second)
+		if st := h.status(); st.Cold.Count == 0 {
+			t.Fatal("no cold start was measured")
+		}
+		h.policies.put(policy(func(p *policies.Policy) { p.Job = "other" }))
+		within(t, 10*time.Second, "the old one stopped", func() bool { return h.fleet.running() == 0 })
+		time.Sleep(10 * time.Second)
+		if n := h.fleet.runs("other"); n != 0 {
+			t.Errorf("%d replicas of the new job, and nobody asked", n)
+		}
+		if st := h.status(); st.State != jobs.StateZero || st.Cold.Count != 0 || st.PolicyVersion != 2 {
+			t.Errorf("state %s with %d cold starts by version %d, want zero with none by 2", st.State, st.Cold.Count, st.PolicyVersion)
+		}
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "a replica of the new job", func() bool { return h.fleet.runs("other") == 1 })
+		time.Sleep(time.Second)
+		decisions, err := h.history.Decisions(t.Context(), "translate", 1)
+		if err != nil || len(decisions) != 1 || decisions[0].From != 0 || decisions[0].To != 1 {
+			t.Errorf("last decision %v (%v), want 0→1 for the new job", decisions, err)
+		}
+	})
+}
