@@ -64,11 +64,13 @@ func (l *look) gate() bool {
 		if l.waking {
 			n = min(max(n, 1), l.p.Replicas.Max)
 		}
-		l.evaluates() // an evaluation that falls into the dark is left out
 		l.settle(n, "unknown-demand", fmt.Sprintf("demand unknown: the slot ledger was not read for 3 ticks; count held at %d", n))
 	default:
 		return false
 	}
+	// An evaluation that falls into this time is left out, not made up for: the
+	// next one is on the grid again.
+	l.evaluates()
 	return true
 }
 

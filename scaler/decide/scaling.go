@@ -61,14 +61,15 @@ func (l *look) helpArrived() {
 }
 
 // evaluates reports whether thresholds are due: once per sizing.every, on a
-// grid that all scalers share.
+// grid that all scalers share. The first look of all is one only if it is on it.
 func (l *look) evaluates() bool {
 	due := floor(l.now.Unix(), max(1, seconds(l.p.Sizing.Every)))
 	if due == l.mem.Threshold.Evaluated {
 		return false
 	}
+	first := l.mem.Threshold.Evaluated == 0
 	l.mem.Threshold.Evaluated = due
-	return true
+	return !first || due == l.now.Unix()
 }
 
 // weighThresholds is sizing mode "thresholds": scale_up and scale_down alone
