@@ -20,7 +20,10 @@ run: build ## Start everything on this machine: a translation from zero replicas
 .PHONY: test
 test: setup build ## Run every test there is, with the race detector
 	go vet ./...
-	go test -race -timeout $(TEST_TIMEOUT) ./...
+	@echo "unit, property and conformance tests; the first time the race detector's build takes some minutes"
+	go test -race -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v /internal/e2e)
+	@echo "end to end: real processes, Redis, Apertium and browser (about four minutes)"
+	go test -race -timeout $(TEST_TIMEOUT) ./internal/e2e
 
 .PHONY: test-race
 test-race: ## Unit and property tests with the race detector, without set-up or end-to-end tests
