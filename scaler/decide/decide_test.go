@@ -170,3 +170,17 @@ func maxTime(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+func TestAStoredDecisionHasNeitherAnEmptyTimeNorWhatIsForTheLoopOnly(t *testing.T) {
+	w := newWorld(t, plain(0, 3, 8))
+	w.arrive(1)
+	text, err := json.Marshal(w.look())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, absent := range []string{"brake_until", "max_starts", `"next"`, "0001-01-01"} {
+		if strings.Contains(string(text), absent) {
+			t.Errorf("%s contains %s", text, absent)
+		}
+	}
+}

@@ -15,12 +15,13 @@ type Decision struct {
 	Signals       Signals        `json:"signals"` // the values the thresholds were compared with
 	PolicyVersion int            `json:"policy_version"`
 
-	// Next is the latest moment to decide again even if nothing happens.
-	Next time.Time `json:"next"`
+	// Next is the latest moment to decide again even if nothing happens. It and
+	// MaxStarts are for whoever carries the decision out, and are not stored.
+	Next time.Time `json:"-"`
 	// BrakeUntil: no launch before then (zero: brake is off).
-	BrakeUntil time.Time `json:"brake_until"`
+	BrakeUntil time.Time `json:"brake_until,omitzero"`
 	// MaxStarts bounds replicas starting at once (0 = no bound).
-	MaxStarts int `json:"max_starts"`
+	MaxStarts int `json:"-"`
 }
 
 // Signals over the up window and the down window; nil is unknown.
