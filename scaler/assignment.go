@@ -77,7 +77,7 @@ func (s *service) ensure(now time.Time) bool {
 	if s.ensured {
 		return true
 	}
-	if s.ensures.busy || now.Before(s.ensureAfter) {
+	if s.ensures.busy || s.ref.Job == "" || now.Before(s.ensureAfter) {
 		return false
 	}
 	if s.spec == nil {
@@ -194,6 +194,33 @@ func (s *service) decideLeaving(now time.Time) {
 	s.record(now, last)
 }
 
+// returnTo makes the group that an earlier scaler obeyed the present one again:
+// if the policy has gone since, or names another, it must be emptied first.
+func (s *service) returnTo(ref jobs.Ref, version int) {
+	if sameGroup(ref, s.ref) {
+		return
+	}
+	obey := s.next
+	if !s.leaving {
+		obey = &policies.Version{Name: s.name, Version: s.version, Policy: s.policy}
+	}
+	p := *s.policy
+	p.Namespace, p.Job, p.Group = ref.Namespace, ref.Job, ref.Group
+	s.adopt(policies.Version{Name: s.name, Version: version, Policy: &p})
+	s.leaving, s.next = true, obey
+	if obey != nil && sameGroup(refOf(obey.Policy, s.spec), ref) {
+		s.adopt(*obey) // it went and came back
+		s.leaving, s.next = false, nil
+	}
+	s.ses.follow(s, ref.Job)
+}
+
+// sameGroup reports whether two refs are about one group; one that is not
+// resolved, because its job spec is not known, stands for any of its job.
+func sameGroup(a, b jobs.Ref) bool {
+	return a.Namespace == b.Namespace && a.Job == b.Job && (a.Group == b.Group || a.Group == "" || b.Group == "")
+}
+
 // leave ends a service that wants nothing and has nothing left, or lets it
 // begin anew with its next group. It reports whether the loop is over.
 func (s *service) leave(now time.Time) bool {
@@ -201,8 +228,9 @@ func (s *service) leave(now time.Time) bool {
 	if !s.leaving || t == nil || s.writes.busy || s.offering.busy {
 		return false
 	}
-	// The fleet does not know the job, and nothing of it was ever wanted here.
-	never := !s.ensured && s.cannot != "" && s.memory.Wanted == 0
+	// Nobody remembers a group; or the fleet does not know the job, and nothing
+	// of it was ever wanted or can run.
+	never := s.ref.Job == "" || !s.ensured && s.cannot != "" && (s.spec == nil || s.memory.Wanted == 0)
 	empty := s.ensured && !s.decidedAt.IsZero() && s.decision.To == 0 && s.count() == 0 && len(s.replicas) == 0 &&
 		!s.scales.busy && s.offeredOK && len(s.offered) == 0
 	switch {

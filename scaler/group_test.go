@@ -84,3 +84,82 @@ func TestThePolicysNextJobStartsFromNothingOfTheOldOne(t *testing.T) {
 		}
 	})
 }
+
+// gone plays what happens to the policy of a service with one replica while no
+// scaler is there.
+func gone(t *testing.T, inFlight time.Duration, change func(h *house), then func(t *testing.T, h *house)) {
+	play(t, policy(func(p *policies.Policy) { p.ToZero.After = time.Hour }), func(t *testing.T, h *house) {
+		h.ledger.work = inFlight
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
+		time.Sleep(2 * time.Second)
+		change(h)
+		h.start()
+		then(t, h)
+	})
+}
+
+func TestAGroupThatLostItsPolicyWhileNobodyLedIsEmptied(t *testing.T) {
+	forgotten := func(t *testing.T, h *house) {
+		within(t, 10*time.Second, "no replica", func() bool { return h.fleet.running() == 0 })
+		within(t, 5*time.Second, "no slots", func() bool { return len(h.ledger.slots()) == 0 })
+		within(t, 5*time.Second, "no status", func() bool { return h.status().Name == "" })
+		if len(h.ledger.cut) > 0 {
+			t.Errorf("requests cut: %v", h.ledger.cut)
+		}
+	}
+	t.Run("deleted", func(t *testing.T) {
+		gone(t, time.Second, func(h *house) { h.stop(); h.policies.remove("translate") }, forgotten)
+	})
+	t.Run("deleted, and the scaler restarted during the drain", func(t *testing.T) {
+		gone(t, 30*time.Second, func(h *house) {
+			h.policies.remove("translate")
+			time.Sleep(2 * time.Second)
+			h.stop()
+		}, func(t *testing.T, h *house) {
+			time.Sleep(5 * time.Second)
+			if n := h.fleet.running(); n != 1 {
+				t.Fatalf("%d replicas with a request in flight, want 1", n)
+			}
+			time.Sleep(20 * time.Second)
+			forgotten(t, h)
+		})
+	})
+	t.Run("named another job", func(t *testing.T) {
+		gone(t, time.Second, func(h *house) {
+			h.stop()
+			h.policies.put(policy(func(p *policies.Policy) { p.Job = "other" }))
+		}, func(t *testing.T, h *house) {
+			within(t, 10*time.Second, "the old one stopped", func() bool { return h.fleet.running() == 0 })
+			time.Sleep(5 * time.Second)
+			if n := h.fleet.placements(); n != 1 {
+				t.Errorf("%d launches, and nobody asked for the second", n)
+			}
+			h.ledger.ask(1)
+			within(t, 5*time.Second, "the new one", func() bool { return h.fleet.runs("other") == 1 })
+		})
+	})
+	t.Run("deleted and written again", func(t *testing.T) {
+		gone(t, time.Second, func(h *house) {
+			h.stop()
+			h.policies.remove("translate")
+		}, func(t *testing.T, h *house) {
+			h.policies.put(policy(nil))
+			h.ledger.ask(1)
+			within(t, 10*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
+			time.Sleep(2 * time.Second)
+			if st := h.status(); st.State != jobs.StateReady || st.PolicyVersion != 2 {
+				t.Errorf("state %s by version %d, want ready by 2", st.State, st.PolicyVersion)
+			}
+		})
+	})
+	t.Run("never ran anything", func(t *testing.T) {
+		play(t, policy(nil), func(t *testing.T, h *house) {
+			h.stop()
+			h.policies.remove("translate")
+			h.redis.Del("pl:{translate}:scaler")
+			h.start()
+			within(t, 5*time.Second, "no status", func() bool { return h.status().Name == "" })
+		})
+	})
+}

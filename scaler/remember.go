@@ -24,6 +24,7 @@ type memory struct {
 	LastDemand time.Time           `json:"last_demand,omitzero"`
 	Stories    map[string]openCold `json:"stories,omitempty"` // by replica
 	Version    int                 `json:"version"`           // of the policy last obeyed
+	Ref        *jobs.Ref           `json:"ref,omitempty"`     // the group that it was about
 	Launch     string              `json:"launch"`            // what of the policy and job spec a start depends on
 }
 
@@ -39,6 +40,9 @@ func (s *service) remembered() ([]byte, error) {
 		Decide: s.memory, Failures: s.failures, Spells: s.spells, Starts: s.starts,
 		Service: s.serviceTime, Arrivals: s.arrivals, LastDemand: s.lastDemand,
 		Version: s.version, Launch: s.launchKey(),
+	}
+	if s.ref.Job != "" {
+		m.Ref = &s.ref
 	}
 	for id, r := range s.replicas {
 		if r.story {
@@ -65,6 +69,9 @@ func (s *service) recall(text []byte) error {
 	}
 	s.memory, s.failures, s.spells, s.starts = m.Decide, m.Failures, m.Spells, m.Starts
 	s.serviceTime, s.arrivals, s.lastDemand, s.stories = m.Service, m.Arrivals, m.LastDemand, m.Stories
+	if m.Ref != nil {
+		s.returnTo(*m.Ref, m.Version)
+	}
 	if text != nil && m.Launch != s.launchKey() {
 		s.failures = decide.Failures{} // what failed is not what would start now
 		s.spells = nil

@@ -165,7 +165,11 @@ func (ses *session) followPolicies() error {
 		}
 		ses.apply(list)
 		if first {
-			first = ses.forgetStrangers(list) != nil
+			if err := ses.retireStrangers(list); err != nil {
+				ses.policiesChanged()
+				return err
+			}
+			first = false
 		}
 	}
 }
@@ -185,11 +189,7 @@ func (ses *session) apply(list []policies.Version) {
 		s := ses.services[v.Name]
 		if s == nil {
 			s = newService(ses, v)
-			ses.services[v.Name] = s
-			ses.running.Go(func() {
-				s.run(ses.ctx)
-				ses.remove(s)
-			})
+			ses.begin(s)
 		} else if s.told != v.Version {
 			s.mail.post(func(now time.Time) { s.onPolicy(now, v) })
 			changed = append(changed, v.Name)
@@ -239,9 +239,9 @@ func (ses *session) remove(s *service) {
 	}
 }
 
-// forgetStrangers removes the published status of services whose policies went
-// while no scaler was looking.
-func (ses *session) forgetStrangers(list []policies.Version) error {
+// retireStrangers lets services end whose policies went while no scaler was
+// looking: each empties the group that it remembers, and forgets itself.
+func (ses *session) retireStrangers(list []policies.Version) error {
 	t := ses.acting()
 	if t == nil {
 		return context.Canceled
@@ -254,12 +254,34 @@ func (ses *session) forgetStrangers(list []policies.Version) error {
 	for _, v := range list {
 		listed[v.Name] = true
 	}
-	for _, status := range statuses {
-		if !listed[status.Name] {
-			if err := ses.cfg.History.Forget(t.ctx, status.Name); err != nil {
-				return err
-			}
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	for _, st := range statuses {
+		if listed[st.Name] || ses.services[st.Name] != nil {
+			continue
 		}
+		s := newService(ses, policies.Version{Name: st.Name, Version: st.PolicyVersion, Policy: policies.New(st.Name)})
+		s.leaving = true
+		ses.begin(s)
 	}
 	return nil
+}
+
+// begin runs a new service; ses.mu is held.
+func (ses *session) begin(s *service) {
+	ses.services[s.name] = s
+	ses.running.Go(func() {
+		s.run(ses.ctx)
+		ses.remove(s)
+	})
+}
+
+// follow tells s of the fleet's changes to one more job.
+func (ses *session) follow(s *service, job string) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if !slices.Contains(s.jobs, job) {
+		s.jobs = append(s.jobs, job)
+		ses.index()
+	}
 }
