@@ -2,6 +2,8 @@ package scaler
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -201,6 +203,9 @@ func (s *service) onScaled(now time.Time, from, to int, err error) {
 		s.refused = ""
 		s.scalePause.Reset()
 		return
+	}
+	if s.ctx.Err() != nil || errors.Is(err, context.Canceled) {
+		return // cut, not refused
 	}
 	s.askedOK = false // only the fleet's own picture counts now
 	s.scaleAfter = now.Add(s.scalePause.NextBackOff())

@@ -108,6 +108,9 @@ const ensureEvery = 10 * time.Second
 
 // onEnsured takes in whether the fleet knows the job.
 func (s *service) onEnsured(now time.Time, err error) {
+	if err != nil && s.ctx.Err() != nil {
+		return // cut, not refused
+	}
 	s.ensured, s.changed = err == nil, true
 	if err == nil {
 		s.cannot = ""
@@ -117,9 +120,7 @@ func (s *service) onEnsured(now time.Time, err error) {
 	s.ensureAfter = now.Add(s.ensurePause.NextBackOff())
 	if cannot := err.Error(); cannot != s.cannot {
 		s.cannot = cannot
-		if s.ctx.Err() == nil {
-			s.log.Error("cannot run", "reason", cannot)
-		}
+		s.log.Error("cannot run", "reason", cannot)
 	}
 }
 

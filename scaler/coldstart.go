@@ -108,7 +108,7 @@ func (s *service) onAnswers(now time.Time, answers []jobs.FirstAnswer) {
 		}
 		r.answer = &a
 		s.failures.InARow = 0
-		s.changed = true
+		s.changed, s.learned = true, true
 	}
 }
 

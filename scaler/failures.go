@@ -48,7 +48,7 @@ func (s *service) startFailed(now time.Time, r *replica, why string) {
 	}
 	s.log.Warn("start failed", "replica", r.alloc.ID, "reason", why, "in_a_row", f.InARow)
 	s.finish(now, r, jobs.OutcomeFailed)
-	s.changed, s.due = true, true
+	s.changed, s.due, s.learned = true, true, true
 }
 
 // recentFailures is what the brake judges by.

@@ -75,9 +75,12 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) {
 	s.cfg.Logger.Info("leading", "epoch", epoch)
 	current.resume(term, epoch)
 	<-term.Done()
+	cause := context.Cause(term)
+	expired := errors.Is(cause, lease.ErrExpired)
+	current.orderly.Store(ctx.Err() != nil && !expired && !errors.Is(cause, lease.ErrLost))
 	current.suspend()
-	s.cfg.Logger.Info("not leading any more", "epoch", epoch, "reason", context.Cause(term))
-	if !errors.Is(context.Cause(term), lease.ErrExpired) {
+	s.cfg.Logger.Info("not leading any more", "epoch", epoch, "reason", cause)
+	if !expired {
 		s.replace(nil)
 	}
 }

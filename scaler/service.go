@@ -110,6 +110,7 @@ type service struct {
 	writes    lane
 	writeFail bool
 	savedAt   time.Time
+	learned   bool // something that must not be forgotten
 	pointAt   time.Time
 	statusAt  time.Time
 	meterAt   time.Time
@@ -184,6 +185,7 @@ func (s *service) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			s.close()
 			return
 		case <-s.mail.arrived:
 		case <-timer.C:

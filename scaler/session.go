@@ -29,9 +29,10 @@ type session struct {
 	running sync.WaitGroup
 	relist  chan struct{} // policies may have changed
 
-	term   atomic.Pointer[term] // nil: suspended
-	last   atomic.Int64         // epoch of the last term
-	closed *time.Timer          // ends a session that stays suspended
+	term    atomic.Pointer[term] // nil: suspended
+	last    atomic.Int64         // epoch of the last term
+	orderly atomic.Bool          // it ends because its process stops, and still holds the lease
+	closed  *time.Timer          // ends a session that stays suspended
 
 	countersAt atomic.Int64 // when the counters were last read, unix ns; 0: never
 
@@ -40,9 +41,10 @@ type session struct {
 	byJob    map[string][]*service
 }
 
-// startSession returns a running session that is suspended.
+// startSession returns a running session that is suspended. It outlives ctx:
+// whoever started it ends it.
 func startSession(ctx context.Context, cfg Config, m *metrics) *session {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ses := &session{
 		cfg: cfg, metrics: m, ctx: ctx, cancel: cancel,
 		relist:   make(chan struct{}, 1),

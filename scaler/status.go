@@ -47,14 +47,19 @@ func (s *service) say() {
 	}
 }
 
-// askAnswers asks the ledger which replicas have answered for the first time,
-// as long as any may. It returns when it wants to be called again.
-func (s *service) askAnswers(now time.Time) (again time.Time) {
+// awaitsAnswers reports whether any replica may answer for the first time.
+func (s *service) awaitsAnswers(now time.Time) bool {
 	waits := len(s.parted) > 0
 	for _, r := range s.replicas {
 		waits = waits || r.answer == nil && !r.firstReady.IsZero() && (r.story || now.Sub(r.firstReady) <= youngDeath)
 	}
-	if !waits {
+	return waits
+}
+
+// askAnswers asks the ledger which replicas have answered for the first time,
+// as long as any may. It returns when it wants to be called again.
+func (s *service) askAnswers(now time.Time) (again time.Time) {
+	if !s.awaitsAnswers(now) {
 		return time.Time{}
 	}
 	if now.Before(s.answersDue) {
@@ -70,23 +75,32 @@ func (s *service) askAnswers(now time.Time) (again time.Time) {
 	parted := s.parted // those that were gone before the ledger was asked
 	s.parted = nil
 	s.call(&s.answers, now, func() func(time.Time) {
-		answers, err := s.ses.cfg.Ledger.FirstAnswers(s.ctx, s.name)
+		ctx, cancel := s.detached() // they are handed out only once
+		defer cancel()
+		answers, err := s.ses.cfg.Ledger.FirstAnswers(ctx, s.name)
 		return func(now time.Time) {
 			if err == nil {
 				s.onAnswers(now, answers)
 			}
-			for _, r := range parted {
-				for _, a := range answers {
-					if a.Replica == r.alloc.ID {
-						r.answer = &a
-						s.failures.InARow = 0
-					}
-				}
-				s.judge(now, r)
-			}
+			s.judgeParted(now, parted, answers)
 		}
 	})
 	return s.answersDue
+}
+
+// judgeParted judges replicas that have gone, now that it is known which of
+// them had answered.
+func (s *service) judgeParted(now time.Time, parted []*replica, answers []jobs.FirstAnswer) {
+	for _, r := range parted {
+		for _, a := range answers {
+			if a.Replica == r.alloc.ID {
+				r.answer = &a
+				s.failures.InARow = 0
+				s.learned = true
+			}
+		}
+		s.judge(now, r)
+	}
 }
 
 // status is how the service stands.
@@ -283,25 +297,18 @@ func (s *service) publish(now time.Time) (again time.Time) {
 	tick := s.ses.cfg.Tick
 	active := s.interval(now) == tick
 	// A reader of a decision or a cold start must find a status that knows of it.
-	told := len(s.entry.Decisions)+len(s.entry.ColdStarts) > 0
+	told := s.learned || len(s.entry.Decisions)+len(s.entry.ColdStarts) > 0
 	if s.changed && !told && now.Sub(s.statusAt) < statusEvery {
 		again = s.statusAt.Add(statusEvery)
-	} else if s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= idleStatus {
-		st := s.status(now)
-		s.entry.Status = &st
-		s.statusAt, s.changed = now, false
+	} else if told || s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= idleStatus {
+		if told { // a memory without them would have them happen again, or never
+			s.savedAt = time.Time{}
+		}
+		st := s.describe(now)
 		s.ses.metrics.published(st, s.ses.cfg.Region)
 		if active && now.Sub(s.pointAt) >= tick {
 			s.pointAt = now
 			s.entry.Points = append(s.entry.Points, point(st))
-		}
-		if now.Sub(s.savedAt) >= saveEvery {
-			s.savedAt = now
-			if text, err := s.remembered(); err != nil {
-				s.log.Error("cannot remember", "err", err)
-			} else {
-				s.entry.Memory = text
-			}
 		}
 	}
 	e := &s.entry
@@ -319,6 +326,24 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		s.entry = history.Entry{Service: s.name}
 	}
 	return again
+}
+
+// describe puts the present status into the entry that is written next, and the
+// memory if it is due.
+func (s *service) describe(now time.Time) jobs.Status {
+	st := s.status(now)
+	s.entry.Status = &st
+	s.statusAt, s.changed = now, false
+	if now.Sub(s.savedAt) < saveEvery {
+		return st
+	}
+	text, err := s.remembered()
+	if err != nil {
+		s.log.Error("cannot remember", "err", err)
+		return st
+	}
+	s.entry.Memory, s.savedAt, s.learned = text, now, false
+	return st
 }
 
 // publishFrom is when publishing is in nobody's way: somebody may wait for the

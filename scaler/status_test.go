@@ -64,3 +64,57 @@ func TestASlowLedgerDoesNotKeepTheStatusFromBeingPublished(t *testing.T) {
 		}
 	})
 }
+
+func TestAnOrderlyStopLosesNoColdStart(t *testing.T) {
+	for _, after := range []time.Duration{10 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			play(t, policy(nil), func(t *testing.T, h *house) {
+				h.ledger.ask(1)
+				within(t, 5*time.Second, "the answer", func() bool {
+					h.ledger.mu.Lock()
+					defer h.ledger.mu.Unlock()
+					return len(h.ledger.answered) > 0
+				})
+				h.fleet.alter("alloc-1", func(a *jobs.Allocation) { a.Started = time.Time{} }) // it is told late
+				time.Sleep(after)
+				h.stop()
+				list, err := h.history.ColdStarts(t.Context(), "translate", 10)
+				if err != nil || len(list) != 1 || list[0].Outcome != jobs.OutcomeAnswered {
+					t.Errorf("cold starts %v (%v), want the one that was answered", list, err)
+				}
+				if st := h.status(); st.State != jobs.StateReady || st.Cold.Count != 1 || st.Blocked != nil {
+					t.Errorf("state %s, %d cold starts, blocked %v; want ready, 1", st.State, st.Cold.Count, st.Blocked)
+				}
+				h.start()
+				time.Sleep(5 * time.Second)
+				if st := h.status(); st.Cold.Count != 1 {
+					t.Errorf("%d cold starts after the restart, want 1", st.Cold.Count)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatWasDecidedOrLearnedIsRememberedInTheSameWriting(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })
+		h.ledger.ask(1)
+		time.Sleep(5 * time.Second)
+		h.fleet.set(func() { h.fleet.crash, h.fleet.load = 0, time.Second })
+		h.operate(jobs.Command{Verb: jobs.VerbWake})
+		time.Sleep(5 * time.Second)
+		told := 0
+		for _, e := range h.written.since(time.Time{}) {
+			if n := len(e.Decisions) + len(e.ColdStarts); n > 0 {
+				told += n
+				if e.Status == nil || e.Memory == nil {
+					t.Errorf("written with decisions %v and cold starts %v: status %v, memory of %d bytes; want both",
+						e.Decisions, e.ColdStarts, e.Status != nil, len(e.Memory))
+				}
+			}
+		}
+		if told < 4 {
+			t.Errorf("%d decisions and cold starts, want some more", told)
+		}
+	})
+}
