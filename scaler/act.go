@@ -158,6 +158,7 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 			if r := s.replicas[a.ID]; r != nil {
 				r.stopAsked = now
 				if cut := s.demand.Busy[a.ID]; cut > 0 {
+					r.cut = cut
 					reason += fmt.Sprintf("; cuts %d in flight at %s after the drain timeout", cut, a.ID)
 				}
 			}

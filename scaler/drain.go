@@ -1,10 +1,14 @@
 package scaler
 
 import (
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
 const (
@@ -40,6 +44,36 @@ func (s *service) drains() bool {
 		}
 	}
 	return false
+}
+
+// noteCut notes the requests of a replica whose stop was obeyed though they were
+// in flight. A scale call alone does not tell: it may be refused.
+func (s *service) noteCut(r *replica) {
+	if r.cut > 0 && r.alloc.Desired == jobs.DesiredStop {
+		if s.cuts == nil {
+			s.cuts = map[string]int{}
+		}
+		s.cuts[r.alloc.ID], r.cut = r.cut, 0
+	}
+}
+
+// tellCuts counts what was cut, and stores a decision that names it.
+func (s *service) tellCuts(now time.Time) {
+	if len(s.cuts) == 0 {
+		return
+	}
+	total := sum(s.cuts)
+	victims := slices.Sorted(maps.Keys(s.cuts))
+	wanted := s.decision.To
+	s.entry.Decisions = append(s.entry.Decisions, decide.Decision{
+		Service: s.name, At: now.UTC(), From: wanted, To: wanted, Rule: "drain-timeout",
+		Reason: fmt.Sprintf("%d in flight at %s cut after the drain timeout of %v",
+			total, strings.Join(victims, ", "), s.policy.ScaleDown.DrainTimeout),
+		Inputs:        map[string]any{"victims": victims, "cut": total},
+		PolicyVersion: s.version,
+	})
+	s.ses.metrics.cut.WithLabelValues(s.name).Add(float64(total))
+	s.cuts, s.changed = nil, true
 }
 
 // offers is which replicas have slots now, all of them, by index. One with no

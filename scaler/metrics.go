@@ -18,6 +18,7 @@ type metrics struct {
 	cold      *prometheus.HistogramVec
 	wakes     *prometheus.CounterVec
 	actions   *prometheus.CounterVec
+	cut       *prometheus.CounterVec
 	decisions prometheus.Histogram
 	gpu       *prometheus.GaugeVec
 	gpuMemory *prometheus.GaugeVec
@@ -48,6 +49,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		}, []string{"service", "phase"}),
 		wakes:   counter("wakes_total", "Launches from zero, by how their cold start ended.", "service", "outcome"),
 		actions: counter("scale_actions_total", "Scale calls, by direction and the rule that decided.", "service", "direction", "reason"),
+		cut:     counter("cut_requests_total", "Requests in flight that were cut at the end of drain_timeout.", "service"),
 		decisions: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "pilotlight_decision_duration_seconds",
 			Help:    "Time to decide for one service.",
@@ -60,7 +62,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.leader, m.replicas, m.wanted, m.cold, m.wakes, m.actions, m.decisions, m.gpu, m.gpuMemory, m.gpuTime, m.usd,
+		m.leader, m.replicas, m.wanted, m.cold, m.wakes, m.actions, m.cut, m.decisions, m.gpu, m.gpuMemory, m.gpuTime, m.usd,
 	} {
 		errs = append(errs, registry.Register(c))
 	}

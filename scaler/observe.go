@@ -53,6 +53,7 @@ func (s *service) observe(now time.Time) {
 		if !known[id] {
 			r.alloc.Client = jobs.ClientComplete
 			r.alloc.Desired = jobs.DesiredStop
+			s.noteCut(r)
 			s.part(now, r)
 		}
 	}
@@ -62,6 +63,7 @@ func (s *service) observe(now time.Time) {
 		}
 	}
 	s.due = true
+	s.tellCuts(now)
 }
 
 // meet takes in an allocation that was not known.
@@ -95,6 +97,7 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 	started := r.alloc.Started.IsZero() && !a.Started.IsZero()
 	moved := r.alloc.Address != a.Address
 	r.alloc = a
+	s.noteCut(r)
 	switch {
 	case died:
 		s.log.Warn("process died, restarted in place by its fleet", "replica", a.ID, "reason", a.Failure)
@@ -106,7 +109,7 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 	// A stop that was asked for and never came: the call was lost, refused or
 	// reversed. Those that have ended take no part in the count.
 	if !r.stopAsked.IsZero() && a.Desired == jobs.DesiredRun && now.Sub(r.stopAsked) > stopLost && len(s.holders()) <= s.seen.Count {
-		r.stopAsked = time.Time{}
+		r.stopAsked, r.cut = time.Time{}, 0
 	}
 }
 

@@ -31,6 +31,7 @@ type replica struct {
 	// Its way out.
 	draining  time.Time // since when it gets no new slots because it must go
 	stopAsked time.Time // a scale call that stops it was sent
+	cut       int       // requests that were in flight then
 	failed    string    // why its start counts as failed
 	answer    *jobs.FirstAnswer
 

@@ -154,9 +154,25 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 		within(t, 5*time.Second, "the request in flight", func() bool { return h.ledger.waiting() == 0 })
 		began := time.Now()
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0})
+		time.Sleep(15 * time.Second)
+		h.fleet.set(func() { h.fleet.refuse = 2 }) // a call that is refused cuts nothing
 		within(t, time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
 		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
 			t.Errorf("stopped after %v, want after the drain timeout of 20s", took)
+		}
+		time.Sleep(time.Second)
+		decisions, err := h.history.Decisions(t.Context(), "translate", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cuts []decide.Decision
+		for _, d := range decisions {
+			if d.Rule == "drain-timeout" {
+				cuts = append(cuts, d)
+			}
+		}
+		if want := "1 in flight at alloc-1 cut after the drain timeout of 20s"; len(cuts) != 1 || cuts[0].Reason != want {
+			t.Errorf("decisions %v, want one that says %q", cuts, want)
 		}
 	})
 }

@@ -95,7 +95,8 @@ type service struct {
 	scales     lane
 	scaleAfter time.Time
 	scalePause *backoff.ExponentialBackOff
-	refused    string // why the last scale call failed
+	cuts       map[string]int // requests that a stop has cut, by replica; not told yet
+	refused    string         // why the last scale call failed
 
 	offered     []jobs.SlotOffer
 	offeredAt   time.Time
