@@ -32,7 +32,12 @@
 // leader, and nothing is launched twice. Slots are offered absolutely, too; a
 // new leader offers nothing before it has probed what it found running. Decisions,
 // cold starts and the memory of each service go to package history after the
-// fact.
+// fact, in one writing, and before an orderly stop.
+//
+// The memory names the group that was obeyed. A policy that has gone or names
+// another one, even while nobody led, leaves a group that is drained first
+// (assignment.go); only then is the service forgotten, or the next group begun
+// from nothing.
 //
 // # Failure
 //
