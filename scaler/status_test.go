@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -115,6 +116,69 @@ func TestWhatWasDecidedOrLearnedIsRememberedInTheSameWriting(t *testing.T) {
 		}
 		if told < 4 {
 			t.Errorf("%d decisions and cold starts, want some more", told)
+		}
+	})
+}
+
+func TestPinToZeroIsToldAsPausedWithItsReasonOnceNothingIsReady(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0, Reason: "GPU repair", By: "ann"})
+		told := func() {
+			t.Helper()
+			within(t, time.Second, "paused", func() bool { return h.status().State == jobs.StatePaused })
+			if st := h.status(); st.Blocked == nil || *st.Blocked != "pinned to 0 by ann: GPU repair" {
+				t.Errorf("blocked by %v, want who pinned it and why", st.Blocked)
+			}
+		}
+		told()
+		h.ledger.ask(1)
+		time.Sleep(5 * time.Second)
+		told()
+		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
+		within(t, 5*time.Second, "ready", func() bool { return h.status().State == jobs.StateReady })
+		if st := h.status(); st.Blocked != nil {
+			t.Errorf("blocked by %q after the unpin", *st.Blocked)
+		}
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0, Reason: "GPU repair", By: "ann"})
+		within(t, 5*time.Second, "no replica", func() bool { return h.fleet.running() == 0 })
+		told()
+		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
+		h.operate(jobs.Command{Verb: jobs.VerbSleep})
+		time.Sleep(time.Second)
+		if st := h.status(); st.State != jobs.StateZero {
+			t.Errorf("state %s asleep, want zero: the next request wakes it", st.State)
+		}
+	})
+}
+
+func TestAServiceThatCannotRunSaysUntilWhenAtEveryMoment(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.stop()
+		h.redis.FlushAll()
+		h.fleet.set(func() {
+			clear(h.fleet.count)
+			h.fleet.broken["translate"] = errors.New("driver docker is not to be had here")
+		})
+		h.start()
+		began := time.Now()
+		for time.Since(began) < 2*time.Minute {
+			time.Sleep(70 * time.Millisecond)
+			st := h.status()
+			if st.State != jobs.StateBlocked || st.Blocked == nil || st.BlockedUntil == nil {
+				t.Fatalf("state %s, blocked by %v until %v; want blocked until the next try", st.State, st.Blocked, st.BlockedUntil)
+			}
+			// A try ends in no time here; what was read may be from just before.
+			if late := time.Since(*st.BlockedUntil); late > wayAhead {
+				t.Fatalf("%v in, blocked until %v ago", time.Since(began), late)
+			}
+		}
+		if n := h.fleet.ensures; n < 10 || n > 40 {
+			t.Errorf("%d tries in two minutes, want one each few seconds", n)
+		}
+		h.fleet.set(func() { clear(h.fleet.broken) })
+		within(t, 15*time.Second, "able to run", func() bool { return h.status().State == jobs.StateZero })
+		if st := h.status(); st.Blocked != nil || st.BlockedUntil != nil {
+			t.Errorf("blocked by %v until %v, want neither", st.Blocked, st.BlockedUntil)
 		}
 	})
 }
