@@ -32,6 +32,7 @@ func TestShippedSpecsAreWhatTheySeem(t *testing.T) {
 		"translate-apertium": shippedGroup("/listPairs", jobs.Task{
 			Name: "apertium", Driver: "raw_exec", Command: "apertium-apy",
 			Args:        []string{"-p", "${NOMAD_PORT_http}", "-j1", "/usr/share/apertium"},
+			Env:         map[string]string{"LC_ALL": "C.UTF-8"},
 			KillTimeout: 5 * time.Minute, KillSignal: "SIGTERM",
 		}),
 		"translategemma-27b": shippedGroup("/health", jobs.Task{

@@ -60,6 +60,11 @@ job "translate-apertium" {
         args    = ["-p", "${NOMAD_PORT_http}", "-j1", "/usr/share/apertium"]
       }
 
+      # The engine refuses to start in a locale without UTF-8.
+      env {
+        LC_ALL = "C.UTF-8"
+      }
+
       # Where Nomad stops the task by itself (a deploy, a node drain), requests
       # in flight have this long; an idle engine ends at once. A Nomad client
       # cuts it to its own max_kill_timeout, 30 s by default.
