@@ -28,8 +28,9 @@ type Status struct {
 	ETA      *float64       `json:"eta_s"`          // until a replica is ready, while waking
 	Blocked  *string        `json:"blocked_reason"` // in a sentence
 
-	// BlockedUntil is when the launch brake next tries a start; nil when it does
-	// not hold. While it does, activators answer 503 start-failed.
+	// BlockedUntil is when a start is tried next, by the launch brake or because
+	// the job cannot be registered; nil when nothing holds one back. Until then
+	// activators answer 503 start-failed.
 	BlockedUntil  *time.Time `json:"blocked_until"`
 	PolicyVersion int        `json:"policy_version"`
 	Reason        string     `json:"reason"` // of the last decision

@@ -14,7 +14,7 @@ const mostDecisions = 5000
 
 // toldRules are those of decisions that are told although the count stays: a
 // person or a fault caused them.
-var toldRules = []string{"asleep", "brake", "down-gate", "paused", "pinned", "unknown-demand", "wake"}
+var toldRules = []string{"asleep", "brake", "down-gate", "drain-timeout", "paused", "pinned", "unknown-demand", "wake"}
 
 // told reports whether a stored decision is shown. The scaler also stores one
 // when it first sees a service, a policy or a command, whatever comes of it.

@@ -50,7 +50,7 @@ func (b byHand) run(ctx context.Context) (h handStart, err error) {
 	program, args := b.command(address)
 	words := &tail{}
 	cmd := exec.Command(program, args...)
-	cmd.Env = own(os.Environ())
+	cmd.Env = append(own(os.Environ()), "LC_ALL=C.UTF-8") // as the job spec has it
 	cmd.Stdout, cmd.Stderr = words, words
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // engines have children
 	begun := time.Now()
