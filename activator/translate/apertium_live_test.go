@@ -46,7 +46,7 @@ func liveEngine(t *testing.T) string {
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "-p", fmt.Sprint(port), "-j1", languageData)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // it refuses any other encoding
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")      // it refuses any other encoding
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its pipelines end with it
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
