@@ -262,6 +262,24 @@ func TestRestartedScalerAdoptsWhatRuns(t *testing.T) {
 	})
 }
 
+func TestAFleetThatIsEmptyAfterARestartStaysEmptyUntilSomebodyAsks(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.ledger.ask(2)
+		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
+		time.Sleep(3 * time.Second) // well within the keep-alive
+		h.stop()
+		h.fleet.vanish() // as child processes do with their owner
+		calls := len(h.fleet.counts())
+		h.start()
+		time.Sleep(10 * time.Second)
+		if more := h.fleet.counts()[calls:]; len(more) != 0 {
+			t.Errorf("scale calls %v although nobody asks", more)
+		}
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "answered again", func() bool { return h.ledger.waiting() == 0 })
+	})
+}
+
 // terms is a Lease whose terms a test gives and takes.
 type terms struct{ give chan context.Context }
 

@@ -67,6 +67,14 @@ func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref) error {
 	return nil
 }
 
+// vanish ends everything, counts included.
+func (f *fleet) vanish() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.allocs = nil
+	clear(f.count)
+}
+
 func (f *fleet) Watch(ctx context.Context, changed func(jobs.Ref)) error {
 	f.mu.Lock()
 	f.changed = changed

@@ -27,6 +27,9 @@ func (s *service) observe(now time.Time) {
 	s.adopted = true
 	if first {
 		s.adoptedAt = now
+		if obs.Count == 0 && !slices.ContainsFunc(obs.Allocations, func(a jobs.Allocation) bool { return !a.Terminal() }) {
+			s.memory = s.memory.Emptied()
+		}
 	}
 
 	known := make(map[string]bool, len(obs.Allocations))

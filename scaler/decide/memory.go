@@ -33,6 +33,14 @@ type Memory struct {
 	Panic    time.Time `json:"panic,omitzero"`     // last time demand was over twice the slots of the ready replicas
 }
 
+// Emptied is the memory of a service that has no replicas any more, through no
+// decision: they ended with their fleet. What they were kept for is forgotten, so
+// that nobody launches what nobody asks for; how the service wakes, sleeps and
+// brakes is not.
+func (m Memory) Emptied() Memory {
+	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake}
+}
+
 // count is the number of replicas that the service is meant to have before this
 // decision: the last one's answer, or what runs if there was none.
 func (m *Memory) count(n0 int) int {
