@@ -239,22 +239,3 @@ func (q *Queue) Standings() []Standing {
 	}
 	return out
 }
-
-// Position of a ticket among those this process holds for the service, from 1;
-// 0 if it does not wait.
-func (q *Queue) Position(name, ticket string) int {
-	s := q.known(name)
-	if s == nil {
-		return 0
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := 1
-	for e := s.order.Front(); e != nil; e = e.Next() {
-		if e.Value.(*waiter).ticket.ID == ticket {
-			return i
-		}
-		i++
-	}
-	return 0
-}

@@ -18,11 +18,9 @@ import (
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-// network is a miniredis that can be cut off from one client: dials fail, and
-// what is open is closed.
+// network is a miniredis whose clients each have a wire of their own.
 type network struct {
 	server *miniredis.Miniredis
-	cut    atomic.Bool
 }
 
 func startRedis(t *testing.T) *network {
