@@ -29,6 +29,9 @@ type Replica struct {
 
 	GPUUtilizationPercent *float64 `json:"gpu_utilization_percent"`
 	GPUMemoryUsedBytes    *float64 `json:"gpu_memory_used_bytes"`
+	GPUMemoryTotalBytes   *float64 `json:"gpu_memory_total_bytes"`
+	GPUUnknownReason      string   `json:"gpu_unknown_reason,omitempty"`
+	Progress              string   `json:"progress,omitempty"` // what its node does for it before it runs
 	Failure               string   `json:"failure,omitempty"`
 }
 

@@ -23,6 +23,7 @@ type Status struct {
 	Latency  Quantiles      `json:"latency_ms"` // in the replica, last minute
 	GPU      *float64       `json:"gpu_utilization_percent"`
 	GPUMem   *float64       `json:"gpu_memory_used_bytes"`
+	GPUWhy   *string        `json:"gpu_unknown_reason"` // why GPU is unknown while a replica is ready, in a sentence
 	Oldest   *float64       `json:"oldest_hold_s"`
 	Cold     ColdStartStats `json:"cold_start_s"`
 	ETA      *float64       `json:"eta_s"`          // until a replica is ready, while waking
@@ -35,7 +36,11 @@ type Status struct {
 	PolicyVersion int        `json:"policy_version"`
 	Reason        string     `json:"reason"` // of the last decision
 	LastDemand    *time.Time `json:"last_demand"`
-	At            time.Time  `json:"at"` // when this was true
+	Pinned        *int       `json:"pinned"`       // the count that an operator, or a change by hand, holds
+	PinnedUntil   *time.Time `json:"pinned_until"` // nil: until it is taken back
+	FleetAt       *time.Time `json:"fleet_at"`     // when the fleet was last heard: how old the picture of the replicas is
+	Notices       []Notice   `json:"notices"`      // what an operator should know, newest first
+	At            time.Time  `json:"at"`           // when this was true
 }
 
 // ReplicaCounts by phase.
@@ -68,4 +73,24 @@ type ColdStartStats struct {
 	P90   *float64 `json:"p90"`
 	Last  *float64 `json:"last"`
 	Count int      `json:"count"`
+}
+
+// Kinds of a Notice.
+const (
+	NoticeChangedByHand = "changed-by-hand" // somebody changed the count in the fleet itself
+	NoticeDeployed      = "deployed"        // somebody registered the job again: its replicas were replaced
+	NoticeDeployment    = "deployment"      // a deployment is active and refuses scales
+	NoticeStopped       = "stopped"         // somebody stopped or purged the job
+	NoticeNodeDraining  = "node-draining"   // nodes of some replicas are being drained
+	NoticeDrift         = "drift"           // the registered job is not the shipped job spec
+	NoticeFleetSilent   = "fleet-silent"    // the fleet cannot be heard; what is shown is old
+)
+
+// Notice is something about a service that an operator should know, and that
+// passes.
+type Notice struct {
+	Kind   string    `json:"kind"`
+	Text   string    `json:"text"`             // a sentence
+	Detail []string  `json:"detail,omitempty"` // lines, such as a diff
+	Since  time.Time `json:"since"`
 }

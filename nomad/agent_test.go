@@ -82,7 +82,7 @@ func (s *setting) change(old, replacement string) {
 
 func (s *setting) ensure() {
 	s.Helper()
-	if err := s.fleet.Ensure(s.Context(), s.spec, s.ref); err != nil {
+	if err := s.fleet.Ensure(s.Context(), s.spec, s.ref, false); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -119,12 +119,12 @@ func TestAPurgeIsSeenAndNotUndone(t *testing.T) {
 		if _, _, err := s.client.Jobs().Deregister(s.ref.Job, true, nil); err != nil {
 			s.Fatal(err)
 		}
-		s.until("that it was purged", func(_ jobs.Observation, err error) bool { return errors.Is(err, nomad.ErrPurged) })
-		if err := s.fleet.Ensure(s.Context(), s.spec, s.ref); !errors.Is(err, nomad.ErrPurged) {
-			s.Errorf("ensure: got %v, want ErrPurged", err)
+		s.until("that it was purged", func(_ jobs.Observation, err error) bool { return errors.Is(err, jobs.ErrPurged) })
+		if err := s.fleet.Ensure(s.Context(), s.spec, s.ref, false); !errors.Is(err, jobs.ErrPurged) {
+			s.Errorf("ensure: got %v, want jobs.ErrPurged", err)
 		}
-		if err := s.fleet.Scale(s.Context(), s.ref, 1, "a test", nil); !errors.Is(err, nomad.ErrPurged) {
-			s.Errorf("scale: got %v, want ErrPurged", err)
+		if err := s.fleet.Scale(s.Context(), s.ref, 1, "a test", nil); !errors.Is(err, jobs.ErrPurged) {
+			s.Errorf("scale: got %v, want jobs.ErrPurged", err)
 		}
 	})
 }
@@ -137,8 +137,8 @@ func TestAStopIsSeenAndRespected(t *testing.T) {
 			s.Fatal(err)
 		}
 		s.until("that it is stopped", func(o jobs.Observation, _ error) bool { return strings.Contains(o.Blocked, "stopped") })
-		if err := s.fleet.Scale(s.Context(), s.ref, 1, "a test", nil); !errors.Is(err, nomad.ErrStopped) {
-			s.Errorf("scale: got %v, want ErrStopped", err)
+		if err := s.fleet.Scale(s.Context(), s.ref, 1, "a test", nil); !errors.Is(err, jobs.ErrStopped) {
+			s.Errorf("scale: got %v, want jobs.ErrStopped", err)
 		}
 	})
 }
@@ -173,8 +173,8 @@ func TestADeploymentInTheWayIsSaid(t *testing.T) {
 			return len(o.Allocations) == 1 && o.Allocations[0].Client == jobs.ClientRunning
 		})
 		err := s.fleet.Scale(s.Context(), s.ref, 2, "a test", nil)
-		if blocked, ok := errors.AsType[*nomad.DeploymentError](err); !ok || !strings.Contains(blocked.Message, "active deployment") {
-			s.Errorf("got %v, want a DeploymentError with Nomad's words", err)
+		if blocked, ok := errors.AsType[*jobs.DeploymentError](err); !ok || !strings.Contains(blocked.Message, "active deployment") {
+			s.Errorf("got %v, want a jobs.DeploymentError with Nomad's words", err)
 		}
 	})
 }
@@ -185,7 +185,7 @@ func TestManyProcessesThatEnsureAtOnceAreAllContent(t *testing.T) {
 		for range 8 {
 			other := newFleet(s.T, s.address)
 			wg.Go(func() {
-				if err := other.Ensure(s.Context(), s.spec, s.ref); err != nil {
+				if err := other.Ensure(s.Context(), s.spec, s.ref, false); err != nil {
 					s.Error(err)
 				}
 			})
@@ -228,7 +228,7 @@ func TestACommandThatIsNotThereIsSaid(t *testing.T) {
 func TestWithoutWatchEveryObserveAsks(t *testing.T) {
 	overBoth(t, func(s *setting) {
 		unwatched := newFleet(s.T, s.address)
-		if err := unwatched.Ensure(s.Context(), s.spec, s.ref); err != nil {
+		if err := unwatched.Ensure(s.Context(), s.spec, s.ref, false); err != nil {
 			s.Fatal(err)
 		}
 		for _, n := range []int{2, 1, 0} {

@@ -123,7 +123,7 @@ func (b *bubble) observe(ref jobs.Ref) jobs.Observation {
 
 func (b *bubble) ensure(s *jobs.Spec, ref jobs.Ref) {
 	b.t.Helper()
-	if err := b.Ensure(b.t.Context(), s, ref); err != nil {
+	if err := b.Ensure(b.t.Context(), s, ref, false); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -145,7 +145,7 @@ func harness(t *testing.T, address string) fleettest.Harness {
 		Fleet:   newFleet(t, address),
 		Spec:    read,
 		Ref:     ref,
-		Unknown: func(err error) bool { return errors.Is(err, nomad.ErrUnknownJob) },
+		Unknown: func(err error) bool { return errors.Is(err, jobs.ErrUnknownJob) },
 		Serves:  true,
 		Crash:   crash,
 		Block:   func(t *testing.T) func() { return block(t, client) },

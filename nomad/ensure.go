@@ -18,11 +18,11 @@ const ensureTimeout = 30 * time.Second
 // does not have it. A job that is there is left as it is, whoever registered it.
 // Of two processes that register at once one does, and both are content.
 //
-// Errors: ErrStopped, ErrUnknownGroup and ErrWrongType of a job that is there;
-// ErrPurged if this Fleet has seen the job before and Nomad has it no more;
-// ErrUnknownJob if there is nothing to register (spec is nil); what Nomad says
+// Errors: jobs.ErrStopped, jobs.ErrUnknownGroup and jobs.ErrWrongType of a job that is there;
+// jobs.ErrPurged if the caller, or this Fleet, has seen the job before and Nomad has it no more;
+// jobs.ErrUnknownJob if there is nothing to register (spec is nil); what Nomad says
 // of a wrong spec.
-func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error {
+func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen bool) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
 	defer cancel()
 	key := f.track(ref)
@@ -32,7 +32,7 @@ func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
 	}
 	defer end()
 	err = retrying(ctx, func() error {
-		return unlessPassing(f.ensure(ctx, key, spec, ref.Group))
+		return unlessPassing(f.ensure(ctx, key, spec, ref.Group, seen))
 	})
 	if err != nil {
 		return fmt.Errorf("ensure %s: %w", ref, err)
@@ -40,7 +40,7 @@ func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
 	return nil
 }
 
-func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
+func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group string, seen bool) error {
 	info, present, known, loaded := f.pic.job(key)
 	if !present || !loaded || !f.believed() {
 		if err := f.readJob(ctx, key); err != nil {
@@ -51,10 +51,10 @@ func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group s
 	switch {
 	case present:
 		return f.settled(ctx, key, info, group)
-	case known:
-		return backoff.Permanent(ErrPurged)
+	case known || seen:
+		return backoff.Permanent(jobs.ErrPurged)
 	case spec == nil || spec.Source == "":
-		return backoff.Permanent(ErrUnknownJob)
+		return backoff.Permanent(jobs.ErrUnknownJob)
 	}
 	if err := f.register(ctx, key, spec, group); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group
 	}
 	tg := groupOf(&job, group)
 	if tg == nil {
-		return backoff.Permanent(fmt.Errorf("%s: %w", spec.File, ErrUnknownGroup))
+		return backoff.Permanent(fmt.Errorf("%s: %w", spec.File, jobs.ErrUnknownGroup))
 	}
 	tg.Count = new(int)
 	job.Namespace = &key.namespace

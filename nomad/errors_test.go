@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/nomad/api"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // failure is one recorded refusal.
@@ -61,14 +63,14 @@ func TestRecordedRefusalsAreTold(t *testing.T) {
 				t.Errorf("conflict: got %v, want %v", got, want)
 			}
 			told := scaleRefused(translateRef, err)
-			_, deployment := errors.AsType[*DeploymentError](told)
+			_, deployment := errors.AsType[*jobs.DeploymentError](told)
 			for _, c := range []struct {
 				what      string
 				got, want bool
 			}{
-				{"ErrUnknownJob", errors.Is(told, ErrUnknownJob), f.Status == 404},
-				{"ErrUnknownGroup", errors.Is(told, ErrUnknownGroup), f.What == "scale: unknown group"},
-				{"DeploymentError", deployment, f.What == "scale: deployment active"},
+				{"jobs.ErrUnknownJob", errors.Is(told, jobs.ErrUnknownJob), f.Status == 404},
+				{"jobs.ErrUnknownGroup", errors.Is(told, jobs.ErrUnknownGroup), f.What == "scale: unknown group"},
+				{"jobs.DeploymentError", deployment, f.What == "scale: deployment active"},
 			} {
 				if c.got != c.want {
 					t.Errorf("%s: got %v, want %v (%v)", c.what, c.got, c.want, told)

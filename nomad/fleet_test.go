@@ -52,7 +52,7 @@ func TestTwoProcessesThatEnsureAtOnceRegisterOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		errs := make([]error, 2)
 		for i, f := range []*Fleet{b.Fleet, other} {
-			wg.Go(func() { errs[i] = f.Ensure(t.Context(), s, translateRef) })
+			wg.Go(func() { errs[i] = f.Ensure(t.Context(), s, translateRef, false) })
 		}
 		synctest.Wait()
 		release()
@@ -92,15 +92,15 @@ func TestEnsureNeverCreatesAPurgedJobAgain(t *testing.T) {
 				b.observe(translateRef)
 				b.double.Purge("default", "translate")
 				synctest.Wait()
-				err := b.Ensure(t.Context(), s, translateRef)
-				if !errors.Is(err, ErrPurged) || !errors.Is(err, ErrUnknownJob) {
-					t.Errorf("ensure: got %v, want ErrPurged, an ErrUnknownJob", err)
+				err := b.Ensure(t.Context(), s, translateRef, false)
+				if !errors.Is(err, jobs.ErrPurged) || !errors.Is(err, jobs.ErrUnknownJob) {
+					t.Errorf("ensure: got %v, want jobs.ErrPurged, an jobs.ErrUnknownJob", err)
 				}
-				if _, err := b.Observe(t.Context(), translateRef); !errors.Is(err, ErrPurged) {
-					t.Errorf("observe: got %v, want ErrPurged", err)
+				if _, err := b.Observe(t.Context(), translateRef); !errors.Is(err, jobs.ErrPurged) {
+					t.Errorf("observe: got %v, want jobs.ErrPurged", err)
 				}
-				if err := b.Scale(t.Context(), translateRef, 1, "", nil); !errors.Is(err, ErrPurged) {
-					t.Errorf("scale: got %v, want ErrPurged", err)
+				if err := b.Scale(t.Context(), translateRef, 1, "", nil); !errors.Is(err, jobs.ErrPurged) {
+					t.Errorf("scale: got %v, want jobs.ErrPurged", err)
 				}
 				if n := len(b.double.Calls("PUT", "/v1/jobs")); n != 1 {
 					t.Errorf("got %d registrations, want the first only", n)
@@ -117,7 +117,7 @@ func TestAnOperatorMayRegisterAPurgedJobAgain(t *testing.T) {
 		b.ensure(s, translateRef)
 		b.double.Purge("default", "translate")
 		synctest.Wait()
-		if err := b.another().Ensure(t.Context(), s, translateRef); err != nil { // somebody who never knew it
+		if err := b.another().Ensure(t.Context(), s, translateRef, false); err != nil { // somebody who never knew it
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -137,11 +137,11 @@ func TestAStoppedJobIsSaidToBeAndLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if err := b.Ensure(t.Context(), s, translateRef); !errors.Is(err, ErrStopped) {
-			t.Errorf("ensure: got %v, want ErrStopped", err)
+		if err := b.Ensure(t.Context(), s, translateRef, false); !errors.Is(err, jobs.ErrStopped) {
+			t.Errorf("ensure: got %v, want jobs.ErrStopped", err)
 		}
-		if err := b.Scale(t.Context(), translateRef, 1, "", nil); !errors.Is(err, ErrStopped) {
-			t.Errorf("scale: got %v, want ErrStopped", err)
+		if err := b.Scale(t.Context(), translateRef, 1, "", nil); !errors.Is(err, jobs.ErrStopped) {
+			t.Errorf("scale: got %v, want jobs.ErrStopped", err)
 		}
 		if o := b.observe(translateRef); !strings.Contains(o.Blocked, "stopped") {
 			t.Errorf("blocked: got %q, want that it is stopped", o.Blocked)
@@ -158,12 +158,12 @@ func TestEnsureRefusesWhatCannotBeScaled(t *testing.T) {
 		ref          jobs.Ref
 		want         error
 	}{
-		{"a group that is not in the job", translate, jobs.Ref{Namespace: "default", Job: "translate", Group: "nope"}, ErrUnknownGroup},
-		{"a job that is no service", strings.Replace(translate, `group "server"`, "type = \"batch\"\n group \"server\"", 1), translateRef, ErrWrongType},
+		{"a group that is not in the job", translate, jobs.Ref{Namespace: "default", Job: "translate", Group: "nope"}, jobs.ErrUnknownGroup},
+		{"a job that is no service", strings.Replace(translate, `group "server"`, "type = \"batch\"\n group \"server\"", 1), translateRef, jobs.ErrWrongType},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
-				if err := b.Ensure(t.Context(), parse(t, c.source), c.ref); !errors.Is(err, c.want) {
+				if err := b.Ensure(t.Context(), parse(t, c.source), c.ref, false); !errors.Is(err, c.want) {
 					t.Errorf("got %v, want %v", err, c.want)
 				}
 			})
@@ -175,7 +175,7 @@ func TestEnsureOfASpecThatNomadCannotParseSaysWhereAndDoesNotRetry(t *testing.T)
 	inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
 		s := parse(t, translate)
 		s.Source = `job "translate" {`
-		err := b.Ensure(t.Context(), s, translateRef)
+		err := b.Ensure(t.Context(), s, translateRef, false)
 		if err == nil || !strings.Contains(err.Error(), "Failed to parse job") {
 			t.Errorf("got %v, want Nomad's own words", err)
 		}
@@ -343,9 +343,9 @@ func TestAScaleThatADeploymentBlocksSaysSo(t *testing.T) {
 		b.scale(translateRef, 1)
 		time.Sleep(100 * time.Millisecond) // until the evaluation has made the deployment
 		err := b.Scale(t.Context(), translateRef, 2, "", nil)
-		blocked, ok := errors.AsType[*DeploymentError](err)
+		blocked, ok := errors.AsType[*jobs.DeploymentError](err)
 		if !ok {
-			t.Fatalf("got %v, want a DeploymentError", err)
+			t.Fatalf("got %v, want a jobs.DeploymentError", err)
 		}
 		if blocked.Ref != translateRef || blocked.Message != "job scaling blocked due to active deployment" {
 			t.Errorf("got %+v", blocked)

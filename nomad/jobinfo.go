@@ -5,6 +5,8 @@ import (
 	"path"
 
 	"github.com/hashicorp/nomad/api"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // jobInfo is what the picture keeps of a job.
@@ -93,11 +95,11 @@ func (i jobInfo) group(name string) (string, groupInfo, bool) {
 func (i jobInfo) usable(group string) error {
 	switch _, _, ok := i.group(group); {
 	case !ok:
-		return ErrUnknownGroup
+		return jobs.ErrUnknownGroup
 	case !i.scalable:
-		return ErrWrongType
+		return jobs.ErrWrongType
 	case i.stopped:
-		return ErrStopped
+		return jobs.ErrStopped
 	}
 	return nil
 }

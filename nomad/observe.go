@@ -13,7 +13,7 @@ import (
 // from memory, except for the first question about a job; Observation.At then
 // says when Nomad was last heard, up to 30 s ago while nothing happens.
 //
-// Errors: ErrUnknownJob, ErrPurged, ErrUnknownGroup; what a read said.
+// Errors: jobs.ErrUnknownJob, jobs.ErrPurged, jobs.ErrUnknownGroup; what a read said.
 func (f *Fleet) Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error) {
 	key := f.track(ref)
 	obs, ok, err := f.pic.observe(key, ref, time.Now())

@@ -113,13 +113,13 @@ func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Obs
 	}
 	if !j.present {
 		if j.known {
-			return jobs.Observation{}, true, ErrPurged
+			return jobs.Observation{}, true, jobs.ErrPurged
 		}
-		return jobs.Observation{}, true, ErrUnknownJob
+		return jobs.Observation{}, true, jobs.ErrUnknownJob
 	}
 	name, group, found := j.info.group(ref.Group)
 	if !found {
-		return jobs.Observation{}, true, ErrUnknownGroup
+		return jobs.Observation{}, true, jobs.ErrUnknownGroup
 	}
 	obs = jobs.Observation{Count: group.count, At: p.heard}
 	for id, a := range j.allocs {

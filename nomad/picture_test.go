@@ -67,12 +67,12 @@ func TestAListThatIsOlderThanARegistrationDoesNotPurgeTheJob(t *testing.T) {
 		t.Errorf("got %v, want the job still known", err)
 	}
 	p.applyAbsent(translateKey, 10)
-	if _, _, err := p.observe(translateKey, translateRef, time.Now()); !errors.Is(err, ErrPurged) {
-		t.Errorf("got %v, want ErrPurged", err)
+	if _, _, err := p.observe(translateKey, translateRef, time.Now()); !errors.Is(err, jobs.ErrPurged) {
+		t.Errorf("got %v, want jobs.ErrPurged", err)
 	}
 	p.applyJob(translateKey, jobInfo{index: 10, groups: map[string]groupInfo{"server": {}}}) // an event from before
-	if _, _, err := p.observe(translateKey, translateRef, time.Now()); !errors.Is(err, ErrPurged) {
-		t.Errorf("after old news: got %v, want ErrPurged", err)
+	if _, _, err := p.observe(translateKey, translateRef, time.Now()); !errors.Is(err, jobs.ErrPurged) {
+		t.Errorf("after old news: got %v, want jobs.ErrPurged", err)
 	}
 	p.applyJob(translateKey, jobInfo{index: 11, scalable: true, groups: map[string]groupInfo{"server": {}}})
 	if _, _, err := p.observe(translateKey, translateRef, time.Now()); err != nil {

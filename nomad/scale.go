@@ -16,8 +16,8 @@ const scaleTimeout = retryFor + writeTimeout
 // records. It makes no call if the count is that already. The count is compared
 // and set: if somebody else changed the job meanwhile it is read again first.
 //
-// Errors: ErrUnknownJob, ErrPurged, ErrUnknownGroup, ErrWrongType, ErrStopped;
-// *DeploymentError while a deployment blocks scaling; otherwise what Nomad said
+// Errors: jobs.ErrUnknownJob, jobs.ErrPurged, jobs.ErrUnknownGroup, jobs.ErrWrongType, jobs.ErrStopped;
+// *jobs.DeploymentError while a deployment blocks scaling; otherwise what Nomad said
 // last. A call whose answer was lost may have succeeded: Observe tells.
 func (f *Fleet) Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error {
 	if count < 0 {
@@ -51,9 +51,9 @@ func (f *Fleet) scaleOnce(ctx context.Context, key jobKey, ref jobs.Ref, count i
 	info, present, known, _ := f.pic.job(key)
 	if !present {
 		if known {
-			return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, ErrPurged))
+			return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, jobs.ErrPurged))
 		}
-		return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, ErrUnknownJob))
+		return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, jobs.ErrUnknownJob))
 	}
 	if err := info.usable(ref.Group); err != nil {
 		return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, err))

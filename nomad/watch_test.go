@@ -100,7 +100,7 @@ func TestAPurgeThatNoEventToldIsSeenByTheList(t *testing.T) {
 		began := time.Now()
 		for {
 			_, err := b.Observe(t.Context(), translateRef)
-			if errors.Is(err, ErrPurged) {
+			if errors.Is(err, jobs.ErrPurged) {
 				break
 			}
 			if time.Since(began) > relistEvery {

@@ -45,7 +45,8 @@ func New(name string) *Policy {
 			AtLeast: 30 * time.Second,
 			AtMost:  30 * time.Minute,
 		},
-		GPU: GPU{Source: "nomad"},
+		GPU:    GPU{Source: "nomad"},
+		ByHand: ByHand{Count: "pin", For: time.Hour},
 	}
 }
 

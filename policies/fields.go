@@ -23,6 +23,7 @@ var blocks = []block{
 	{name: "to_zero", meaning: "how long the last replica is kept without demand"},
 	{name: "schedule", meaning: "a minimum during a window of time", labelled: true},
 	{name: "gpu", meaning: "where GPU utilization comes from"},
+	{name: "by_hand", meaning: "what becomes of a count that somebody sets in Nomad itself, with nomad job scale or its UI"},
 	{name: "metric", meaning: "a threshold on a metric of the model server", labelled: true},
 	{
 		name: "cost", meaning: "what a replica costs",
@@ -250,8 +251,15 @@ var fields = []field{
 
 	one("gpu.source", choice{"nomad", "metrics", "prometheus"}, "", "nomad: device statistics of the node; metrics: the replica's own /metrics; prometheus: query",
 		func(p *Policy) *string { return &p.GPU.Source }),
-	one("gpu.query", anyText, "", "PromQL, for prometheus",
+	one("gpu.query", anyText, "", "prometheus: PromQL that gives one number, in percent; metrics: the name of one metric, in place of the DCGM exporter's",
 		func(p *Policy) *string { return &p.GPU.Query }),
+	one("gpu.port", count{0, 65535}, "", "metrics: port of an exporter on the replica's node; 0: the replica's own port",
+		func(p *Policy) *int { return &p.GPU.Port }),
+
+	one("by_hand.count", choice{"pin", "adopt", "restore"}, "", "pin: held for a while, as if an operator had pinned it; adopt: taken as it is, the rules go on from there; restore: set back at once",
+		func(p *Policy) *string { return &p.ByHand.Count }),
+	one("by_hand.for", duration{time.Second, 7 * day, time.Hour}, "", "how long pin lasts",
+		func(p *Policy) *time.Duration { return &p.ByHand.For }),
 
 	one("cost.gpu", text{100, nil, "text of at most 100 characters"}, "", `what a replica takes, for people, such as "1x 80GB"`,
 		func(p *Policy) *string {

@@ -154,6 +154,7 @@ policy "all" {
 		},
 		ToZero: ToZero{Mode: "after", After: 90 * time.Second, AtLeast: 5 * time.Second, AtMost: 6 * time.Second},
 		GPU:    GPU{Source: "metrics"},
+		ByHand: ByHand{Count: "pin", For: time.Hour},
 		Cost:   &Cost{GPU: "1x 80GB", USDPerHour: num(2.5)},
 	}
 	got, err := Parse("all.hcl", []byte(text))
@@ -211,7 +212,7 @@ func TestAnErrorNamesFileLineFieldAndWhatIsAllowed(t *testing.T) {
 		// names
 		{`scale_up { widow = "1m" }`, `4: scale_up.widow: is unknown, did you mean "window"?; allowed: "window", "cooldown", "max_step", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "gpu_utilization", "demand", "qps"`},
 		{`retry { zzz = 1 }`, `4: retry.zzz: is unknown; allowed: "attempts", "repeat"`},
-		{`replica { min = 1 }`, `4: replica: is unknown, did you mean "replicas"?; allowed: "route", "translate", "probe", "replicas", "hold", "request", "retry", "result", "sizing", "scale_up", "scale_down", "to_zero", "schedule", "gpu", "metric", "cost"`},
+		{`replica { min = 1 }`, `4: replica: is unknown, did you mean "replicas"?; allowed: "route", "translate", "probe", "replicas", "hold", "request", "retry", "result", "sizing", "scale_up", "scale_down", "to_zero", "schedule", "gpu", "by_hand", "metric", "cost"`},
 		{`replicas = 3`, `4: replicas: is a block, not a value; allowed: replicas { … }`},
 		{`weight { }`, `4: weight: is a value, not a block; allowed: a number above 0, at most 1000`},
 		{"retry {\n  repeat {\n  }\n}", `5: retry.repeat: is a value, not a block; allowed: "never", "keyed", "always"`},

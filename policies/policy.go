@@ -28,6 +28,7 @@ type Policy struct {
 	ToZero    ToZero
 	Schedules []Schedule
 	GPU       GPU
+	ByHand    ByHand
 	Metrics   []Metric
 	Cost      *Cost
 }
@@ -131,8 +132,23 @@ type Schedule struct {
 
 // GPU says where utilization comes from.
 type GPU struct {
-	Source string // "nomad" (not supported yet when a gpu threshold is named), "metrics", "prometheus" (not supported yet)
-	Query  string
+	Source string // "nomad", "metrics", "prometheus"
+	// Query is PromQL for "prometheus", required there: one number, in percent.
+	// For "metrics" it is the name of one metric in place of the DCGM exporter's,
+	// such as vllm:kv_cache_usage_perc; a value of at most 1 of a name that ends
+	// with _perc or _ratio is a share of 1.
+	Query string
+	// Port of the exporter's /metrics at the replica's host, for "metrics"; 0: the
+	// replica's own port. Of an exporter of a whole node the samples count whose
+	// label UUID (or gpu_uuid) is one of the replica's devices.
+	Port int
+}
+
+// ByHand says what becomes of a count that somebody sets in the fleet itself,
+// such as with nomad job scale.
+type ByHand struct {
+	Count string        // "pin", "adopt", "restore"
+	For   time.Duration // how long "pin" lasts
 }
 
 // Metric is a threshold on a model server's metric. Not supported yet.

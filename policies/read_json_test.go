@@ -104,7 +104,12 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
   },
   "gpu": {
     "source": "nomad",
-    "query": ""
+    "query": "",
+    "port": 0
+  },
+  "by_hand": {
+    "count": "pin",
+    "for": "1h"
   },
   "cost": {
     "gpu": "",

@@ -23,12 +23,6 @@ func TestAFieldThatIsNotActedOnIsRefusedNeverIgnored(t *testing.T) {
 		`to_zero { prewarm = true }`:       `4: to_zero.prewarm: not supported yet; allowed: false`,
 		"schedule \"day\" {\n cron = 5\n}": `4: schedule: not supported yet; allowed: leave it out`,
 		"metric \"waiting\" {\n}":          `4: metric: not supported yet; allowed: leave it out`,
-		`gpu { source = "prometheus" }`:    `4: gpu.source: not supported yet; allowed: "nomad", "metrics"`,
-		`gpu { query = "up" }`:             `4: gpu.query: not supported yet; allowed: ""`,
-		`scale_up { gpu_utilization = 85 }`: `4: gpu.source: GPU utilization from Nomad's device statistics is not supported yet; ` +
-			`allowed: gpu { source = "metrics" }, or no gpu_utilization threshold`,
-		"gpu { source = \"nomad\" }\nscale_down { gpu_utilization = 5 }": `4: gpu.source: GPU utilization from Nomad's device statistics is not supported yet; ` +
-			`allowed: gpu { source = "metrics" }, or no gpu_utilization threshold`,
 	} {
 		if diff := cmp.Diff([]string{"translate.hcl:" + want}, problems(t, policyText(lines))); diff != "" {
 			t.Errorf("%s:\n%s", lines, diff)

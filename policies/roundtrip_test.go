@@ -118,8 +118,8 @@ func resolve(p *Policy) {
 			p.ScaleDown.Window = max(p.Sizing.Sample, time.Second)
 		case "to_zero.at_least":
 			p.ToZero.AtLeast = p.ToZero.AtMost
-		case "gpu.source":
-			p.GPU.Source = "metrics"
+		case "gpu.query":
+			p.GPU.Query = "query"
 		default: // hysteresis
 			_, name := splitPath(path)
 			drain, window := p.ScaleDown.DrainTimeout, p.ScaleDown.Window

@@ -32,14 +32,7 @@ var notYet = []unsupported{
 	{path: "to_zero.prewarm", but: false},
 	{path: "schedule"},
 	{path: "metric"},
-	{path: "gpu.source", only: "prometheus", allowed: `"nomad", "metrics"`},
-	{path: "gpu.query", but: ""},
 }
-
-// Nomad's device statistics are not read yet, so a threshold on GPU utilization
-// that relies on them would never have data.
-const gpuFromNomad = `GPU utilization from Nomad's device statistics is not supported yet`
-const gpuFromNomadAllowed = `gpu { source = "metrics" }, or no gpu_utilization threshold`
 
 const notSupportedYet = "not supported yet"
 

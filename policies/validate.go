@@ -119,8 +119,11 @@ func contradictions(p *Policy) []contradiction {
 	if p.ToZero.AtLeast > p.ToZero.AtMost {
 		add(durationText(p.ToZero.AtLeast)+" is longer than to_zero.at_most", "at most "+durationText(p.ToZero.AtMost), "to_zero.at_least", "to_zero.at_most")
 	}
-	if p.GPU.Source == "nomad" && (p.ScaleUp.GPUUtilization != nil || p.ScaleDown.GPUUtilization != nil) {
-		add(gpuFromNomad, gpuFromNomadAllowed, "gpu.source", "scale_up.gpu_utilization", "scale_down.gpu_utilization")
+	if p.GPU.Source == "prometheus" && p.GPU.Query == "" {
+		found = append(found, contradiction{
+			fields:  []string{"gpu.query", "gpu.source"},
+			message: `is required by source "prometheus"`, allowed: "PromQL that gives one number, in percent", missing: true,
+		})
 	}
 	return found
 }

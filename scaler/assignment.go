@@ -127,7 +127,7 @@ func (s *service) onEnsured(now time.Time, err error) {
 // known returns nil if the fleet knows the group, or knows it now.
 func (s *service) known(spec *jobs.Spec, ref jobs.Ref) error {
 	if spec != nil {
-		if err := s.ses.cfg.Fleet.Ensure(s.ctx, spec, ref); err != nil {
+		if err := s.ses.cfg.Fleet.Ensure(s.ctx, spec, ref, false); err != nil {
 			return fmt.Errorf("cannot register job %s: %w", ref.Job, err)
 		}
 		return nil

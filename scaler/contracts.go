@@ -9,14 +9,31 @@ import (
 // Fleet is what the scaler needs of whatever runs allocations: Nomad, or child
 // processes on this machine. One conformance suite (internal/fleettest) runs
 // over every implementation. Every method has a deadline of its own and is safe
-// for concurrent use.
+// for concurrent use. Errors are those of package jobs (jobs.ErrUnknownJob …)
+// where a caller may want to tell them apart.
 type Fleet interface {
 	// Ensure makes the group's job known at count 0 if the fleet has never known
-	// it. It never overwrites a job and never re-creates a purged one.
-	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
+	// it. seen says that the caller remembers it there: then one that is missing
+	// was purged (jobs.ErrPurged) and is not registered. It never overwrites a job
+	// and never starts a stopped one (no error: it is known; Observe says
+	// Stopped); how a job that is there differs from spec is
+	// in Observation.Drift soon after. spec nil: only look.
+	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen bool) error
+	// Revive undoes what an operator did, because an operator asked for it: it
+	// starts a stopped job again, as it was, at count 0, and registers a purged
+	// one from spec. Of a job that may run it changes nothing.
+	Revive(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, reason string) error
 	// Scale sets the wanted count of the group. The same count again is no call.
-	// Allocations above it stop from the highest index down.
+	// Allocations above it stop from the highest index down. meta and reason show
+	// in the fleet's own records; meta also marks the change as Pilotlight's.
 	Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error
+	// Note leaves a remark in the fleet's own records of the group, without
+	// changing anything. A fleet that keeps none does nothing.
+	Note(ctx context.Context, ref jobs.Ref, message string, meta map[string]string) error
+	// GPUs returns what the devices of the group's running allocations measure,
+	// by allocation id; at most a second old, and shared by all callers: one
+	// question a node. An allocation that is missing from it holds no device.
+	GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, error)
 	// Observe returns the present picture of one group; cheap, from memory.
 	// An error if the fleet does not have it.
 	Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error)

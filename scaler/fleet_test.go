@@ -55,7 +55,7 @@ func newFleet() *fleet {
 	return &fleet{load: time.Second, count: map[jobs.Ref]int{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
 }
 
-func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref) error {
+func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref, _ bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ensures++
@@ -66,6 +66,12 @@ func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref) error {
 	f.count[ref] += 0
 	return nil
 }
+
+func (f *fleet) Revive(context.Context, *jobs.Spec, jobs.Ref, string) error { return nil }
+
+func (f *fleet) Note(context.Context, jobs.Ref, string, map[string]string) error { return nil }
+
+func (f *fleet) GPUs(context.Context, jobs.Ref) (map[string]jobs.GPU, error) { return nil, nil }
 
 // vanish ends everything, counts included.
 func (f *fleet) vanish() {

@@ -17,7 +17,10 @@ import (
 
 // Fleet is the contract under test; the methods are those of scaler.Fleet.
 type Fleet interface {
-	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref) error
+	Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen bool) error
+	Revive(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, reason string) error
+	Note(ctx context.Context, ref jobs.Ref, message string, meta map[string]string) error
+	GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, error)
 	Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error
 	Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error)
 	Watch(ctx context.Context, changed func(ref jobs.Ref)) error

@@ -68,7 +68,7 @@ func ensureIsIdempotent(b *bench) {
 		other.Groups[i].ShutdownDelay += time.Second
 	}
 	for range 2 {
-		if err := b.Fleet.Ensure(b.context(), &other, b.Ref); err != nil {
+		if err := b.Fleet.Ensure(b.context(), &other, b.Ref, false); err != nil {
 			b.t.Fatalf("ensure of a known job: %v", err)
 		}
 	}

@@ -52,7 +52,7 @@ func (b *bench) context() context.Context { return b.t.Context() }
 
 func (b *bench) ensure() {
 	b.t.Helper()
-	if err := b.Fleet.Ensure(b.context(), b.Spec, b.Ref); err != nil {
+	if err := b.Fleet.Ensure(b.context(), b.Spec, b.Ref, false); err != nil {
 		b.t.Fatalf("ensure %s: %v", b.Ref, err)
 	}
 }

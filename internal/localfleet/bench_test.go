@@ -38,7 +38,7 @@ func BenchmarkScaleToProcessStarted(b *testing.B) {
 	}()
 	spec := testSpec("", nil)
 	spec.Groups[0].Tasks[0].Command, spec.Groups[0].Tasks[0].Args = "/bin/sleep", []string{"1000"}
-	if err := f.Ensure(ctx, spec, testRef); err != nil {
+	if err := f.Ensure(ctx, spec, testRef, false); err != nil {
 		b.Fatal(err)
 	}
 	// step scales and waits until the newest allocation is as wanted.

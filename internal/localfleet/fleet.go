@@ -16,9 +16,6 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// ErrUnknownJob: the fleet does not have the job, or not that group of it.
-var ErrUnknownJob = errors.New("the local fleet does not have this job")
-
 // ErrEnded: Run has returned, nothing can be scaled any more.
 var ErrEnded = errors.New("the local fleet has ended")
 
@@ -88,9 +85,10 @@ func (f *Fleet) allocsDir() string { return filepath.Join(f.cfg.Dir, "allocs") }
 
 // Ensure makes the group known at count 0, whatever count the spec names. A
 // group that is known stays as it is. The fleet reads spec from now on; it must
-// not be changed. Errors: a *DriverError, or what else of the group the local
+// not be changed. seen means nothing here: a group is known for as long as its
+// owner lives, and nobody else can purge it. Errors: a *DriverError, or what else of the group the local
 // fleet cannot run, in words.
-func (f *Fleet) Ensure(_ context.Context, spec *jobs.Spec, ref jobs.Ref) error {
+func (f *Fleet) Ensure(_ context.Context, spec *jobs.Spec, ref jobs.Ref, _ bool) error {
 	f.mu.Lock()
 	known := f.groups[ref] != nil
 	f.mu.Unlock()
@@ -120,9 +118,23 @@ func (f *Fleet) Ensure(_ context.Context, spec *jobs.Spec, ref jobs.Ref) error {
 	return nil
 }
 
+// Revive does nothing but look: nobody can stop or purge a group here. Error:
+// jobs.ErrUnknownJob.
+func (f *Fleet) Revive(ctx context.Context, _ *jobs.Spec, ref jobs.Ref, _ string) error {
+	_, err := f.Observe(ctx, ref)
+	return err
+}
+
+// Note does nothing: the local fleet keeps no records but its log.
+func (f *Fleet) Note(context.Context, jobs.Ref, string, map[string]string) error { return nil }
+
+// GPUs knows of none: child processes see all devices of the machine, and
+// nobody measures them here.
+func (f *Fleet) GPUs(context.Context, jobs.Ref) (map[string]jobs.GPU, error) { return nil, nil }
+
 // Scale sets the wanted count: the lowest free indices are filled, allocations
 // above it are stopped from the highest index down. It returns when that is
-// decided, not when it is done. Errors: ErrUnknownJob, ErrEnded, a negative
+// decided, not when it is done. Errors: jobs.ErrUnknownJob, ErrEnded, a negative
 // count. A task that cannot start is no error here: its allocation fails.
 func (f *Fleet) Scale(_ context.Context, ref jobs.Ref, count int, reason string, _ map[string]string) error {
 	if count < 0 {
@@ -133,7 +145,7 @@ func (f *Fleet) Scale(_ context.Context, ref jobs.Ref, count int, reason string,
 	g := f.groups[ref]
 	switch {
 	case g == nil:
-		return fmt.Errorf("scale %s to %d: %w", ref, count, ErrUnknownJob)
+		return fmt.Errorf("scale %s to %d: %w", ref, count, jobs.ErrUnknownJob)
 	case f.ended:
 		return fmt.Errorf("scale %s to %d: %w", ref, count, ErrEnded)
 	case g.count == count:
@@ -175,13 +187,13 @@ func (f *Fleet) remember(g *group, a *allocation) {
 	}
 }
 
-// Observe returns the group's present picture, from memory. Error: ErrUnknownJob.
+// Observe returns the group's present picture, from memory. Error: jobs.ErrUnknownJob.
 func (f *Fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := f.groups[ref]
 	if g == nil {
-		return jobs.Observation{}, fmt.Errorf("observe %s: %w", ref, ErrUnknownJob)
+		return jobs.Observation{}, fmt.Errorf("observe %s: %w", ref, jobs.ErrUnknownJob)
 	}
 	o := jobs.Observation{Count: g.count, Blocked: g.blocked, At: time.Now()}
 	o.Allocations = slices.Clone(g.past)

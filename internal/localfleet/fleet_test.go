@@ -118,7 +118,7 @@ func await[T any](t *testing.T, what string, c <-chan T) T {
 
 func (r *running) ensure(spec *jobs.Spec) {
 	r.t.Helper()
-	if err := r.Ensure(r.t.Context(), spec, testRef); err != nil {
+	if err := r.Ensure(r.t.Context(), spec, testRef, false); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -239,7 +239,7 @@ func TestTheLocalFleetKeepsTheFleetContract(t *testing.T) {
 			Fleet:   r.Fleet,
 			Spec:    testSpec("server", nil),
 			Ref:     testRef,
-			Unknown: func(err error) bool { return errors.Is(err, ErrUnknownJob) },
+			Unknown: func(err error) bool { return errors.Is(err, jobs.ErrUnknownJob) },
 			Serves:  true,
 			Crash: func(t *testing.T, a jobs.Allocation) string {
 				crash(t, a.Address, 3, "no such model: gemma")
@@ -249,7 +249,7 @@ func TestTheLocalFleetKeepsTheFleetContract(t *testing.T) {
 				other := jobs.Ref{Namespace: "default", Job: "other", Group: "server"}
 				spec := testSpec("sleeper", nil)
 				spec.ID = other.Job
-				if err := r.Ensure(t.Context(), spec, other); err != nil {
+				if err := r.Ensure(t.Context(), spec, other, false); err != nil {
 					t.Fatal(err)
 				}
 				scale := func(count int) {

@@ -312,7 +312,7 @@ func TestAJobThatTheLocalFleetCannotRunIsRefusedInWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			spec := testSpec("server", nil)
 			c.change(&spec.Groups[0].Tasks[0])
-			err := f.Ensure(t.Context(), spec, testRef)
+			err := f.Ensure(t.Context(), spec, testRef, false)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got error %v, want one that contains %q", err, c.want)
 			}
@@ -321,7 +321,7 @@ func TestAJobThatTheLocalFleetCannotRunIsRefusedInWords(t *testing.T) {
 			}
 		})
 	}
-	if err := f.Ensure(t.Context(), testSpec("server", nil), jobs.Ref{Namespace: "default", Job: "echo", Group: "none"}); err == nil {
+	if err := f.Ensure(t.Context(), testSpec("server", nil), jobs.Ref{Namespace: "default", Job: "echo", Group: "none"}, false); err == nil {
 		t.Error("a group that the spec does not have was ensured")
 	}
 }

@@ -31,7 +31,7 @@ func ownFleet() {
 		die(err)
 	}
 	ctx := context.Background()
-	if err := f.Ensure(ctx, testSpec("server", nil), testRef); err != nil {
+	if err := f.Ensure(ctx, testSpec("server", nil), testRef, false); err != nil {
 		die(err)
 	}
 	if err := f.Scale(ctx, testRef, 2, "test", nil); err != nil {
@@ -325,7 +325,7 @@ func TestAWaitingOwnerTakesOverWhenTheFirstIsGone(t *testing.T) {
 	r.stop()
 	spec := testSpec("server", nil)
 	ref := jobs.Ref{Namespace: spec.Namespace, Job: spec.ID, Group: spec.Groups[0].Name}
-	if err := second.Ensure(ctx, spec, ref); err != nil {
+	if err := second.Ensure(ctx, spec, ref, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Scale(ctx, ref, 1, "the first is gone", nil); err != nil {
