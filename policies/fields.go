@@ -249,11 +249,11 @@ var fields = []field{
 	one("to_zero.prewarm", flag{}, "", "by time of day, from the service's own history",
 		func(p *Policy) *bool { return &p.ToZero.Prewarm }),
 
-	one("gpu.source", choice{"nomad", "metrics", "prometheus"}, "", "nomad: device statistics of the node; metrics: the replica's own /metrics; prometheus: query",
+	one("gpu.source", choice{"nomad", "metrics", "prometheus"}, "", "nomad: device statistics of the node; metrics: a scrape of the replica's /metrics, or of an exporter on its node; prometheus: query",
 		func(p *Policy) *string { return &p.GPU.Source }),
-	one("gpu.query", anyText, "", "prometheus: PromQL that gives one number, in percent; metrics: the name of one metric, in place of the DCGM exporter's",
+	one("gpu.query", anyText, "", "prometheus: PromQL that gives one number, in percent, for all replicas; metrics: the name of one metric, in place of the DCGM exporter's, in percent or a share of 1",
 		func(p *Policy) *string { return &p.GPU.Query }),
-	one("gpu.port", count{0, 65535}, "", "metrics: port of an exporter on the replica's node; 0: the replica's own port",
+	one("gpu.port", count{0, 65535}, "", "metrics: port of an exporter on the replica's node, of which the samples of the replica's own GPUs count; 0: the replica's own port",
 		func(p *Policy) *int { return &p.GPU.Port }),
 
 	one("by_hand.count", choice{"pin", "adopt", "restore"}, "", "pin: held for a while, as if an operator had pinned it; adopt: taken as it is, the rules go on from there; restore: set back at once",

@@ -105,6 +105,10 @@ func TestFit(t *testing.T) {
 			p.ScaleUp.GPUUtilization = &percent
 			p.GPU.Source = "metrics"
 		}, []verdict{warning(12, "no-gpu-device", device)}, "scale_up.gpu_utilization"},
+		{"a GPU threshold from Prometheus without a device", func(p *Policy, _ *jobs.Spec) {
+			p.ScaleDown.GPUUtilization = &percent
+			p.GPU = GPU{Source: "prometheus", Query: "avg(DCGM_FI_DEV_GPU_UTIL)"}
+		}, []verdict{warning(12, "no-gpu-device", device)}, "scale_down.gpu_utilization"},
 		{"a price for a GPU without a device", func(p *Policy, _ *jobs.Spec) { p.Cost = &Cost{GPU: "1x 80GB"} },
 			[]verdict{warning(12, "no-gpu-device", device)}, "1x 80GB"},
 		{"a price per hour alone", func(p *Policy, _ *jobs.Spec) { p.Cost = &Cost{USDPerHour: &percent} }, nil, ""},

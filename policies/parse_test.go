@@ -117,7 +117,12 @@ policy "all" {
   }
   gpu {
     source = "metrics"
-    query  = ""
+    query  = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+    port   = 9400
+  }
+  by_hand {
+    count = "adopt"
+    for   = "30m"
   }
   cost {
     gpu          = "1x 80GB"
@@ -153,8 +158,8 @@ policy "all" {
 			GPUUtilization: num(40), Demand: num(20), QPS: num(3),
 		},
 		ToZero: ToZero{Mode: "after", After: 90 * time.Second, AtLeast: 5 * time.Second, AtMost: 6 * time.Second},
-		GPU:    GPU{Source: "metrics"},
-		ByHand: ByHand{Count: "pin", For: time.Hour},
+		GPU:    GPU{Source: "metrics", Query: "DCGM_FI_PROF_GR_ENGINE_ACTIVE", Port: 9400},
+		ByHand: ByHand{Count: "adopt", For: 30 * time.Minute},
 		Cost:   &Cost{GPU: "1x 80GB", USDPerHour: num(2.5)},
 	}
 	got, err := Parse("all.hcl", []byte(text))
@@ -230,6 +235,13 @@ func TestAnErrorNamesFileLineFieldAndWhatIsAllowed(t *testing.T) {
 		{"to_zero {\n  at_most = \"10s\"\n}", `5: to_zero.at_least: 30s is longer than to_zero.at_most; allowed: at most 10s`},
 		{`translate { backend = "completions" }`, `4: translate.model: is required by backend "completions"; allowed: the name of a model`},
 		{"probe {\n  timeout = \"5s\"\n  max = \"4s\"\n}", `5: probe.timeout: 5s is longer than probe.max; allowed: at most 4s`},
+		{`gpu { source = "prometheus" }`, `4: gpu.query: is required by source "prometheus"; allowed: PromQL that gives one number, in percent`},
+		{"gpu {\n  source = \"prometheus\"\n  query = \" \"\n}", `6: gpu.query: is required by source "prometheus"; allowed: PromQL that gives one number, in percent`},
+		{"gpu {\n  source = \"metrics\"\n  query = \"avg(DCGM_FI_DEV_GPU_UTIL)\"\n}", `6: gpu.query: "avg(DCGM_FI_DEV_GPU_UTIL)" is not the name of a metric, which it is for source "metrics"; allowed: the name of one metric: letters, digits, _ and :, not a digit first; PromQL is for source "prometheus"`},
+		{`gpu { query = "up" }`, `4: gpu.query: is not used by source "nomad"; allowed: source "metrics" or "prometheus", or no query`},
+		{`gpu { port = 9400 }`, `4: gpu.port: is not used by source "nomad"; allowed: source "metrics", or no port`},
+		{"gpu {\n  source = \"prometheus\"\n  query = \"up\"\n  port = 9400\n}", `7: gpu.port: is not used by source "prometheus"; allowed: source "metrics", or no port`},
+		{"gpu {\n  source = \"metrics\"\n  port = 70000\n}", `6: gpu.port: 70000 is out of range; allowed: a whole number from 0 to 65535`},
 
 		// syntax
 		{"scale_up {\n  window = 5m\n}", `5: scale_up.window: 5m is not a plain value; allowed: quotes around it: "5m"`},

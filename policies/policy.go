@@ -135,8 +135,9 @@ type GPU struct {
 	Source string // "nomad", "metrics", "prometheus"
 	// Query is PromQL for "prometheus", required there: one number, in percent.
 	// For "metrics" it is the name of one metric in place of the DCGM exporter's,
-	// such as vllm:kv_cache_usage_perc; a value of at most 1 of a name that ends
-	// with _perc or _ratio is a share of 1.
+	// such as vllm:kv_cache_usage_perc; of several series it is the mean. A value of
+	// at most 1 of a name that ends with _perc or _ratio is a share of 1, as are
+	// those of DCGM_FI_PROF_…_ACTIVE and nv_gpu_utilization (Triton).
 	Query string
 	// Port of the exporter's /metrics at the replica's host, for "metrics"; 0: the
 	// replica's own port. Of an exporter of a whole node the samples count whose

@@ -119,7 +119,9 @@ func resolve(p *Policy) {
 		case "to_zero.at_least":
 			p.ToZero.AtLeast = p.ToZero.AtMost
 		case "gpu.query":
-			p.GPU.Query = "query"
+			p.GPU.Query = map[string]string{"metrics": "vllm:kv_cache_usage_perc", "prometheus": "avg(up)"}[p.GPU.Source]
+		case "gpu.port":
+			p.GPU.Port = 0
 		default: // hysteresis
 			_, name := splitPath(path)
 			drain, window := p.ScaleDown.DrainTimeout, p.ScaleDown.Window

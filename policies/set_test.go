@@ -126,6 +126,11 @@ func TestWarningsAreWhatIsAllowedButProbablyNotMeant(t *testing.T) {
 		"auto, bounded below":       {with(func(p *Policy) { p.ToZero.AtMost = time.Minute }), 2 * time.Minute, "to_zero.at_most"},
 		"thresholds, none":          {with(func(p *Policy) { p.Sizing.Mode = "thresholds"; p.Replicas.Max = 2 }), 0, "sizing.mode"},
 		"thresholds, one replica":   {with(func(p *Policy) { p.Sizing.Mode = "thresholds" }), 0, ""},
+		"a share as a percentage":   {with(func(p *Policy) { p.ScaleUp.GPUUtilization = new(0.85) }), 0, "scale_up.gpu_utilization"},
+		"a small percentage":        {with(func(p *Policy) { p.ScaleDown.GPUUtilization = new(1.5) }), 0, ""},
+		"a time without a pin":      {with(func(p *Policy) { p.ByHand = ByHand{Count: "adopt", For: time.Minute} }), 0, "by_hand.for"},
+		"a time for a pin":          {with(func(p *Policy) { p.ByHand.For = time.Minute }), 0, ""},
+		"adopted for good":          {with(func(p *Policy) { p.ByHand.Count = "adopt" }), 0, ""},
 		"a body that is never held": {with(func(p *Policy) { p.Hold.MaxBytes = 1 << 20 }), 0, "hold.max_body"},
 	} {
 		var got []string
@@ -162,7 +167,11 @@ func TestAPolicyMadeByHandIsJudgedLikeOneThatWasWritten(t *testing.T) {
 		"hold.heartbeat":            func(p *Policy) { p.Hold.Heartbeat = time.Second },
 		"schedule":                  func(p *Policy) { p.Schedules = make([]Schedule, 1) },
 		"metric":                    func(p *Policy) { p.Metrics = make([]Metric, 1) },
-		"gpu.source":                func(p *Policy) { p.ScaleUp.GPUUtilization = num(50) },
+		"gpu.source":                func(p *Policy) { p.GPU.Source = "dcgm" },
+		"gpu.query":                 func(p *Policy) { p.GPU.Source = "prometheus" },
+		"gpu.port":                  func(p *Policy) { p.GPU.Port = 9400 },
+		"by_hand.count":             func(p *Policy) { p.ByHand.Count = "" },
+		"by_hand.for":               func(p *Policy) { p.ByHand.For = 0 },
 		"scale_down.qps":            func(p *Policy) { p.ScaleUp.QPS, p.ScaleDown.QPS = num(1), num(2) },
 		"sizing.target_utilization": func(p *Policy) { p.Sizing.Headroom, p.Sizing.TargetUtilization = 1, num(0.5) },
 	} {

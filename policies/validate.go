@@ -119,13 +119,7 @@ func contradictions(p *Policy) []contradiction {
 	if p.ToZero.AtLeast > p.ToZero.AtMost {
 		add(durationText(p.ToZero.AtLeast)+" is longer than to_zero.at_most", "at most "+durationText(p.ToZero.AtMost), "to_zero.at_least", "to_zero.at_most")
 	}
-	if p.GPU.Source == "prometheus" && p.GPU.Query == "" {
-		found = append(found, contradiction{
-			fields:  []string{"gpu.query", "gpu.source"},
-			message: `is required by source "prometheus"`, allowed: "PromQL that gives one number, in percent", missing: true,
-		})
-	}
-	return found
+	return append(found, gpuContradictions(p.GPU)...)
 }
 
 // hysteresis: what scales down must lie below what scales up, or the count
@@ -188,6 +182,10 @@ func Warnings(p *Policy, coldStart time.Duration) []FieldError {
 	}
 	if p.Sizing.Mode == "thresholds" && !anyThreshold(p, "scale_up") && p.Replicas.Max > max(p.Replicas.Min, 1) {
 		warn("sizing.mode", `is "thresholds", but scale_up names no condition: there will never be a second replica for demand`, "a condition in scale_up, or \"auto\"")
+	}
+	gpuWarnings(p, warn)
+	if p.ByHand.Count != "pin" && p.ByHand.For != full(p.Name).ByHand.For {
+		warn("by_hand.for", fmt.Sprintf("%q is not used: by_hand.count is %q, and only a pin ends", durationText(p.ByHand.For), p.ByHand.Count), `by_hand.count = "pin", or no by_hand.for`)
 	}
 	if p.Hold.MaxBody > p.Hold.MaxBytes {
 		warn("hold.max_body", fmt.Sprintf("%q is above hold.max_bytes: such a body is never held", sizeText(p.Hold.MaxBody)), "at most "+strconv.Quote(sizeText(p.Hold.MaxBytes)))
