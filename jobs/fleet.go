@@ -23,6 +23,9 @@ var (
 	ErrWrongType = errors.New("job cannot be scaled: only jobs of type service, neither periodic nor parameterized, can")
 	// ErrDenied: the fleet knows us and does not let us, or does not know us.
 	ErrDenied = errors.New("permission denied")
+	// ErrChanged: the count was not set, because it was decided on a job that
+	// somebody has changed since. Observe shows the change.
+	ErrChanged = errors.New("job was changed by somebody else meanwhile: look again")
 )
 
 // DeploymentError says that a scale was refused because a deployment of the
