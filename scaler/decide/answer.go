@@ -64,6 +64,9 @@ func (l *look) next() time.Time {
 		}
 	}
 	sooner(l.braking.until)
+	if h := l.snap.Hand; h != nil {
+		sooner(h.Until.UTC())
+	}
 	if l.to > 0 {
 		since := l.mem.LastDemand
 		if since.IsZero() {

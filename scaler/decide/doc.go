@@ -14,7 +14,7 @@
 // Each step gives a count; the one that wins gives the decision its rule and
 // its reason.
 //
-//	gate.go        paused, pinned, asleep, demand unknown
+//	gate.go        stopped in the fleet, paused, set by hand, pinned, asleep, demand unknown
 //	load.go        N_load: offered load with square-root headroom
 //	backlog.go     N_back: what to buy for requests that wait
 //	thresholds.go  what any of scale_up asks for, whether all of scale_down hold
@@ -40,9 +40,10 @@
 // min ≤ wanted ≤ max. Never zero while a request is held or in flight. Nothing
 // goes down because something is not known: with the ledger unreadable the
 // count stays, and a named scale_down signal with a hole in its window holds
-// it. Replicas that are pending or starting count. Only an operator (pause, pin,
-// sleep) overrides this; the launch brake leaves wanted alone and bounds the
-// launches.
+// it. Replicas that are pending or starting count. Only a person overrides this:
+// an operator with pause, pin or sleep, and whoever stops the job ([Out]) or sets
+// its count ([Hand]) in the fleet itself. The launch brake leaves wanted alone
+// and bounds the launches.
 //
 // # Sources
 //

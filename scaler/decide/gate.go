@@ -52,8 +52,14 @@ func (s Sleep) observe(now time.Time, snap *Snapshot) Sleep {
 func (l *look) gate() bool {
 	op := l.snap.Operator
 	switch {
+	case l.snap.Out != nil:
+		l.settle(0, l.snap.Out.Rule, clip(l.snap.Out.Reason))
 	case op.Paused:
 		l.settle(l.count, "paused", "paused"+by(op)+fmt.Sprintf(": count stays at %d", l.count))
+	case l.snap.Hand.held(l.now):
+		h := l.snap.Hand
+		l.settle(max(0, h.Count), "by-hand", fmt.Sprintf("count set to %d by hand%s: held until %s or unpin",
+			h.Count, said(h.By), h.Until.UTC().Format("15:04:05")))
 	case op.Pinned != nil:
 		n := min(max(*op.Pinned, 0), l.p.Replicas.Max)
 		l.settle(n, "pinned", fmt.Sprintf("pinned to %d%s", n, by(op)))
@@ -72,6 +78,16 @@ func (l *look) gate() bool {
 	// next one is on the grid again.
 	l.evaluates()
 	return true
+}
+
+// held reports whether the count is still to be held.
+func (h *Hand) held(now time.Time) bool { return h != nil && now.Before(h.Until) }
+
+func said(words string) string {
+	if words == "" {
+		return ""
+	}
+	return " (" + clip(words) + ")"
 }
 
 func by(op Operator) string {

@@ -41,6 +41,22 @@ func (m Memory) Emptied() Memory {
 	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake}
 }
 
+// Adopted is the memory of a service whose count was set to n by somebody else
+// and is taken as it is: the rules go on from there. What was measured at the
+// count before says nothing about this one and is forgotten, and the keep-alives
+// of the n replicas begin now; else the rules would set them back at once.
+func (m Memory) Adopted(now time.Time, n int) Memory {
+	m = m.Emptied()
+	m.Since, m.Wanted = now.Round(0).UTC(), max(0, n)
+	if n <= 0 {
+		return m
+	}
+	m.LastDemand, m.LastBuy = m.Since, m.Since
+	m.Levels = need(nil, n, n, m.Since)
+	m.Sleep.Over = !m.Sleep.At.IsZero()
+	return m
+}
+
 // count is the number of replicas that the service is meant to have before this
 // decision: the last one's answer, or what runs if there was none.
 func (m *Memory) count(n0 int) int {

@@ -63,7 +63,7 @@ func drawHappening(t *rapid.T, w *world) {
 	ids := []string{"r0", "r1", "r2", "r3", "r4", "r5"}
 	id := func() string { return rapid.SampledFrom(ids).Draw(t, "replica") }
 	op := &w.snap.Operator
-	switch rapid.IntRange(0, 19).Draw(t, "what") {
+	switch rapid.IntRange(0, 21).Draw(t, "what") {
 	case 0, 1, 2:
 		w.arrive(rapid.IntRange(0, 60).Draw(t, "arrive"))
 	case 3, 4:
@@ -99,6 +99,13 @@ func drawHappening(t *rapid.T, w *world) {
 		w.snap.Service = ServiceTime{MeanSeconds: rapid.SampledFrom([]float64{0.05, 4, 60}).Draw(t, "S"), Count: 10}
 	case 19:
 		*op = rapid.SampledFrom([]Operator{{}, {}, {Paused: true}, {Pinned: new(int)}, {Asleep: true, SleepAt: w.now}, {WakeAt: w.now}}).Draw(t, "operator")
+	case 20:
+		w.snap.Out = rapid.SampledFrom([]*Out{nil, nil, {Rule: "stopped", Reason: "stopped by ann"}, {Rule: "purged", Reason: "purged"}}).Draw(t, "out")
+	case 21:
+		w.snap.Hand = nil
+		if rapid.Bool().Draw(t, "by hand") {
+			w.snap.Hand = &Hand{Count: rapid.IntRange(0, 20).Draw(t, "count"), At: w.now, Until: w.now.Add(30 * time.Second)}
+		}
 	}
 }
 

@@ -22,7 +22,9 @@ type Snapshot struct {
 	Latency    []LatencyItem `json:"latency,omitempty"`   // completions since the last snapshot
 	Blocked    string        `json:"blocked,omitempty"`   // why the fleet cannot place, in a sentence
 	Operator   Operator      `json:"operator"`
-	Starts     []float64     `json:"starts,omitempty"` // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
+	Out        *Out          `json:"out,omitempty"`     // nothing can run; nil: it can
+	Hand       *Hand         `json:"by_hand,omitempty"` // a count set in the fleet itself that is held; nil: none
+	Starts     []float64     `json:"starts,omitempty"`  // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
 	Failures   Failures      `json:"failures"`
 }
 
@@ -52,6 +54,23 @@ type LatencyItem struct {
 	Count     uint64    `json:"count"`
 	Sum       float64   `json:"sum_s"`
 	Sketch    []byte    `json:"sketch"` // DDSketch protobuf, seconds
+}
+
+// Out says that nothing of the job runs whatever is wanted, because somebody
+// stopped or purged it.
+type Out struct {
+	Rule   string `json:"rule"`   // of the decision: "stopped", "purged"
+	Reason string `json:"reason"` // in a sentence
+}
+
+// Hand is a count that somebody set in the fleet itself and that is held like an
+// operator's pin, but whatever the policy's bounds: who goes past Pilotlight
+// knows why.
+type Hand struct {
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`    // since when
+	Until time.Time `json:"until"` // it ends by itself
+	By    string    `json:"by"`    // what is known of who or why; often ""
 }
 
 // Operator is what a person has set, beyond the policy.

@@ -204,9 +204,19 @@ func lawful(p *policies.Policy, snap Snapshot, mem Memory, d Decision) error {
 		return fmt.Errorf("next look at %s, not after %s", d.Next, d.At)
 	case !mem.Since.IsZero() && d.From != mem.Wanted:
 		return fmt.Errorf("from %d, wanted was %d", d.From, mem.Wanted)
+	case snap.Out != nil:
+		if d.To != 0 || d.Rule != snap.Out.Rule {
+			return fmt.Errorf("to %d by %s while the job is %s", d.To, d.Rule, snap.Out.Rule)
+		}
+		return nil
 	case op.Paused:
 		if d.To != d.From {
 			return fmt.Errorf("%d→%d while paused", d.From, d.To)
+		}
+		return nil
+	case snap.Hand != nil && d.At.Before(snap.Hand.Until):
+		if d.To != snap.Hand.Count {
+			return fmt.Errorf("to %d while %d was set by hand", d.To, snap.Hand.Count)
 		}
 		return nil
 	case op.Pinned != nil:

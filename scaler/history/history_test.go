@@ -129,25 +129,32 @@ func TestForgottenServiceHasNoStatusButItsDecisions(t *testing.T) {
 func TestCommandsOfOperatorsAddUp(t *testing.T) {
 	h := open(t)
 	three := 3
-	for _, step := range []struct {
+	var pinned, resumed time.Time
+	for i, step := range []struct {
 		cmd  jobs.Command
 		want decide.Operator
 	}{
 		{jobs.Command{Verb: jobs.VerbPin, Replicas: 3}, decide.Operator{Pinned: &three}},
 		{jobs.Command{Verb: jobs.VerbPause}, decide.Operator{Pinned: &three, Paused: true}},
 		{jobs.Command{Verb: jobs.VerbUnpin}, decide.Operator{Paused: true}},
-		{jobs.Command{Verb: jobs.VerbSleep}, decide.Operator{Paused: true, Asleep: true, SleepAt: noon}},
-		{jobs.Command{Verb: jobs.VerbResume}, decide.Operator{SleepAt: noon}},
-		{jobs.Command{Verb: jobs.VerbSleep}, decide.Operator{Asleep: true, SleepAt: noon}},
-		{jobs.Command{Verb: jobs.VerbWake}, decide.Operator{WakeAt: noon, SleepAt: noon}},
+		{jobs.Command{Verb: jobs.VerbSleep}, decide.Operator{Paused: true, Asleep: true, SleepAt: noon.Add(3 * time.Minute)}},
+		{jobs.Command{Verb: jobs.VerbResume}, decide.Operator{SleepAt: noon.Add(3 * time.Minute)}},
+		{jobs.Command{Verb: jobs.VerbSleep}, decide.Operator{Asleep: true, SleepAt: noon.Add(5 * time.Minute)}},
+		{jobs.Command{Verb: jobs.VerbWake}, decide.Operator{WakeAt: noon.Add(6 * time.Minute), SleepAt: noon.Add(5 * time.Minute)}},
 	} {
-		step.cmd.At, step.cmd.By, step.cmd.Reason = noon, "ann", "because"
+		step.cmd.At, step.cmd.By, step.cmd.Reason = noon.Add(time.Duration(i)*time.Minute), "ann", "because"
 		step.want.By, step.want.Reason = "ann", "because"
+		switch step.cmd.Verb {
+		case jobs.VerbPin, jobs.VerbUnpin:
+			pinned = step.cmd.At
+		case jobs.VerbResume:
+			resumed = step.cmd.At
+		}
 		if err := h.Operate(t.Context(), "a", step.cmd); err != nil {
 			t.Fatal(err)
 		}
 		setting, err := h.Setting(t.Context(), "a")
-		check(t, err, history.Setting{Operator: step.want, Last: step.cmd}, setting)
+		check(t, err, history.Setting{Operator: step.want, Last: step.cmd, Pinned: pinned, Resumed: resumed}, setting)
 	}
 }
 

@@ -22,6 +22,12 @@ var ErrBadCommand = errors.New("not a command")
 type Setting struct {
 	Operator decide.Operator `json:"operator"`
 	Last     jobs.Command    `json:"last"` // zero: none so far
+
+	// When an operator last said what is to become of a count, and of a job that
+	// somebody stopped: what happened in the fleet before that is settled by it,
+	// also if no scaler was there to see it.
+	Pinned  time.Time `json:"pinned_at,omitzero"`  // pin or unpin
+	Resumed time.Time `json:"resumed_at,omitzero"` // resume
 }
 
 // Apply returns the setting after one more command, ErrBadCommand if it is none.
@@ -35,14 +41,14 @@ func (s Setting) Apply(cmd jobs.Command) (Setting, error) {
 	case jobs.VerbPause:
 		o.Paused = true
 	case jobs.VerbResume:
-		o.Paused, o.Asleep = false, false
+		o.Paused, o.Asleep, s.Resumed = false, false, cmd.At
 	case jobs.VerbPin:
 		if cmd.Replicas < 0 {
 			return s, fmt.Errorf("pin %d replicas: %w", cmd.Replicas, ErrBadCommand)
 		}
-		o.Pinned = &cmd.Replicas
+		o.Pinned, s.Pinned = &cmd.Replicas, cmd.At
 	case jobs.VerbUnpin:
-		o.Pinned = nil
+		o.Pinned, s.Pinned = nil, cmd.At
 	default:
 		return s, fmt.Errorf("%q: %w", cmd.Verb, ErrBadCommand)
 	}
