@@ -136,7 +136,12 @@ func TestAStopIsSeenAndRespected(t *testing.T) {
 		if _, _, err := s.client.Jobs().Deregister(s.ref.Job, false, nil); err != nil {
 			s.Fatal(err)
 		}
-		s.until("that it is stopped", func(o jobs.Observation, _ error) bool { return strings.Contains(o.Blocked, "stopped") })
+		s.until("that it is stopped", func(o jobs.Observation, _ error) bool {
+			return strings.HasPrefix(o.Stopped, "stopped in Nomad at "+time.Now().UTC().Format("2006-01-02"))
+		})
+		if err := s.fleet.Ensure(s.Context(), s.spec, s.ref, false); err != nil {
+			s.Errorf("ensure: got %v, want nothing: it is known", err)
+		}
 		if err := s.fleet.Scale(s.Context(), s.ref, 1, "a test", nil); !errors.Is(err, jobs.ErrStopped) {
 			s.Errorf("scale: got %v, want jobs.ErrStopped", err)
 		}

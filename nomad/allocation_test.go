@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -103,8 +104,9 @@ func replayed(t *testing.T, name string, after func(index uint64, o jobs.Observa
 	}
 	ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
 	key := f.track(ref)
-	f.pic.applyJob(key, jobInfo{scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
+	f.pic.applyJob(key, jobInfo{created: 1517, scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
 	f.pic.applyList([]jobKey{key}, nil, 0)
+	f.pic.claim(key, math.MaxUint64) // nobody is there to be asked who made the job's versions
 	raw, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package nomad
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,7 +17,7 @@ import (
 // Deadlines of single calls, on top of whatever the caller's context says:
 // Nomad's own client has none.
 const (
-	readTimeout  = 5 * time.Second
+	readTimeout  = 7 * time.Second // a server without a leader says so after 5 s
 	writeTimeout = 10 * time.Second
 	// retryFor is how long after the first try another one may begin: long enough
 	// for one after a write that was never answered.
@@ -31,6 +32,7 @@ const (
 func newHTTPClient(cfg Config) (*http.Client, error) {
 	dialer := &net.Dialer{Timeout: readTimeout, KeepAlive: 15 * time.Second}
 	transport := &http.Transport{
+		Proxy:               cfg.Proxy,
 		DialContext:         dialer.DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: readTimeout,
@@ -39,6 +41,7 @@ func newHTTPClient(cfg Config) (*http.Client, error) {
 		IdleConnTimeout:     60 * time.Second,
 	}
 	if u, err := url.Parse(cfg.Address); err == nil && u.Scheme == "unix" {
+		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", u.Path)
 		}
@@ -63,7 +66,7 @@ func newClient(cfg Config, httpClient *http.Client) (*api.Client, error) {
 		Address:    cfg.Address,
 		Region:     cfg.Region,
 		SecretID:   cfg.Token,
-		HttpClient: httpClient,
+		HttpClient: counted(httpClient, cfg.OnCall),
 	}
 	if cfg.Username != "" {
 		c.HttpAuth = &api.HttpBasicAuth{Username: cfg.Username, Password: cfg.Password}
@@ -89,14 +92,32 @@ func write(ctx context.Context, namespace string, call func(*api.WriteOptions) e
 	return call((&api.WriteOptions{Namespace: namespace}).WithContext(ctx))
 }
 
-// retrying calls try until it succeeds, fails for good (backoff.Permanent) or
-// retryFor has passed.
+// retrying calls try until it succeeds, fails for good (backoff.Permanent),
+// retryFor has passed or ctx has ended. Its error is then what Nomad answered
+// last: that a deadline has passed tells nobody what is wrong.
 func retrying(ctx context.Context, try func() error) error {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = 20 * time.Millisecond
 	b.MaxInterval = time.Second
 	b.MaxElapsedTime = retryFor
-	return backoff.Retry(try, backoff.WithContext(b, ctx))
+	var (
+		last  error
+		began = time.Now()
+	)
+	err := backoff.Retry(func() error {
+		err := try()
+		if status, _ := answered(err); status != 0 {
+			last = err
+		}
+		return err
+	}, backoff.WithContext(b, ctx))
+	switch {
+	case err == nil || !passing(err) && !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case last == nil:
+		last = err
+	}
+	return fmt.Errorf("given up after %v: %w", time.Since(began).Round(100*time.Millisecond), last)
 }
 
 // unlessPassing marks errors that do not pass by themselves as final.

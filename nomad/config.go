@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
+	"time"
 )
 
 // Config says which Nomad to use and as whom. The package reads no
@@ -37,6 +39,16 @@ type Config struct {
 	// SkipVerify accepts any certificate.
 	SkipVerify bool
 
+	// Proxy between here and Nomad, as http.Transport has it; nil is none. Nomad's
+	// own tools use http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// OnCall is told of every HTTP call: its route is one of few names, such as
+	// "job-scale"; status is 0 if there was no answer, and err says why, also that
+	// the caller gave up; took is until the answer began, which of a blocking query
+	// is its wait. nil tells nobody. It must not block, and is called concurrently.
+	OnCall func(method, route string, status int, err error, took time.Duration)
+
 	// Logger; nil logs nothing.
 	Logger *slog.Logger
 }
@@ -53,12 +65,12 @@ func (c Config) Validate() error {
 	if c.Address != "" {
 		u, err := url.Parse(c.Address)
 		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("nomad address: %w", err))
+		case err != nil: // which shows the address, and so a password in it
+			errs = append(errs, errors.New("nomad address cannot be read: allowed are http://host:port, https://host:port and unix:///path"))
 		case u.Scheme == "unix" && u.Path != "":
 		case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		default:
-			errs = append(errs, fmt.Errorf("nomad address %q: allowed are http://host:port, https://host:port and unix:///path", c.Address))
+			errs = append(errs, fmt.Errorf("nomad address %q: allowed are http://host:port, https://host:port and unix:///path", u.Redacted()))
 		}
 	}
 	if (c.ClientCert == "") != (c.ClientKey == "") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,12 +16,14 @@ import (
 const ensureTimeout = 30 * time.Second
 
 // Ensure registers the job of spec with count 0 in the group of ref if Nomad
-// does not have it. A job that is there is left as it is, whoever registered it.
-// Of two processes that register at once one does, and both are content.
+// does not have it. A job that is there is left as it is, whoever registered it,
+// also if it is stopped; how it differs from spec is in Observation.Drift soon
+// after, and again whenever somebody else changes the job. spec may be nil. Of
+// two processes that register at once one does, and both are content.
 //
-// Errors: jobs.ErrStopped, jobs.ErrUnknownGroup and jobs.ErrWrongType of a job that is there;
+// Errors: jobs.ErrUnknownGroup and jobs.ErrWrongType of a job that is there;
 // jobs.ErrPurged if the caller, or this Fleet, has seen the job before and Nomad has it no more;
-// jobs.ErrUnknownJob if there is nothing to register (spec is nil); what Nomad says
+// jobs.ErrUnknownJob if there is nothing to register (spec is nil); jobs.ErrDenied; what Nomad says
 // of a wrong spec.
 func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen bool) error {
 	ctx, cancel := context.WithTimeout(ctx, ensureTimeout)
@@ -37,6 +40,7 @@ func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen 
 	if err != nil {
 		return fmt.Errorf("ensure %s: %w", ref, err)
 	}
+	f.ship(ctx, key, spec)
 	return nil
 }
 
@@ -56,19 +60,24 @@ func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group s
 	case spec == nil || spec.Source == "":
 		return backoff.Permanent(jobs.ErrUnknownJob)
 	}
+	return f.registerNew(ctx, key, spec, group)
+}
+
+// registerNew registers the job of spec, which Nomad does not have, at count 0.
+func (f *Fleet) registerNew(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
 	if err := f.register(ctx, key, spec, group); err != nil {
 		return err
 	}
 	if err := f.readJob(ctx, key); err != nil {
 		return err
 	}
-	info, _, _, _ = f.pic.job(key)
+	info, _, _, _ := f.pic.job(key)
 	return f.settled(ctx, key, info, group)
 }
 
 // settled judges a job that Nomad has; trying again does not change it.
 func (f *Fleet) settled(ctx context.Context, key jobKey, info jobInfo, group string) error {
-	if err := info.usable(group); err != nil {
+	if err := info.usable(group); err != nil && !errors.Is(err, jobs.ErrStopped) {
 		return backoff.Permanent(err)
 	}
 	if name, g, _ := info.group(group); g.deployments {
@@ -78,8 +87,8 @@ func (f *Fleet) settled(ctx context.Context, key jobKey, info jobInfo, group str
 	return nil
 }
 
-// register lets Nomad parse the spec and registers it, only if the job is new.
-func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
+// parse lets Nomad read the spec.
+func (f *Fleet) parse(ctx context.Context, key jobKey, spec *jobs.Spec) (*api.Job, error) {
 	var job api.Job
 	err := write(ctx, key.namespace, func(w *api.WriteOptions) error {
 		// Jobs().ParseHCLOpts takes no context.
@@ -87,19 +96,28 @@ func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("parse %s: %w", spec.File, err)
+		return nil, fmt.Errorf("parse %s: %w", spec.File, denied(err, "parse-job", key.namespace))
 	}
 	if id := deref(job.ID); id != key.id {
-		return backoff.Permanent(fmt.Errorf("%s defines job %q, not %q", spec.File, id, key.id))
+		return nil, backoff.Permanent(fmt.Errorf("%s defines job %q, not %q", spec.File, id, key.id))
 	}
-	tg := groupOf(&job, group)
+	job.Namespace = &key.namespace
+	return &job, nil
+}
+
+// register lets Nomad parse the spec and registers it, only if the job is new.
+func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
+	job, err := f.parse(ctx, key, spec)
+	if err != nil {
+		return err
+	}
+	tg := groupOf(job, group)
 	if tg == nil {
 		return backoff.Permanent(fmt.Errorf("%s: %w", spec.File, jobs.ErrUnknownGroup))
 	}
 	tg.Count = new(int)
-	job.Namespace = &key.namespace
 	err = write(ctx, key.namespace, func(w *api.WriteOptions) error {
-		_, _, err := f.client.Jobs().RegisterOpts(&job, &api.RegisterOptions{
+		_, _, err := f.client.Jobs().RegisterOpts(job, &api.RegisterOptions{
 			EnforceIndex: true, // index 0: only if the job is new
 			Submission:   &api.JobSubmission{Source: spec.Source, Format: "hcl2"},
 		}, w)
@@ -110,9 +128,11 @@ func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group
 		f.log.InfoContext(ctx, "job was registered by somebody else meanwhile", "job", key.String())
 		return nil
 	case err != nil:
-		return fmt.Errorf("register: %w", err)
+		return fmt.Errorf("register: %w", denied(err, "submit-job", key.namespace))
 	}
 	f.log.InfoContext(ctx, "registered job at count 0", "job", key.String(), "file", spec.File)
+	f.pic.shipped(key, spec)
+	f.leaveMark(ctx, key, deref(tg.Name), 0, "registered at count 0 from "+filepath.Base(spec.File))
 	return nil
 }
 
@@ -126,6 +146,16 @@ func groupOf(job *api.Job, name string) *api.TaskGroup {
 
 // readJob asks Nomad for the job and takes the answer into the picture.
 func (f *Fleet) readJob(ctx context.Context, key jobKey) error {
+	job, err := f.fetchJob(ctx, key)
+	if err != nil || job == nil {
+		return err
+	}
+	return f.applyRead(ctx, key, toJobInfo(job))
+}
+
+// fetchJob asks Nomad for the job; nil if there is none, which the picture then
+// knows.
+func (f *Fleet) fetchJob(ctx context.Context, key jobKey) (*api.Job, error) {
 	before, _, _, _ := f.pic.job(key)
 	var job *api.Job
 	err := read(ctx, key.namespace, func(q *api.QueryOptions) (err error) {
@@ -135,12 +165,11 @@ func (f *Fleet) readJob(ctx context.Context, key jobKey) error {
 	switch {
 	case notFound(err):
 		f.pic.applyAbsent(key, before.index)
-		return nil
+		return nil, nil
 	case err != nil:
-		return fmt.Errorf("read job %s: %w", key, err)
+		return nil, fmt.Errorf("read job %s: %w", key, denied(err, "read-job", key.namespace))
 	case job == nil:
-		return errors.New("read job " + key.String() + ": nomad answered nothing")
+		return nil, fmt.Errorf("read job %s: nomad answered nothing", key)
 	}
-	f.pic.applyJob(key, toJobInfo(job))
-	return nil
+	return job, nil
 }

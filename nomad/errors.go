@@ -51,12 +51,23 @@ func passing(err error) bool {
 	return false
 }
 
+// denied gives a 403 its type and says what the token needs; other errors stay
+// as they are. Nomad answers an unknown token like one that lacks a right.
+func denied(err error, capability, namespace string) error {
+	if status, _ := answered(err); status != http.StatusForbidden {
+		return err
+	}
+	return fmt.Errorf("%w: the token lacks %s in namespace %q, or nomad does not know it", jobs.ErrDenied, capability, namespace)
+}
+
 // scaleRefused gives an answer to a scale call its type.
 func scaleRefused(ref jobs.Ref, err error) error {
 	status, body := answered(err)
 	switch {
 	case status == http.StatusNotFound:
 		return fmt.Errorf("scale %s: %w", ref, jobs.ErrUnknownJob)
+	case status == http.StatusForbidden:
+		return fmt.Errorf("scale %s: %w", ref, denied(err, "scale-job", ref.Namespace))
 	case status == http.StatusBadRequest && strings.Contains(body, "active deployment"):
 		return &jobs.DeploymentError{Ref: ref, Message: body}
 	case status == http.StatusBadRequest && strings.Contains(body, "does not exist in job"):

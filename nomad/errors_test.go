@@ -14,8 +14,8 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// failure is one recorded refusal.
-type failure struct {
+// refusalText is one recorded refusal.
+type refusalText struct {
 	What        string `json:"what"`
 	Status      int    `json:"status"`
 	ContentType string `json:"content_type"`
@@ -23,7 +23,7 @@ type failure struct {
 }
 
 // refusal gives the error that Nomad's client makes of a recorded answer.
-func refusal(t *testing.T, f failure) error {
+func refusal(t *testing.T, f refusalText) error {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", f.ContentType)
@@ -46,7 +46,7 @@ func TestRecordedRefusalsAreTold(t *testing.T) {
 		"unknown region": true, "GET allocation, id not a UUID": true, // 500s that are not known to stay
 		"scale: JobModifyIndex stale": true, "register EnforceIndex=true": true,
 	}
-	for _, f := range recorded[[]failure](t, "errors.json") {
+	for _, f := range recorded[[]refusalText](t, "errors.json") {
 		t.Run(f.What, func(t *testing.T) {
 			err := refusal(t, f)
 			if status, body := answered(err); status != f.Status || body != strings.TrimSpace(f.Body) {

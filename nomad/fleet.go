@@ -22,6 +22,7 @@ type Fleet struct {
 
 	watching  atomic.Bool   // Watch runs
 	streaming atomic.Bool   // the event stream has spoken and lives
+	unlearned chan struct{} // one token: jobs have to be learned about
 	doubt     chan struct{} // one token: look again why allocations are missing
 	rescope   chan struct{} // one token: another namespace has to be listened to
 	deaf      chan struct{} // one token: the stream has ended
@@ -53,6 +54,7 @@ func newFleet(cfg Config, httpClient *http.Client) (*Fleet, error) {
 		log:       cfg.Logger,
 		namespace: cfg.Namespace,
 		pic:       newPicture(),
+		unlearned: make(chan struct{}, 1),
 		doubt:     make(chan struct{}, 1),
 		rescope:   make(chan struct{}, 1),
 		deaf:      make(chan struct{}, 1),

@@ -1,8 +1,10 @@
 package nomad
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -66,6 +68,13 @@ func TestTwoProcessesThatEnsureAtOnceRegisterOnce(t *testing.T) {
 		if diff := cmp.Diff([]uint64{0}, versions(t, b)); diff != "" {
 			t.Errorf("versions of the job (-want +got):\n%s", diff)
 		}
+	})
+}
+
+// scaleCalls returns the scale calls that set a count.
+func scaleCalls(b *bubble) []nomaddouble.Call {
+	return slices.DeleteFunc(b.double.Calls("PUT", scalePath), func(c nomaddouble.Call) bool {
+		return !bytes.Contains(c.Body, []byte(`"Count":`)) || bytes.Contains(c.Body, []byte(`"Count":null`))
 	})
 }
 
@@ -137,16 +146,16 @@ func TestAStoppedJobIsSaidToBeAndLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if err := b.Ensure(t.Context(), s, translateRef, false); !errors.Is(err, jobs.ErrStopped) {
-			t.Errorf("ensure: got %v, want jobs.ErrStopped", err)
+		if err := b.Ensure(t.Context(), s, translateRef, false); err != nil {
+			t.Errorf("ensure: got %v, want nothing: it is known", err)
 		}
 		if err := b.Scale(t.Context(), translateRef, 1, "", nil); !errors.Is(err, jobs.ErrStopped) {
 			t.Errorf("scale: got %v, want jobs.ErrStopped", err)
 		}
-		if o := b.observe(translateRef); !strings.Contains(o.Blocked, "stopped") {
-			t.Errorf("blocked: got %q, want that it is stopped", o.Blocked)
+		if o := b.observe(translateRef); !strings.Contains(o.Stopped, "nomad job start translate") || o.Change != nil {
+			t.Errorf("got %+v, want that it is stopped, what starts it again, and no other change", o)
 		}
-		if n := len(b.double.Calls("PUT", scalePath)); n != 0 {
+		if n := len(scaleCalls(b)); n != 0 {
 			t.Errorf("got %d scale calls, want none", n)
 		}
 	})
@@ -189,7 +198,7 @@ func TestScaleTellsNomadWhyAndComparesTheIndex(t *testing.T) {
 	inBubble(t, gpus(2), func(t *testing.T, b *bubble) {
 		b.ensure(parse(t, translate), translateRef)
 		b.scale(translateRef, 2)
-		calls := b.double.Calls("PUT", scalePath)
+		calls := scaleCalls(b)
 		if len(calls) != 1 {
 			t.Fatalf("got %d scale calls, want 1", len(calls))
 		}
@@ -209,7 +218,7 @@ func TestScaleTellsNomadWhyAndComparesTheIndex(t *testing.T) {
 		sent.JobModifyIndex = 0
 		want := sent
 		want.Count, want.Target, want.Message = 2, map[string]string{"Group": "server"}, "a test wants it"
-		want.Meta = map[string]any{"decision": "d-1"}
+		want.Meta = map[string]any{"decision": "d-1", "pilotlight": "version 1"}
 		if diff := cmp.Diff(want, sent); diff != "" {
 			t.Errorf("scale call (-want +got):\n%s", diff)
 		}
@@ -222,37 +231,59 @@ func TestScaleToTheSameCountIsNoCall(t *testing.T) {
 		b.scale(translateRef, 0)
 		b.scale(translateRef, 1)
 		b.scale(translateRef, 1)
-		if n := len(b.double.Calls("PUT", scalePath)); n != 1 {
+		if n := len(scaleCalls(b)); n != 1 {
 			t.Errorf("got %d scale calls, want 1", n)
 		}
 	})
 }
 
-func TestAScaleThatLosesTheRaceReadsTheJobAgain(t *testing.T) {
-	inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
-		b.watch()
-		b.ensure(parse(t, translate), translateRef)
-		b.until(translateRef, "the job", func(o jobs.Observation) bool { return o.Count == 0 })
+func TestAScaleThatLosesTheRaceIsNotSentAgainButDecidedAnew(t *testing.T) {
+	for _, c := range []struct {
+		who   string
+		scale func(t *testing.T, b *bubble, count int)
+		told  bool // as a change
+	}{
+		{"an operator", byHand, true},
+		{"another leader", func(t *testing.T, b *bubble, count int) {
+			if err := b.another().Scale(t.Context(), translateRef, count, "theirs", nil); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		t.Run(c.who, func(t *testing.T) {
+			inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
+				b.watch()
+				b.ensure(parse(t, translate), translateRef)
+				b.until(translateRef, "the job", func(o jobs.Observation) bool { return o.Count == 0 })
 
-		release := b.double.Hang(1, "PUT", scalePath) // ours is on its way with the old index
-		done := make(chan error, 1)
-		go func() { done <- b.Scale(t.Context(), translateRef, 3, "ours", nil) }()
-		synctest.Wait()
-		if err := b.another().Scale(t.Context(), translateRef, 1, "theirs", nil); err != nil {
-			t.Fatal(err)
-		}
-		release()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		o := b.until(translateRef, "three running", func(o jobs.Observation) bool { return running(o) == 3 })
-		if o.Count != 3 {
-			t.Errorf("count: got %d, want 3", o.Count)
-		}
-		if n := len(b.double.Calls("PUT", scalePath)); n != 3 {
-			t.Errorf("got %d scale calls, want theirs, our lost one and our second", n)
-		}
-	})
+				release := b.double.Hang(1, "PUT", scalePath) // ours is on its way with the old index
+				done := make(chan error, 1)
+				go func() { done <- b.Scale(t.Context(), translateRef, 3, "ours", nil) }()
+				synctest.Wait()
+				c.scale(t, b, 1)
+				release()
+				if err := <-done; !errors.Is(err, jobs.ErrChanged) {
+					t.Fatalf("got %v, want jobs.ErrChanged", err)
+				}
+				o := b.observe(translateRef)
+				if o.Count != 1 || (o.Change != nil) != c.told {
+					t.Errorf("got count %d and change %+v", o.Count, o.Change)
+				}
+				b.scale(translateRef, 3)
+				if n := len(scaleCalls(b)); n != 3 {
+					t.Errorf("got %d scale calls, want theirs, our lost one and our next", n)
+				}
+			})
+		})
+	}
+}
+
+// byHand scales as nomad job scale does.
+func byHand(t *testing.T, b *bubble, count int) {
+	t.Helper()
+	if _, _, err := b.client.Jobs().Scale("translate", "server", &count, "by hand", false, nil, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestALostCompareIsNotTriedAgainOnTheSamePicture(t *testing.T) {
@@ -278,12 +309,12 @@ func TestOnlyOneScaleOfAJobIsInFlight(t *testing.T) {
 			wg.Go(func() { b.scale(translateRef, n) })
 		}
 		synctest.Wait()
-		if n := len(b.double.Calls("PUT", scalePath)); n != 1 {
+		if n := len(scaleCalls(b)); n != 1 {
 			t.Errorf("got %d scale calls at once, want 1", n)
 		}
 		release()
 		wg.Wait()
-		if n := len(b.double.Calls("PUT", scalePath)); n != 3 {
+		if n := len(scaleCalls(b)); n != 3 {
 			t.Errorf("got %d scale calls in all, want 3, none lost to a conflict", n)
 		}
 	})
@@ -294,7 +325,7 @@ func TestScaleRetriesWhatPassesByItself(t *testing.T) {
 		b.ensure(parse(t, translate), translateRef)
 		b.double.Fail(2, "PUT", scalePath, 500, "No cluster leader")
 		b.scale(translateRef, 1)
-		if n := len(b.double.Calls("PUT", scalePath)); n != 3 {
+		if n := len(scaleCalls(b)); n != 3 {
 			t.Errorf("got %d scale calls, want 3", n)
 		}
 	})
@@ -363,7 +394,7 @@ func TestScaleOfAJobOutsideItsOwnBoundsIsRefusedOnce(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "group count was greater than scaling policy maximum: 3 > 2") {
 			t.Errorf("got %v, want Nomad's own words", err)
 		}
-		if n := len(b.double.Calls("PUT", scalePath)); n != 1 {
+		if n := len(scaleCalls(b)); n != 1 {
 			t.Errorf("got %d scale calls, want 1", n)
 		}
 	})

@@ -3,6 +3,7 @@ package nomad
 import (
 	"fmt"
 	"path"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 
@@ -11,8 +12,11 @@ import (
 
 // jobInfo is what the picture keeps of a job.
 type jobInfo struct {
-	index       uint64 // ModifyIndex: which of two infos is newer
-	modifyIndex uint64 // JobModifyIndex: what a scale compares
+	index       uint64    // ModifyIndex: which of two infos is newer
+	modifyIndex uint64    // JobModifyIndex: what a scale compares
+	created     uint64    // CreateIndex: another one is another job of that name
+	version     uint64    // one more with each change of the job, also of a count
+	submitted   time.Time // when this version was made
 	stopped     bool
 	scalable    bool // type service, neither periodic nor parameterized
 	datacenters []string
@@ -37,6 +41,9 @@ func toJobInfo(j *api.Job) jobInfo {
 	info := jobInfo{
 		index:       deref(j.ModifyIndex),
 		modifyIndex: deref(j.JobModifyIndex),
+		created:     deref(j.CreateIndex),
+		version:     deref(j.Version),
+		submitted:   fromNano(deref(j.SubmitTime)),
 		stopped:     deref(j.Stop),
 		scalable:    deref(j.Type) == api.JobTypeService && !j.IsPeriodic() && !j.IsParameterized(),
 		datacenters: j.Datacenters,

@@ -24,6 +24,8 @@ type picture struct {
 	heard time.Time // when Nomad last said anything
 	dirty map[jobs.Ref]struct{}
 	wake  chan struct{} // holds one token while dirty is not empty
+
+	unlearned map[jobKey]uint64 // jobs to learn about, and from which version on
 }
 
 type jobPicture struct {
@@ -35,6 +37,14 @@ type jobPicture struct {
 	info    jobInfo
 	allocs  map[string]held
 	blocked map[string]string // group → why allocations cannot be placed
+
+	own         uint64                          // the newest version that this process knows to be Pilotlight's
+	reshaped    uint64                          // JobModifyIndex of the newest version that may be more than a count
+	changes     map[string]jobs.Change          // group → the last change that was not Pilotlight's
+	told        map[jobs.Ref]uint64             // Index of the change that was last observed
+	deployments map[string]deployment           // by id
+	notes       map[string]map[string]time.Time // group → text → when it was left
+	drift       drift
 }
 
 // held is one allocation with the index of its last change.
@@ -48,6 +58,8 @@ func newPicture() *picture {
 		jobs:  make(map[jobKey]*jobPicture),
 		dirty: make(map[jobs.Ref]struct{}),
 		wake:  make(chan struct{}, 1),
+
+		unlearned: make(map[jobKey]uint64),
 	}
 }
 
@@ -62,6 +74,11 @@ func (p *picture) track(key jobKey, ref jobs.Ref) bool {
 			refs:    make(map[jobs.Ref]struct{}),
 			allocs:  make(map[string]held),
 			blocked: make(map[string]string),
+
+			changes:     make(map[string]jobs.Change),
+			told:        make(map[jobs.Ref]uint64),
+			deployments: make(map[string]deployment),
+			notes:       make(map[string]map[string]time.Time),
 		}
 		p.jobs[key] = j
 	}
@@ -135,9 +152,10 @@ func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Obs
 	slices.SortFunc(obs.Allocations, func(a, b jobs.Allocation) int {
 		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
-	switch err := j.info.usable(ref.Group); {
-	case err != nil:
-		obs.Blocked = err.Error()
+	j.tell(&obs, ref, name)
+	switch {
+	case !j.info.scalable:
+		obs.Blocked = jobs.ErrWrongType.Error()
 	case j.short(name):
 		obs.Blocked = j.blocked[name]
 	}
@@ -156,7 +174,12 @@ func (j *jobPicture) short(group string) bool {
 }
 
 // applyJob takes in a job as Nomad has it. Older news is dropped.
-func (p *picture) applyJob(key jobKey, info jobInfo) {
+func (p *picture) applyJob(key jobKey, info jobInfo) { p.applyChanged(key, info, nil) }
+
+// applyChanged takes in a job with the changes of its groups that its version
+// shows to be somebody else's, in one step: a count without who set it would be
+// mistaken for nobody's.
+func (p *picture) applyChanged(key jobKey, info jobInfo, changes map[string]jobs.Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.jobs[key]
@@ -166,6 +189,15 @@ func (p *picture) applyJob(key jobKey, info jobInfo) {
 	if !j.present && j.absent > 0 && info.index <= j.absent {
 		return
 	}
+	if info.created != j.info.created { // another job of that name
+		clear(j.changes)
+		clear(j.told)
+		j.own, j.reshaped = 0, info.modifyIndex
+	}
+	if info.version > max(j.own, j.info.version) {
+		j.reshaped = info.modifyIndex
+	}
+	maps.Copy(j.changes, changes)
 	j.info, j.present, j.known = info, true, true
 	p.changed(j)
 }
@@ -183,6 +215,8 @@ func (p *picture) applyScale(key jobKey, group string, count int, modifyIndex ui
 	g.count = count
 	groups[group] = g
 	j.info.groups = groups
+	j.info.version++ // it was compared and set
+	j.own = j.info.version
 	j.info.modifyIndex = modifyIndex
 	j.info.index = max(j.info.index, modifyIndex)
 	p.changed(j)
@@ -201,6 +235,7 @@ func (p *picture) applyAbsent(key jobKey, index uint64) {
 	j.present, j.absent, j.loaded = false, index, true
 	clear(j.allocs)
 	clear(j.blocked)
+	clear(j.deployments)
 	if was {
 		p.changed(j)
 	}

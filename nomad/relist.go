@@ -27,6 +27,9 @@ func (f *Fleet) relist(ctx context.Context, after uint64) (uint64, error) {
 	if err := f.relistJobs(ctx, keys); err != nil {
 		return 0, err
 	}
+	if err := f.relistDeployments(ctx, keys); err != nil {
+		return 0, err
+	}
 	f.pic.hear(time.Now())
 	f.pic.applyList(keys, stubs, index)
 	for _, key := range keys {
@@ -87,6 +90,10 @@ func (f *Fleet) relistJobs(ctx context.Context, keys []jobKey) error {
 		}
 		info, present, _, _ := f.pic.job(key)
 		if present && info.modifyIndex == stub.JobModifyIndex && info.stopped == stub.Stop {
+			continue
+		}
+		if present {
+			f.learnOf(key, info.version+1) // it may take a moment to find out who changed it
 			continue
 		}
 		if err := f.readJob(ctx, key); err != nil {

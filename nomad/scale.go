@@ -14,10 +14,12 @@ const scaleTimeout = retryFor + writeTimeout
 
 // Scale sets the count of the group, with reason and meta for Nomad's own
 // records. It makes no call if the count is that already. The count is compared
-// and set: if somebody else changed the job meanwhile it is read again first.
+// and set, and it is not sent again to a job that has another version by then,
+// whoever made that: a stale leader must not undo what its successor did.
 //
 // Errors: jobs.ErrUnknownJob, jobs.ErrPurged, jobs.ErrUnknownGroup, jobs.ErrWrongType, jobs.ErrStopped;
-// *jobs.DeploymentError while a deployment blocks scaling; otherwise what Nomad said
+// jobs.ErrChanged if the job was changed since the caller last observed it;
+// *jobs.DeploymentError while a deployment blocks scaling; jobs.ErrDenied; otherwise what Nomad said
 // last. A call whose answer was lost may have succeeded: Observe tells.
 func (f *Fleet) Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error {
 	if count < 0 {
@@ -32,60 +34,103 @@ func (f *Fleet) Scale(ctx context.Context, ref jobs.Ref, count int, reason strin
 	}
 	defer end()
 
-	first := true
-	return retrying(ctx, func() error {
-		_, _, _, loaded := f.pic.job(key)
-		if !first || !loaded || !f.believed() {
-			if err := f.readJob(ctx, key); err != nil {
-				return unlessPassing(fmt.Errorf("scale %s: %w", ref, err))
+	s := &scaling{fleet: f, key: key, ref: ref, count: count, reason: reason, meta: meta}
+	err = retrying(ctx, func() error {
+		if _, _, _, loaded := f.pic.job(key); s.sent || !loaded || !f.believed() {
+			if err := s.look(ctx); err != nil {
+				return unlessPassing(err)
 			}
 		}
-		first = false
-		return f.scaleOnce(ctx, key, ref, count, reason, meta)
+		return s.send(ctx)
 	})
+	if err != nil {
+		return fmt.Errorf("scale %s: %w", ref, err)
+	}
+	return nil
 }
 
-// scaleOnce sends one scale call on what the picture knows. Errors that do not
-// pass by themselves are final.
-func (f *Fleet) scaleOnce(ctx context.Context, key jobKey, ref jobs.Ref, count int, reason string, meta map[string]string) error {
-	info, present, known, _ := f.pic.job(key)
+// scaling is one Scale, over all its tries.
+type scaling struct {
+	fleet  *Fleet
+	key    jobKey
+	ref    jobs.Ref
+	count  int
+	reason string
+	meta   map[string]string
+
+	sent    bool   // a call was made,
+	version uint64 // on this version of the job,
+	lost    bool   // and may have succeeded although no answer said so
+}
+
+// look reads the job again. The version that a call with a lost answer would
+// have made is that call's, if it has its count.
+func (s *scaling) look(ctx context.Context) error {
+	job, err := s.fleet.fetchJob(ctx, s.key)
+	if err != nil || job == nil {
+		return err
+	}
+	info := toJobInfo(job)
+	if _, group, ok := info.group(s.ref.Group); s.lost && ok && info.version == s.version+1 && group.count == s.count {
+		s.fleet.pic.claim(s.key, info.version)
+	}
+	return s.fleet.applyRead(ctx, s.key, info)
+}
+
+// send makes one scale call on what the picture knows. Errors that do not pass
+// by themselves are final.
+func (s *scaling) send(ctx context.Context) error {
+	f := s.fleet
+	info, present, known, _ := f.pic.job(s.key)
 	if !present {
 		if known {
-			return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, jobs.ErrPurged))
+			return backoff.Permanent(jobs.ErrPurged)
 		}
-		return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, jobs.ErrUnknownJob))
+		return backoff.Permanent(jobs.ErrUnknownJob)
 	}
-	if err := info.usable(ref.Group); err != nil {
-		return backoff.Permanent(fmt.Errorf("scale %s: %w", ref, err))
+	if err := info.usable(s.ref.Group); err != nil {
+		return backoff.Permanent(err)
 	}
-	name, group, _ := info.group(ref.Group)
-	if group.count == count {
+	name, group, _ := info.group(s.ref.Group)
+	switch {
+	case group.count == s.count:
 		return nil
+	case s.sent && info.version != s.version, f.pic.unseen(s.key, s.ref, name):
+		return backoff.Permanent(jobs.ErrChanged)
 	}
 	req := &api.ScalingRequest{
-		Count:          new(int64(count)),
+		Count:          new(int64(s.count)),
 		Target:         map[string]string{"Group": name},
-		Message:        reason,
-		Meta:           make(map[string]any, len(meta)),
+		Message:        s.reason,
+		Meta:           marked(s.meta, markOf(info.version+1)),
 		JobModifyIndex: info.modifyIndex,
 	}
-	for k, v := range meta {
-		req.Meta[k] = v
-	}
+	s.sent, s.version = true, info.version
 	var resp *api.JobRegisterResponse
-	err := write(ctx, key.namespace, func(w *api.WriteOptions) (err error) {
-		resp, _, err = f.client.Jobs().ScaleWithRequest(key.id, req, w)
+	err := write(ctx, s.key.namespace, func(w *api.WriteOptions) (err error) {
+		resp, _, err = f.client.Jobs().ScaleWithRequest(s.key.id, req, w)
 		return err
 	})
 	switch {
 	case err == nil:
-		f.pic.applyScale(key, name, count, resp.JobModifyIndex)
-		f.log.InfoContext(ctx, "scaled", "job", key.String(), "group", name,
-			"from", group.count, "to", count, "reason", reason)
+		f.pic.applyScale(s.key, name, s.count, resp.JobModifyIndex)
+		f.log.InfoContext(ctx, "scaled", "job", s.key.String(), "group", name,
+			"from", group.count, "to", s.count, "reason", s.reason)
 		return nil
 	case conflict(err), passing(err):
-		f.log.InfoContext(ctx, "scale did not succeed, job is read again", "job", key.String(), "err", err)
-		return scaleRefused(ref, err)
+		s.lost = s.lost || !conflict(err)
+		f.log.InfoContext(ctx, "scale did not succeed, job is read again", "job", s.key.String(), "err", err)
+		return scaleRefused(s.ref, err)
 	}
-	return backoff.Permanent(scaleRefused(ref, err))
+	return backoff.Permanent(scaleRefused(s.ref, err))
+}
+
+// marked returns meta with the mark of Pilotlight.
+func marked(meta map[string]string, mark string) map[string]any {
+	m := make(map[string]any, len(meta)+1)
+	for k, v := range meta {
+		m[k] = v
+	}
+	m[markKey] = mark
+	return m
 }

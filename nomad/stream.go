@@ -62,7 +62,7 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 		<-rescoped
 	}()
 
-	path := fmt.Sprintf("/v1/event/stream?topic=Allocation:*&topic=Evaluation:*&topic=Job:*&index=%d", index)
+	path := fmt.Sprintf("/v1/event/stream?topic=Allocation:*&topic=Evaluation:*&topic=Job:*&topic=Deployment:*&index=%d", index)
 	q := (&api.QueryOptions{Namespace: f.pic.scope()}).WithContext(ctx)
 	body, err := f.client.Raw().Response(path, q)
 	if err != nil {
@@ -115,6 +115,7 @@ func (f *Fleet) take(e event) error {
 		Allocation *api.AllocationListStub // the fields of an allocation that a list has
 		Evaluation *api.Evaluation
 		Job        *api.Job
+		Deployment *api.Deployment
 		Deleted    bool
 	}
 	if err := json.Unmarshal(e.Payload, &payload); err != nil {
@@ -128,10 +129,12 @@ func (f *Fleet) take(e event) error {
 		if payload.Evaluation.Status != api.EvalStatusPending {
 			signal(f.doubt)
 		}
+	case e.Topic == api.TopicDeployment && payload.Deployment != nil:
+		f.pic.applyDeployment(payload.Deployment)
 	case e.Topic == api.TopicJob && payload.Deleted:
 		f.pic.applyAbsent(key, e.Index)
 	case e.Topic == api.TopicJob && payload.Job != nil:
-		f.pic.applyJob(key, toJobInfo(payload.Job))
+		f.heardOfJob(key, toJobInfo(payload.Job))
 	}
 	return nil
 }

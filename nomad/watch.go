@@ -30,6 +30,7 @@ func (f *Fleet) Watch(ctx context.Context, changed func(ref jobs.Ref)) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { f.streamLoop(ctx) })
 	wg.Go(func() { f.relistLoop(ctx) })
+	wg.Go(func() { f.learnLoop(ctx) })
 	wg.Go(func() { f.explainLoop(ctx) })
 	wg.Go(func() { f.dispatch(ctx, changed) })
 	wg.Wait()
