@@ -1,7 +1,9 @@
 package nomad
 
 import (
+	"cmp"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,92 +15,48 @@ import (
 // portLabel of the port that serves.
 const portLabel = "http"
 
-// toAllocation translates what a list or an event says of an allocation. task
-// is the name of the task that serves, "" if not known.
-func toAllocation(stub *api.AllocationListStub, task string) jobs.Allocation {
+// toAllocation translates what a list or an event says of an allocation of the
+// group.
+func toAllocation(stub *api.AllocationListStub, group groupInfo) jobs.Allocation {
 	a := jobs.Allocation{
 		ID:      stub.ID,
 		Ref:     jobs.Ref{Namespace: stub.Namespace, Job: stub.JobID, Group: stub.TaskGroup},
 		Index:   nameIndex(stub.Name),
-		Node:    stub.NodeName,
+		Node:    cmp.Or(stub.NodeName, stub.NodeID),
+		NodeID:  stub.NodeID,
 		Address: address(stub.AllocatedResources),
 		Desired: stub.DesiredStatus,
 		Client:  stub.ClientStatus,
 		Created: unixNano(stub.CreateTime),
-	}
-	if a.Node == "" {
-		a.Node = stub.NodeID
+		Version: stub.JobVersion,
+		Devices: deviceIDs(stub.AllocatedResources),
 	}
 	if a.Desired != jobs.DesiredRun {
-		a.Desired = jobs.DesiredStop // "evict" too
+		a.Desired = jobs.DesiredStop // "evict", by a preemption, too
 	}
-	state := mainState(stub.TaskStates, task)
-	if state != nil {
-		a.Restarts = int(state.Restarts)
-		a.Started = state.StartedAt
-		for _, e := range state.Events {
-			switch e.Type {
-			case api.TaskReceived:
-				a.Received = first(a.Received, unixNano(e.Time))
-			case api.TaskSetup, api.TaskDownloadingArtifacts, api.TaskDriverMessage:
-				a.Pulling = first(a.Pulling, unixNano(e.Time))
-			case api.TaskStarted:
-				if state.StartedAt.IsZero() {
-					a.Started = unixNano(e.Time)
-				}
-			}
-		}
-	}
-	if a.Terminal() {
+	readPhases(&a, stub.TaskStates, group)
+	if a.Terminal() && a.Finished.IsZero() {
 		a.Finished = unixNano(stub.ModifyTime)
-		if state != nil && !state.FinishedAt.IsZero() {
-			a.Finished = state.FinishedAt
-		}
-	}
-	a.Failure = lastWords(stub, state)
-	return a
-}
-
-// carryOver keeps what the new picture of an allocation has lost: Nomad keeps
-// the last ten events of a task only, and what the scheduler writes comes
-// without any.
-func carryOver(old, now jobs.Allocation) jobs.Allocation {
-	now.Received = first(old.Received, now.Received)
-	now.Pulling = first(old.Pulling, now.Pulling)
-	if now.Started.IsZero() {
-		now.Started = old.Started
-	}
-	if now.Address == "" {
-		now.Address = old.Address
-	}
-	if now.Failure == "" {
-		now.Failure = old.Failure
-	}
-	now.Restarts = max(now.Restarts, old.Restarts)
-	return now
-}
-
-// first returns a, or b if a is not known yet.
-func first(a, b time.Time) time.Time {
-	if a.IsZero() {
-		return b
 	}
 	return a
 }
 
-// mainState finds the state of the serving task; without its name that of the
-// only task, because prestart tasks have states of their own.
-func mainState(states map[string]*api.TaskState, task string) *api.TaskState {
-	if s, ok := states[task]; ok {
-		return s
-	}
-	if len(states) != 1 {
+// deviceIDs returns the ids of the GPUs and other devices of all tasks, sorted.
+func deviceIDs(r *api.AllocatedResources) []string {
+	if r == nil {
 		return nil
 	}
-	for _, s := range states {
-		return s
+	var ids []string
+	for _, t := range r.Tasks {
+		if t == nil {
+			continue
+		}
+		for _, d := range t.Devices {
+			ids = append(ids, d.DeviceIDs...)
+		}
 	}
-	return nil
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // address returns host:port of the port labelled "http", else of the first one,

@@ -49,6 +49,7 @@ func TestAllocationsOfRecordingsAreUnderstood(t *testing.T) {
 			Ref:      jobs.Ref{Namespace: "default", Job: "gpu", Group: "server"},
 			Index:    0,
 			Node:     "gpu-node-1",
+			NodeID:   "8385b014-7b94-806f-e97a-56403bf2e6f1",
 			Address:  "192.0.2.2:21219",
 			Desired:  jobs.DesiredRun,
 			Client:   jobs.ClientRunning,
@@ -56,12 +57,15 @@ func TestAllocationsOfRecordingsAreUnderstood(t *testing.T) {
 			Received: unixNano(1795226586450238613),
 			Pulling:  unixNano(1795226586460005422),
 			Started:  utc(t, "2026-11-21T02:03:06.679020645Z"),
+			Version:  3,
+			Devices:  []string{"GPU-00000001-1111-2222-3333-444444444444"},
 		}},
 		{"alloc-failed-rescheduled.json", jobs.Allocation{
 			ID:       "4d90ed26-fb83-b232-259d-be3215f2085d",
 			Ref:      jobs.Ref{Namespace: "default", Job: "bad", Group: "server"},
 			Index:    0,
 			Node:     "gpu-node-1",
+			NodeID:   "52e9e000-4bce-5f5d-0bce-d38146b24fc8",
 			Address:  "127.0.0.1:26426",
 			Desired:  jobs.DesiredStop,
 			Client:   jobs.ClientFailed,
@@ -71,15 +75,14 @@ func TestAllocationsOfRecordingsAreUnderstood(t *testing.T) {
 			Started:  utc(t, "2026-11-21T02:10:36.370558179Z"),
 			Finished: utc(t, "2026-11-21T02:10:36.376574834Z"),
 			Restarts: 1,
-			Failure:  `exit code 3; exceeded allowed attempts 1 in interval 1m0s and mode is "fail"`,
 		}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			stub := recorded[api.AllocationListStub](t, c.file)
-			if diff := cmp.Diff(c.want, toAllocation(&stub, "engine")); diff != "" {
+			if diff := cmp.Diff(c.want, toAllocation(&stub, groupInfo{mainTask: "engine"})); diff != "" {
 				t.Errorf("allocation (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(c.want, toAllocation(&stub, "")); diff != "" {
+			if diff := cmp.Diff(c.want, toAllocation(&stub, groupInfo{})); diff != "" {
 				t.Errorf("without the task's name (-want +got):\n%s", diff)
 			}
 		})
@@ -88,7 +91,7 @@ func TestAllocationsOfRecordingsAreUnderstood(t *testing.T) {
 
 func TestAnAllocationThatWasToldToStopHasNotFailed(t *testing.T) {
 	stub := recorded[api.AllocationListStub](t, "alloc-stub-stopped.json")
-	a := toAllocation(&stub, "engine")
+	a := toAllocation(&stub, groupInfo{mainTask: "engine"})
 	if !a.Terminal() || a.Failure != "" || a.Finished.IsZero() {
 		t.Errorf("got %+v, want it finished and not failed", a)
 	}
@@ -105,7 +108,7 @@ func replayed(t *testing.T, name string, after func(index uint64, o jobs.Observa
 	ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
 	key := f.track(ref)
 	f.pic.applyJob(key, jobInfo{created: 1517, scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
-	f.pic.applyList([]jobKey{key}, nil, 0)
+	f.pic.applyList([]jobKey{key}, nil, 0, true)
 	f.pic.claim(key, math.MaxUint64) // nobody is there to be asked who made the job's versions
 	raw, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -118,10 +121,8 @@ func replayed(t *testing.T, name string, after func(index uint64, o jobs.Observa
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range line.Events {
-			if err := f.take(e); err != nil {
-				t.Fatalf("%s %s of %d: %v", e.Topic, e.Type, line.Index, err)
-			}
+		if err := f.takeLine(line); err != nil {
+			t.Fatalf("line %d: %v", line.Index, err)
 		}
 		o, _, err := f.pic.observe(key, ref, time.Unix(0, 1795227440929272054))
 		if err != nil {
@@ -235,7 +236,8 @@ func TestLastWordsSayHowTheTaskEnded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			state := &api.TaskState{Events: c.events}
-			if got := lastWords(&api.AllocationListStub{ClientStatus: c.client}, state); got != c.want {
+			stub := &api.AllocationListStub{ClientStatus: c.client, TaskStates: map[string]*api.TaskState{"engine": state}}
+			if got := lastWordsOf(stub, groupInfo{mainTask: "engine"}).sentence(""); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -244,9 +246,9 @@ func TestLastWordsSayHowTheTaskEnded(t *testing.T) {
 
 func TestTheFirstTimesSurviveTheLossOfTheirEvents(t *testing.T) {
 	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
-	old := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(9), Address: "10.0.0.1:1", Failure: "exit code 1", Restarts: 1}
+	old := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(9), Address: "10.0.0.1:1", Devices: []string{"GPU-1"}, Version: 7, Restarts: 1}
 	now := jobs.Allocation{Pulling: at(5), Started: at(12)} // progress lines have pushed the first events out
-	want := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(12), Address: "10.0.0.1:1", Failure: "exit code 1", Restarts: 1}
+	want := jobs.Allocation{Received: at(1), Pulling: at(2), Started: at(12), Address: "10.0.0.1:1", Devices: []string{"GPU-1"}, Version: 7, Restarts: 1}
 	if diff := cmp.Diff(want, carryOver(old, now)); diff != "" {
 		t.Errorf("carried over (-want +got):\n%s", diff)
 	}

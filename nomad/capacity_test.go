@@ -17,7 +17,7 @@ func TestRecordedFailuresAreSaidInASentence(t *testing.T) {
 	both := []*api.AllocationListStub{&running, &other}
 	stopping := other
 	stopping.DesiredStatus = jobs.DesiredStop
-	gpu := []deviceAsk{{"nvidia/gpu", 1}}
+	gpu := []deviceAsk{{name: "nvidia/gpu", count: 1}}
 	exhausted := recorded[api.Evaluation](t, "evaluation-blocked.json").FailedTGAllocs["server"]
 	failed := recorded[map[string]api.Evaluation](t, "evaluations-failed.json")
 	because := func(what string) *api.AllocationMetric {
@@ -27,6 +27,11 @@ func TestRecordedFailuresAreSaidInASentence(t *testing.T) {
 		}
 		return e.FailedTGAllocs["server"]
 	}
+	why := func(m *api.AllocationMetric, asks []deviceAsk, c *cluster) string {
+		info := jobInfo{datacenters: []string{"*"}, pool: "default", groups: map[string]groupInfo{"server": {
+			devices: asks, tasks: []taskInfo{{name: "engine", ask: footprint{memoryMiB: 64}}}}}}
+		return blockage{metric: m}.reason(jobKey{"default", "gpu"}, info, "server", c)
+	}
 	for _, c := range []struct {
 		name   string
 		metric *api.AllocationMetric
@@ -34,26 +39,25 @@ func TestRecordedFailuresAreSaidInASentence(t *testing.T) {
 		allocs []*api.AllocationListStub
 		want   string
 	}{
-		{"all taken", exhausted, gpu, both, "no free GPU: 1 node, 0 of 2 nvidia/gpu free"},
-		{"asked by type alone", exhausted, []deviceAsk{{"gpu", 1}}, both, "no free GPU: 1 node, 0 of 2 gpu free"},
-		{"one is on its way out", exhausted, gpu, []*api.AllocationListStub{&running, &stopping}, "GPU being freed: 1 node, 0 of 2 nvidia/gpu free, 1 being freed"},
-		{"more than one node has", exhausted, []deviceAsk{{"nvidia/gpu", 2}}, both[:1], "no free GPU: 1 node, 1 of 2 nvidia/gpu free, 2 needed on one node"},
-		{"no such device", because("asked device amd/gpu (no such device)"), []deviceAsk{{"amd/gpu", 1}}, nil, "no GPU: no node has amd/gpu"},
+		{"all taken", exhausted, gpu, both, "no free GPU: 1 node, 0 of 2 nvidia/gpu free; 1 node lacks nvidia/gpu or its driver"},
+		{"asked by type alone", exhausted, []deviceAsk{{name: "gpu", count: 1}}, both, "no free GPU: 1 node, 0 of 2 gpu free; 1 node lacks gpu or its driver"},
+		{"one is on its way out", exhausted, gpu, []*api.AllocationListStub{&running, &stopping}, "GPU being freed: 1 node, 0 of 2 nvidia/gpu free, 1 being freed by replicas of this service that stop; 1 node lacks nvidia/gpu or its driver"},
+		{"more than one node has", exhausted, []deviceAsk{{name: "nvidia/gpu", count: 2}}, both[:1], "no free GPU: 1 node, 1 of 2 nvidia/gpu free, 2 needed on one node; 1 node lacks nvidia/gpu or its driver"},
+		{"no such device", because("asked device amd/gpu (no such device)"), []deviceAsk{{name: "amd/gpu", count: 1}}, nil, "no GPU: no node has amd/gpu"},
 		{"attributes that none has", because("asked nvidia/gpu with device.attr.memory >= 120 GiB"), gpu, nil, "no room: 2 nodes looked at, missing devices on 2 nodes"},
 		{"memory", because("asked 9 TB of memory"), nil, nil, "no room: 2 nodes looked at, memory exhausted on 2 nodes"},
 		{"a constraint", because("node.class = h100"), gpu, both, "no room: 2 nodes looked at, ${node.class} = h100 on 2 nodes"},
 		{"no node at all", &api.AllocationMetric{NodePool: "gpu"}, gpu, nil, `no eligible node in the job's datacenters and node pool "gpu"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			info := jobInfo{datacenters: []string{"*"}, pool: "default"}
-			if got := noRoom(c.metric, c.asks, newCapacity(info, nodes, c.allocs)); got != c.want {
+			if got := why(c.metric, c.asks, newCluster(nodes, c.allocs)); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
 	}
 	t.Run("without the nodes the evaluation has to do", func(t *testing.T) {
 		want := "no room: 2 nodes looked at, devices: no devices match request exhausted on 1 node, computed class ineligible on 1 node"
-		if got := noRoom(exhausted, gpu, nil); got != want {
+		if got := why(exhausted, gpu, nil); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	})
@@ -88,8 +92,10 @@ func TestOnlyNodesThatTheJobMayUseAreCounted(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := 0
-			for _, d := range newCapacity(jobInfo{datacenters: []string{"dc*"}, pool: "default"}, []*api.NodeListStub{ready(c.change)}, nil).devices {
-				got += d.free
+			for _, n := range newCluster([]*api.NodeListStub{ready(c.change)}, nil).usable(jobInfo{datacenters: []string{"dc*"}, pool: "default"}) {
+				for _, d := range n.devices {
+					got += d.free
+				}
 			}
 			if got != c.free {
 				t.Errorf("got %d free, want %d", got, c.free)
@@ -107,7 +113,7 @@ func TestWithoutAFreeGPUTheReasonIsSaidAndThenTakenBack(t *testing.T) {
 		b.until(translateRef, "two running", func(o jobs.Observation) bool { return running(o) == 2 })
 		b.scale(translateRef, 3)
 		o := b.until(translateRef, "a reason", func(o jobs.Observation) bool { return o.Blocked != "" })
-		if want := "no free GPU: 2 nodes, 0 of 2 nvidia/gpu free"; o.Blocked != want {
+		if want := "no free GPU: 2 nodes, 0 of 2 nvidia/gpu free; 1 node lacks nvidia/gpu or its driver"; o.Blocked != want {
 			t.Errorf("got %q, want %q", o.Blocked, want)
 		}
 		b.scale(translateRef, 2)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/jobs"
@@ -22,13 +23,16 @@ type Fleet struct {
 
 	watching  atomic.Bool   // Watch runs
 	streaming atomic.Bool   // the event stream has spoken and lives
+	blind     atomic.Bool   // the token may not read nodes
 	unlearned chan struct{} // one token: jobs have to be learned about
 	doubt     chan struct{} // one token: look again why allocations are missing
-	rescope   chan struct{} // one token: another namespace has to be listened to
+	rescope   chan struct{} // one token: something else has to be listened to
 	deaf      chan struct{} // one token: the stream has ended
 
 	mu    sync.Mutex
 	turns map[jobKey]chan struct{} // whose holder may write to the job
+
+	gpus gpuReader
 }
 
 // New returns the Fleet of one Nomad region. It makes no connection yet.
@@ -69,8 +73,7 @@ func (f *Fleet) Close() { f.client.Close() }
 // track returns the job of ref and sees to it that the picture has room for it.
 func (f *Fleet) track(ref jobs.Ref) jobKey {
 	key := jobKey{namespace: cmp.Or(ref.Namespace, f.namespace), id: ref.Job}
-	before := f.pic.scope()
-	if f.pic.track(key, ref) && f.pic.scope() != before {
+	if f.pic.track(key, ref) {
 		signal(f.rescope)
 	}
 	return key
@@ -96,7 +99,13 @@ func (f *Fleet) turn(ctx context.Context, key jobKey) (end func(), err error) {
 }
 
 // believed reports whether the picture is as good as asking Nomad.
-func (f *Fleet) believed() bool { return f.watching.Load() && f.streaming.Load() }
+func (f *Fleet) believed() bool {
+	at, streaming := f.Heard()
+	return f.watching.Load() && streaming && time.Since(at) < believedFor
+}
+
+// believedFor is how old the picture may be: two checks and a list that failed.
+const believedFor = 2*checkEvery + listTimeout
 
 // signal leaves a token in c unless there is one.
 func signal(c chan struct{}) {

@@ -28,13 +28,15 @@ type groupInfo struct {
 	count       int
 	mainTask    string // the task that serves
 	devices     []deviceAsk
+	tasks       []taskInfo
 	deployments bool // a scale opens a deployment, which blocks the next
 }
 
 // deviceAsk is one device block of a task: nvidia/gpu, count 1.
 type deviceAsk struct {
-	name  string
-	count int
+	name        string
+	count       int
+	constraints string // on its attributes, in words; "" if there are none
 }
 
 func toJobInfo(j *api.Job) jobInfo {
@@ -54,6 +56,7 @@ func toJobInfo(j *api.Job) jobInfo {
 		g := groupInfo{
 			count:       deref(tg.Count),
 			mainTask:    mainTask(tg),
+			tasks:       tasksOf(tg),
 			deployments: tg.Update != nil && deref(tg.Update.MaxParallel) > 0,
 		}
 		for _, t := range tg.Tasks {
@@ -65,7 +68,7 @@ func toJobInfo(j *api.Job) jobInfo {
 				if d.Count != nil {
 					count = int(*d.Count)
 				}
-				g.devices = append(g.devices, deviceAsk{name: d.Name, count: count})
+				g.devices = append(g.devices, deviceAsk{name: d.Name, count: count, constraints: constraintsOf(d)})
 			}
 		}
 		info.groups[deref(tg.Name)] = g

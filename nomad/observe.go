@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -35,20 +34,21 @@ func (f *Fleet) load(ctx context.Context, key jobKey) error {
 	if err := f.readJob(ctx, key); err != nil {
 		return err
 	}
-	var (
-		stubs []*api.AllocationListStub
-		meta  *api.QueryMeta
-	)
-	err := read(ctx, key.namespace, func(q *api.QueryOptions) (err error) {
-		q.Filter = jobFilter("JobID", []jobKey{key})
-		q.Params = map[string]string{"resources": "true"}
-		stubs, meta, err = f.client.Allocations().List(q)
-		return err
-	})
+	keys := []jobKey{key}
+	stubs, m, err := f.listAllocations(ctx, keys, 0, false)
 	if err != nil {
-		return fmt.Errorf("list allocations of %s: %w", key, err)
+		return err
 	}
-	f.pic.hear(time.Now())
-	f.pic.applyList([]jobKey{key}, stubs, meta.LastIndex)
-	return f.explain(ctx, key, f.readCluster(ctx))
+	f.pic.applyList(keys, stubs, m.index, m.fresh && m.index >= f.pic.highest().allocs)
+	f.pic.hear(m)
+	if !f.watching.Load() {
+		if err := f.listDraining(ctx, false); err != nil {
+			return err
+		}
+		return f.explain(ctx)
+	}
+	if f.pic.wanting() {
+		signal(f.doubt)
+	}
+	return nil
 }

@@ -19,11 +19,19 @@ const keepTerminal = 10 * time.Minute
 // applied by Nomad's indexes, so that it does not matter which way it came and
 // in which order. Its methods do no I/O.
 type picture struct {
-	mu    sync.Mutex
-	jobs  map[jobKey]*jobPicture
-	heard time.Time // when Nomad last said anything
-	dirty map[jobs.Ref]struct{}
-	wake  chan struct{} // holds one token while dirty is not empty
+	mu         sync.Mutex
+	jobs       map[jobKey]*jobPicture
+	namespaces string    // of jobs: the only one, or "*", or "" while there are none
+	heard      time.Time // when Nomad last answered with the present
+
+	tables   tables    // the highest indexes that fresh lists had
+	back     time.Time // since when lists have had lower ones
+	nodes    map[string]nodeFacts
+	logs     []logAsk      // failed tasks whose log is to be read
+	askLogs  chan struct{} // holds one token while logs is not empty
+	unlisted bool          // allocations have come that no list has had
+	dirty    map[jobs.Ref]struct{}
+	wake     chan struct{} // holds one token while dirty is not empty
 
 	unlearned map[jobKey]uint64 // jobs to learn about, and from which version on
 }
@@ -36,6 +44,7 @@ type jobPicture struct {
 	absent  uint64                // index at which it was seen to be gone
 	info    jobInfo
 	allocs  map[string]held
+	listed  uint64            // index of the last complete list of them
 	blocked map[string]string // group → why allocations cannot be placed
 
 	own         uint64                          // the newest version that this process knows to be Pilotlight's
@@ -47,24 +56,20 @@ type jobPicture struct {
 	drift       drift
 }
 
-// held is one allocation with the index of its last change.
-type held struct {
-	jobs.Allocation
-	index uint64
-}
-
 func newPicture() *picture {
 	return &picture{
-		jobs:  make(map[jobKey]*jobPicture),
-		dirty: make(map[jobs.Ref]struct{}),
-		wake:  make(chan struct{}, 1),
+		jobs:    make(map[jobKey]*jobPicture),
+		dirty:   make(map[jobs.Ref]struct{}),
+		wake:    make(chan struct{}, 1),
+		nodes:   make(map[string]nodeFacts),
+		askLogs: make(chan struct{}, 1),
 
 		unlearned: make(map[jobKey]uint64),
 	}
 }
 
 // track makes the job of ref one of those that are kept, and reports whether
-// it is a new one.
+// scope has become another by it.
 func (p *picture) track(key jobKey, ref jobs.Ref) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +88,16 @@ func (p *picture) track(key jobKey, ref jobs.Ref) bool {
 		p.jobs[key] = j
 	}
 	j.refs[ref] = struct{}{}
-	return !ok
+	if ok || p.namespaces == key.namespace || p.namespaces == api.AllNamespacesNamespace {
+		return false
+	}
+	was := p.scopeLocked()
+	if p.namespaces == "" {
+		p.namespaces = key.namespace
+	} else {
+		p.namespaces = api.AllNamespacesNamespace
+	}
+	return p.scopeLocked() != was
 }
 
 func (p *picture) tracked(key jobKey) bool {
@@ -98,15 +112,6 @@ func (p *picture) keys() []jobKey {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Collect(maps.Keys(p.jobs))
-}
-
-// hear notes that Nomad has spoken.
-func (p *picture) hear(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.After(p.heard) {
-		p.heard = now
-	}
 }
 
 // job returns what is known of a job; loaded is false before its first read.
@@ -139,14 +144,9 @@ func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Obs
 		return jobs.Observation{}, true, jobs.ErrUnknownGroup
 	}
 	obs = jobs.Observation{Count: group.count, At: p.heard}
-	for id, a := range j.allocs {
-		if a.Terminal() && !a.Finished.IsZero() && now.Sub(a.Finished) > keepTerminal {
-			delete(j.allocs, id)
-			continue
-		}
-		if a.Ref.Group == name {
-			a.Ref = ref
-			obs.Allocations = append(obs.Allocations, a.Allocation)
+	for _, h := range j.allocs {
+		if h.Ref.Group == name && !h.old(now) {
+			obs.Allocations = append(obs.Allocations, p.shown(h, ref))
 		}
 	}
 	slices.SortFunc(obs.Allocations, func(a, b jobs.Allocation) int {
@@ -233,109 +233,13 @@ func (p *picture) applyAbsent(key jobKey, index uint64) {
 	}
 	was := j.present || !j.loaded
 	j.present, j.absent, j.loaded = false, index, true
+	j.listed = 0 // those that still stop are listed again
 	clear(j.allocs)
 	clear(j.blocked)
 	clear(j.deployments)
 	if was {
 		p.changed(j)
 	}
-}
-
-// applyAlloc takes in one allocation of a tracked job. Older news is dropped.
-func (p *picture) applyAlloc(stub *api.AllocationListStub) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	j := p.jobs[jobKey{stub.Namespace, stub.JobID}]
-	if j != nil && j.take(stub) {
-		p.changed(j)
-	}
-}
-
-func (j *jobPicture) take(stub *api.AllocationListStub) bool {
-	old, had := j.allocs[stub.ID]
-	if had && stub.ModifyIndex <= old.index {
-		return false
-	}
-	now := toAllocation(stub, j.info.groups[stub.TaskGroup].mainTask)
-	if had {
-		now = carryOver(old.Allocation, now)
-	}
-	j.allocs[stub.ID] = held{Allocation: now, index: stub.ModifyIndex}
-	return true
-}
-
-// applyList takes in the whole list of allocations of the given jobs as of
-// index: what the list does not have was forgotten by Nomad, unless it is newer
-// than the list.
-func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, index uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	listed := make(map[jobKey]map[string]bool, len(keys))
-	for _, k := range keys {
-		listed[k] = make(map[string]bool)
-	}
-	touched := make(map[*jobPicture]bool)
-	for _, s := range stubs {
-		key := jobKey{s.Namespace, s.JobID}
-		ids, wanted := listed[key]
-		j := p.jobs[key]
-		if !wanted || j == nil {
-			continue
-		}
-		ids[s.ID] = true
-		if j.take(s) {
-			touched[j] = true
-		}
-	}
-	for key, ids := range listed {
-		j := p.jobs[key]
-		if j == nil {
-			continue
-		}
-		for id, a := range j.allocs {
-			if !ids[id] && a.index <= index {
-				delete(j.allocs, id)
-				touched[j] = true
-			}
-		}
-		if !j.loaded {
-			j.loaded = true
-			touched[j] = true
-		}
-	}
-	for j := range touched {
-		p.changed(j)
-	}
-}
-
-// shortGroups returns the groups of a job that miss allocations, and whether
-// any of the job's groups was blocked when last looked at.
-func (p *picture) shortGroups(key jobKey) (groups []string, blocked bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	j := p.jobs[key]
-	if j == nil || !j.present {
-		return nil, false
-	}
-	for name := range j.info.groups {
-		if j.short(name) {
-			groups = append(groups, name)
-		}
-	}
-	return groups, len(j.blocked) > 0
-}
-
-// setBlocked takes in why groups of a job cannot be placed; a group that is not
-// in it can.
-func (p *picture) setBlocked(key jobKey, blocked map[string]string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	j := p.jobs[key]
-	if j == nil || maps.Equal(j.blocked, blocked) {
-		return
-	}
-	j.blocked = blocked
-	p.changed(j)
 }
 
 // changed marks everything of the job to be told. p.mu is held.
@@ -363,12 +267,7 @@ func (p *picture) takeDirty() []jobs.Ref {
 func (p *picture) scope() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	scope := ""
-	for k := range p.jobs {
-		if scope != "" && scope != k.namespace {
-			return api.AllNamespacesNamespace
-		}
-		scope = k.namespace
-	}
-	return cmp.Or(scope, "default")
+	return p.scopeLocked()
 }
+
+func (p *picture) scopeLocked() string { return cmp.Or(p.namespaces, "default") }

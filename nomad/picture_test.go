@@ -17,7 +17,7 @@ func known(count int) *picture {
 	p := newPicture()
 	p.track(translateKey, translateRef)
 	p.applyJob(translateKey, jobInfo{index: 10, modifyIndex: 10, scalable: true, groups: map[string]groupInfo{"server": {count: count, mainTask: "engine"}}})
-	p.applyList([]jobKey{translateKey}, nil, 10)
+	p.applyList([]jobKey{translateKey}, nil, 10, true)
 	p.takeDirty()
 	return p
 }
@@ -25,6 +25,10 @@ func known(count int) *picture {
 func stub(id string, index uint64, client string) *api.AllocationListStub {
 	return &api.AllocationListStub{ID: id, Name: "translate.server[0]", Namespace: "default", JobID: "translate", TaskGroup: "server",
 		DesiredStatus: jobs.DesiredRun, ClientStatus: client, ModifyIndex: index}
+}
+
+func (p *picture) applyAlloc(stub *api.AllocationListStub) {
+	p.applyAllocs([]*api.AllocationListStub{stub})
 }
 
 func (p *picture) must(t interface{ Fatal(...any) }) jobs.Observation {
@@ -53,7 +57,7 @@ func TestAListForgetsWhatItDoesNotHaveUnlessThatIsNewer(t *testing.T) {
 	p := known(2)
 	p.applyAlloc(stub("old", 20, jobs.ClientRunning))
 	p.applyAlloc(stub("new", 40, jobs.ClientPending))
-	p.applyList([]jobKey{translateKey}, nil, 30)
+	p.applyList([]jobKey{translateKey}, nil, 30, true)
 	o := p.must(t)
 	if len(o.Allocations) != 1 || o.Allocations[0].ID != "new" {
 		t.Errorf("got %+v, want only the one that came after the list", o.Allocations)
@@ -137,7 +141,7 @@ func TestNewsMayComeInAnyOrder(t *testing.T) {
 				newest[n.ID] = n
 			}
 			if rapid.Bool().Draw(t, "as a list") {
-				p.applyList(nil, nil, n.ModifyIndex)
+				p.applyList(nil, nil, n.ModifyIndex, true)
 			}
 			p.applyAlloc(n)
 		}

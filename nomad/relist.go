@@ -3,9 +3,9 @@ package nomad
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/nomad/api"
 )
@@ -14,70 +14,96 @@ import (
 // more jobs than fit it lists all, and the picture picks its own.
 const maxFilter = 4096
 
-// relist reads all tracked jobs and their allocations into the picture and
-// returns the index of the allocations' table. With after > 0 it waits up to
-// blockingWait for a higher one first.
+// relist reads all tracked jobs, their allocations and the nodes that are being
+// drained into the picture, and returns the index of the allocations' table.
+// With after > 0 it waits up to blockingWait for a higher one first. Answers that
+// may be of the past add to the picture and are then an error.
 func (f *Fleet) relist(ctx context.Context, after uint64) (uint64, error) {
-	keys := f.pic.keys()
-	stubs, index, err := f.listAllocations(ctx, keys, after)
+	return f.relistBy(ctx, after, false)
+}
+
+// relistStale learns what a server without a leader still knows.
+func (f *Fleet) relistStale(ctx context.Context) error {
+	_, err := f.relistBy(ctx, 0, true)
+	return err
+}
+
+func (f *Fleet) relistBy(ctx context.Context, after uint64, stale bool) (uint64, error) {
+	keys, floor := f.pic.keys(), f.pic.highest()
+	allocs, am, err := f.listAllocations(ctx, keys, after, stale)
 	if err != nil {
 		return 0, err
 	}
-	// Jobs before allocations: they say which task of an allocation serves.
-	if err := f.relistJobs(ctx, keys); err != nil {
+	jobStubs, jm, err := f.listJobs(ctx, keys, stale)
+	if err != nil {
 		return 0, err
 	}
-	if err := f.relistDeployments(ctx, keys); err != nil {
-		return 0, err
-	}
-	f.pic.hear(time.Now())
-	f.pic.applyList(keys, stubs, index)
-	for _, key := range keys {
-		if short, blocked := f.pic.shortGroups(key); len(short) > 0 || blocked {
-			signal(f.doubt)
+	complete := am.fresh && jm.fresh
+	var back bool
+	if complete {
+		var believed bool
+		if back, believed = f.pic.judge(tables{am.index, jm.index}, floor, am.at); believed {
+			f.log.WarnContext(ctx, "nomad's index went back: its state was restored, or it is another cluster; everything is read anew",
+				"from", floor.allocs, "to", am.index)
+			back = false
 		}
+		complete = !back
 	}
-	return index, nil
+	// Jobs before allocations: they say which task of an allocation serves.
+	if err := f.readJobs(ctx, keys, jobStubs, jm.index, complete); err != nil {
+		return 0, err
+	}
+	if err := f.relistDeployments(ctx, keys); err != nil && complete {
+		return 0, err
+	}
+	f.pic.applyList(keys, allocs, am.index, complete)
+	if err := f.listDraining(ctx, stale); err != nil {
+		return 0, err
+	}
+	if f.pic.wanting() {
+		signal(f.doubt)
+	}
+	switch {
+	case back:
+		return 0, errBack
+	case !complete:
+		return am.index, errStale
+	}
+	f.pic.hear(am)
+	return am.index, nil
 }
 
-func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64) (stubs []*api.AllocationListStub, index uint64, err error) {
-	timeout := readTimeout
-	q := &api.QueryOptions{
-		Namespace: f.pic.scope(),
-		Filter:    jobFilter("JobID", keys),
-		Params:    map[string]string{"resources": "true"},
+func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64, stale bool) ([]*api.AllocationListStub, meta, error) {
+	timeout := listTimeout
+	q := api.QueryOptions{
+		Namespace:  f.pic.scope(),
+		AllowStale: stale,
+		Filter:     jobFilter("JobID", keys),
+		Params:     map[string]string{"resources": "true"},
 	}
 	if after > 0 {
 		q.WaitIndex, q.WaitTime = after, blockingWait
 		timeout += blockingWait + blockingWait/16
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	stubs, meta, err := f.client.Allocations().List(q.WithContext(ctx))
+	stubs, m, err := get[[]*api.AllocationListStub](ctx, f, "/v1/allocations", q, timeout)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list allocations: %w", err)
+		return nil, m, fmt.Errorf("list allocations: %w", err)
 	}
-	return stubs, meta.LastIndex, nil
+	return stubs, m, nil
 }
 
-// relistJobs finds jobs that changed or went, in one call, and reads only the
-// changed ones: a job's count is not in the list.
-func (f *Fleet) relistJobs(ctx context.Context, keys []jobKey) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	var (
-		stubs []*api.JobListStub
-		meta  *api.QueryMeta
-	)
-	err := read(ctx, f.pic.scope(), func(q *api.QueryOptions) (err error) {
-		q.Filter = jobFilter("ID", keys)
-		stubs, meta, err = f.client.Jobs().List(q)
-		return err
-	})
+func (f *Fleet) listJobs(ctx context.Context, keys []jobKey, stale bool) ([]*api.JobListStub, meta, error) {
+	q := api.QueryOptions{Namespace: f.pic.scope(), AllowStale: stale, Filter: jobFilter("ID", keys)}
+	stubs, m, err := get[[]*api.JobListStub](ctx, f, "/v1/jobs", q, listTimeout)
 	if err != nil {
-		return fmt.Errorf("list jobs: %w", err)
+		return nil, m, fmt.Errorf("list jobs: %w", err)
 	}
+	return stubs, m, nil
+}
+
+// readJobs reads the jobs that changed, because a job's count is not in the
+// list. Those that a complete list as of index does not have are gone.
+func (f *Fleet) readJobs(ctx context.Context, keys []jobKey, stubs []*api.JobListStub, index uint64, complete bool) error {
 	listed := make(map[jobKey]*api.JobListStub, len(stubs))
 	for _, s := range stubs {
 		listed[jobKey{s.Namespace, s.ID}] = s
@@ -85,14 +111,22 @@ func (f *Fleet) relistJobs(ctx context.Context, keys []jobKey) error {
 	for _, key := range keys {
 		stub, there := listed[key]
 		if !there {
-			f.pic.applyAbsent(key, meta.LastIndex)
+			if complete {
+				f.pic.applyAbsent(key, index)
+			}
 			continue
 		}
 		info, present, _, _ := f.pic.job(key)
 		if present && info.modifyIndex == stub.JobModifyIndex && info.stopped == stub.Stop {
 			continue
 		}
-		if present {
+		if !complete {
+			if err := f.readStaleJob(ctx, key); err != nil {
+				return err
+			}
+			continue
+		}
+		if present && info.index > 0 { // else its index went back
 			f.learnOf(key, info.version+1) // it may take a moment to find out who changed it
 			continue
 		}
@@ -100,6 +134,20 @@ func (f *Fleet) relistJobs(ctx context.Context, keys []jobKey) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// readStaleJob reads a job from a server that may not hear a leader.
+func (f *Fleet) readStaleJob(ctx context.Context, key jobKey) error {
+	job, _, err := get[*api.Job](ctx, f, "/v1/job/"+url.PathEscape(key.id),
+		api.QueryOptions{Namespace: key.namespace, AllowStale: true}, listTimeout)
+	switch {
+	case notFound(err):
+		return nil // nothing is gone because such a server does not have it
+	case err != nil:
+		return fmt.Errorf("read job %s: %w", key, err)
+	}
+	f.pic.applyJob(key, toJobInfo(job))
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 		<-rescoped
 	}()
 
-	path := fmt.Sprintf("/v1/event/stream?topic=Allocation:*&topic=Evaluation:*&topic=Job:*&topic=Deployment:*&index=%d", index)
+	path := fmt.Sprintf("/v1/event/stream?%s&index=%d", f.topics(), index)
 	q := (&api.QueryOptions{Namespace: f.pic.scope()}).WithContext(ctx)
 	body, err := f.client.Raw().Response(path, q)
 	if err != nil {
@@ -75,15 +75,68 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 			return cause(ctx, fmt.Errorf("read event stream: %w", err))
 		}
 		watchdog.Reset(silence)
-		f.pic.hear(time.Now())
 		f.streaming.Store(true)
-		for _, e := range line.Events {
-			if err := f.take(e); err != nil {
-				// The next list repairs it.
-				f.log.WarnContext(ctx, "event not understood", "topic", e.Topic, "type", e.Type, "err", err)
-			}
+		if err := f.takeLine(line); err != nil {
+			// The next list repairs it.
+			f.log.WarnContext(ctx, "event not understood", "index", line.Index, "err", err)
 		}
 	}
+}
+
+// topics that are listened to. Of nodes only with the right to read them:
+// without it Nomad refuses the whole stream.
+func (f *Fleet) topics() string {
+	topics := "topic=Allocation:*&topic=Evaluation:*&topic=Job:*&topic=Deployment:*"
+	if !f.blind.Load() {
+		topics += "&topic=Node:*"
+	}
+	return topics
+}
+
+// takeLine applies one line of the stream. Its allocations are applied in one
+// step: a replica and the one that replaces it come in one line, and nobody sees
+// both as wanted.
+func (f *Fleet) takeLine(line eventLine) error {
+	var (
+		allocs []*api.AllocationListStub
+		errs   []error
+	)
+	for _, e := range line.Events {
+		if e.Topic != api.TopicAllocation {
+			errs = append(errs, f.take(e))
+			continue
+		}
+		key, ok := e.job()
+		if !ok || !f.pic.tracked(key) {
+			continue
+		}
+		var payload struct {
+			Allocation *api.AllocationListStub // the fields of an allocation that a list has
+		}
+		if err := json.Unmarshal(e.Payload, &payload); err != nil {
+			errs = append(errs, fmt.Errorf("allocation %s: %w", e.Key, err))
+			continue
+		}
+		if payload.Allocation != nil {
+			allocs = append(allocs, payload.Allocation)
+		}
+		if f.pic.blockedJob(key) {
+			signal(f.doubt) // what it holds is being freed, or free
+		}
+	}
+	f.pic.applyAllocs(allocs)
+	return errors.Join(errs...)
+}
+
+// job returns the job that the event is about.
+func (e event) job() (jobKey, bool) {
+	if e.Topic == api.TopicJob {
+		return jobKey{e.Namespace, e.Key}, true
+	}
+	if len(e.FilterKeys) == 0 {
+		return jobKey{}, false
+	}
+	return jobKey{e.Namespace, e.FilterKeys[0]}, true
 }
 
 // cause prefers the reason for which a stream was cut to what the cut looked
@@ -98,35 +151,29 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// take applies one event of a tracked job.
+// take applies one event of a node or of a tracked job.
 func (f *Fleet) take(e event) error {
-	id := e.Key
-	if e.Topic != api.TopicJob {
-		if len(e.FilterKeys) == 0 {
-			return nil
-		}
-		id = e.FilterKeys[0]
+	if e.Topic == api.TopicNode {
+		return f.takeNode(e)
 	}
-	key := jobKey{e.Namespace, id}
-	if !f.pic.tracked(key) {
+	key, ok := e.job()
+	if !ok || !f.pic.tracked(key) {
 		return nil
 	}
 	var payload struct {
-		Allocation *api.AllocationListStub // the fields of an allocation that a list has
 		Evaluation *api.Evaluation
 		Job        *api.Job
 		Deployment *api.Deployment
 		Deleted    bool
 	}
 	if err := json.Unmarshal(e.Payload, &payload); err != nil {
-		return err
+		return fmt.Errorf("%s %s %s: %w", e.Topic, e.Type, e.Key, err)
 	}
 	switch {
-	case e.Topic == api.TopicAllocation && payload.Allocation != nil:
-		f.pic.applyAlloc(payload.Allocation)
 	case e.Topic == api.TopicEvaluation && payload.Evaluation != nil:
-		// Final, or waiting for room: there may be another reason now, or none.
-		if payload.Evaluation.Status != api.EvalStatusPending {
+		// One that waits for room has a reason to read, and any that is over may have
+		// ended the reason of one that waited.
+		if s := payload.Evaluation.Status; s == api.EvalStatusBlocked || s != api.EvalStatusPending && f.pic.blockedJob(key) {
 			signal(f.doubt)
 		}
 	case e.Topic == api.TopicDeployment && payload.Deployment != nil:
@@ -135,6 +182,19 @@ func (f *Fleet) take(e event) error {
 		f.pic.applyAbsent(key, e.Index)
 	case e.Topic == api.TopicJob && payload.Job != nil:
 		f.heardOfJob(key, toJobInfo(payload.Job))
+	}
+	return nil
+}
+
+// takeNode applies one event of a node. That it is drained is known before
+// anything is asked of its allocations.
+func (f *Fleet) takeNode(e event) error {
+	var payload struct{ Node *nodeNews }
+	if err := json.Unmarshal(e.Payload, &payload); err != nil {
+		return fmt.Errorf("node %s: %w", e.Key, err)
+	}
+	if n := payload.Node; n != nil {
+		f.pic.applyNode(n.ID, nodeFacts{draining: n.Drain, index: max(n.ModifyIndex, e.Index)})
 	}
 	return nil
 }

@@ -14,8 +14,7 @@ const (
 	relistEvery  = 30 * time.Second       // while the stream lives
 	blockingWait = 5 * time.Second        // of a list while it does not
 	relistGap    = 250 * time.Millisecond // least time between two such lists
-	explainEvery = 5 * time.Second        // while a group misses allocations
-	explainGap   = 100 * time.Millisecond // least time between two looks
+	checkEvery   = 5 * time.Second        // whether there is a leader, while the stream lives
 )
 
 // Watch keeps the picture current and calls changed, never twice at once, for
@@ -32,6 +31,7 @@ func (f *Fleet) Watch(ctx context.Context, changed func(ref jobs.Ref)) error {
 	wg.Go(func() { f.relistLoop(ctx) })
 	wg.Go(func() { f.learnLoop(ctx) })
 	wg.Go(func() { f.explainLoop(ctx) })
+	wg.Go(func() { f.logLoop(ctx) })
 	wg.Go(func() { f.dispatch(ctx, changed) })
 	wg.Wait()
 	return nil
@@ -47,7 +47,7 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		index, err := f.relist(ctx, 0)
-		if err == nil {
+		if err == nil || errors.Is(err, errStale) {
 			err = f.follow(ctx, index+1)
 		}
 		if time.Since(began) > pause.MaxInterval {
@@ -70,21 +70,26 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 	}
 }
 
-// relistLoop repairs what the stream has missed, and stands in for it.
+// relistLoop repairs what the stream has missed, and stands in for it. It is
+// also what says that Nomad is heard: heartbeats come without a leader too.
 func (f *Fleet) relistLoop(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = relistGap
-	pause.MaxInterval = 5 * time.Second
+	pause.MaxInterval = checkEvery
 	pause.MaxElapsedTime = 0 // never gives up
 	var (
-		index   uint64 // of the last list; 0: do not wait for a higher one
-		failing bool
+		index uint64    // of the last list; 0: do not wait for a higher one
+		last  time.Time // when it was read
+		told  string    // the failure that was logged last
 	)
 	for {
 		after := index
 		if f.streaming.Load() {
-			f.untilDeaf(ctx, relistEvery)
 			after = 0
+			f.untilDeaf(ctx, checkEvery)
+			if ctx.Err() == nil && f.streaming.Load() && told == "" && !f.listDue(last) && f.check(ctx) == nil {
+				continue
+			}
 		} else {
 			sleep(ctx, relistGap)
 		}
@@ -92,25 +97,38 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 			return
 		}
 		at, err := f.relist(ctx, after)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err != nil:
-			if !failing {
-				f.log.WarnContext(ctx, "nomad cannot be read", "err", err)
+		}
+		if err != nil {
+			if told != err.Error() {
+				told = err.Error()
+				f.log.WarnContext(ctx, "nomad cannot be read as it is now", "err", err)
 			}
-			failing, index = true, 0
+			index = 0
+			if leaderless(err) {
+				_ = f.relistStale(ctx) // adds to the picture; that it is stale is said already
+			}
 			sleep(ctx, pause.NextBackOff())
 			continue
-		case failing:
+		}
+		if told != "" {
+			told = ""
 			f.log.InfoContext(ctx, "nomad can be read again")
 		}
-		failing, index = false, at
+		index, last = at, time.Now()
 		if at < after {
 			index = 0 // an index that went back is another server's
 		}
 		pause.Reset()
 	}
+}
+
+// listDue reports whether the list of last has been good for long enough while
+// the stream lives. An allocation that no list has had cannot wait so long: only
+// lists tell which version of its job it runs.
+func (f *Fleet) listDue(last time.Time) bool {
+	return f.pic.takeUnlisted() || time.Since(last) > relistEvery-checkEvery/2
 }
 
 // untilDeaf waits for d or the end of the event stream.
@@ -121,28 +139,6 @@ func (f *Fleet) untilDeaf(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-f.deaf:
 	case <-t.C:
-	}
-}
-
-// explainLoop keeps the sentences current that say why allocations are missing.
-func (f *Fleet) explainLoop(ctx context.Context) {
-	for {
-		again := time.NewTimer(explainEvery)
-		select {
-		case <-ctx.Done():
-			again.Stop()
-			return
-		case <-f.doubt:
-		case <-again.C:
-		}
-		again.Stop()
-		cluster := f.readCluster(ctx)
-		for _, key := range f.pic.keys() {
-			if err := f.explain(ctx, key, cluster); err != nil && ctx.Err() == nil {
-				f.log.WarnContext(ctx, "cannot tell why allocations are missing", "job", key.String(), "err", err)
-			}
-		}
-		sleep(ctx, explainGap)
 	}
 }
 

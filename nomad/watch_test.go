@@ -214,6 +214,7 @@ func scripted(stream func(w http.ResponseWriter, r *http.Request)) http.Handler 
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Nomad-Index", "7")
 		w.Header().Set("X-Nomad-LastContact", "0")
+		w.Header().Set("X-Nomad-KnownLeader", "true")
 		_, _ = w.Write([]byte("[]"))
 	})
 	return mux

@@ -1,0 +1,140 @@
+package nomad
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+const (
+	// listTimeout bounds one list: longer than the 5 s after which a server without
+	// a leader says so.
+	listTimeout = 7 * time.Second
+	// contact is how long ago a server may have heard its leader for its answer to
+	// be the present.
+	contact = 2 * time.Second
+	// backFor is how long all answers must agree that Nomad's index went back
+	// before that is believed: a deposed leader answers from the past for half a
+	// second.
+	backFor = 2 * time.Second
+)
+
+// errBack is the answer of a list whose index is lower than that of one before.
+var errBack = errors.New("nomad's index went back, looking again whether it is so")
+
+// meta says what an answer is worth.
+type meta struct {
+	index uint64    // of the table that was read
+	fresh bool      // the present, as the leader has it; otherwise maybe of the past: nothing is gone because it is not in it
+	at    time.Time // a moment at which it was true, if it is fresh
+}
+
+// get reads path into a T under a deadline of its own.
+func get[T any](ctx context.Context, f *Fleet, path string, q api.QueryOptions, timeout time.Duration) (T, meta, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var v T
+	m := meta{at: time.Now()}
+	qm, err := f.client.Raw().Query(path, &v, q.WithContext(ctx))
+	if err != nil {
+		return v, m, err
+	}
+	m.index = qm.LastIndex
+	m.fresh = !q.AllowStale && qm.KnownLeader && qm.LastContact < contact
+	if q.WaitIndex > 0 {
+		m.at = time.Now() // a blocking query reads last
+	}
+	return v, m, nil
+}
+
+// tables are the highest indexes that fresh lists had.
+type tables struct{ allocs, jobs uint64 }
+
+// hear takes in that Nomad has answered with the present.
+func (p *picture) hear(m meta) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.fresh && m.at.After(p.heard) {
+		p.heard = m.at
+	}
+}
+
+// heardAt returns when Nomad last answered with the present.
+func (p *picture) heardAt() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.heard
+}
+
+func (p *picture) highest() tables {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tables
+}
+
+// judge compares the indexes of fresh lists with floor, what earlier ones had
+// when these were asked for. back says that they are lower: either an answer
+// from the past or, once believed after backFor, a Nomad whose state was restored
+// or replaced; then everything that the picture has by index counts for nothing.
+func (p *picture) judge(now tables, floor tables, at time.Time) (back, believed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.allocs >= floor.allocs && now.jobs >= floor.jobs {
+		p.back = time.Time{}
+		p.tables.allocs = max(p.tables.allocs, now.allocs)
+		p.tables.jobs = max(p.tables.jobs, now.jobs)
+		return false, false
+	}
+	if p.back.IsZero() {
+		p.back = at
+	}
+	if at.Sub(p.back) < backFor {
+		return true, false
+	}
+	p.back, p.tables = time.Time{}, now
+	for _, j := range p.jobs {
+		j.listed, j.absent, j.info.index, j.info.modifyIndex = 0, 0, 0, 0
+		for id, a := range j.allocs {
+			a.index = 0
+			j.allocs[id] = a
+		}
+	}
+	clear(p.nodes)
+	return true, true
+}
+
+// Heard returns when Nomad last answered with the present, zero if never, and
+// whether the event stream lives. While Watch runs and all is well that is at
+// most some seconds ago; a stream that beats without a leader behind it does
+// not count.
+func (f *Fleet) Heard() (at time.Time, streaming bool) {
+	return f.pic.heardAt(), f.streaming.Load()
+}
+
+// check asks, as cheaply as Nomad allows, whether there is a leader who answers.
+func (f *Fleet) check(ctx context.Context) error {
+	floor := f.pic.highest()
+	_, m, err := get[[]struct{}](ctx, f, "/v1/allocations", api.QueryOptions{Namespace: f.pic.scope(), PerPage: 1}, listTimeout)
+	switch {
+	case err != nil:
+		return err
+	case !m.fresh:
+		return errStale
+	case m.index < floor.allocs:
+		return errBack
+	}
+	f.pic.hear(m)
+	return nil
+}
+
+var errStale = errors.New("nomad's answers are stale: the server that gives them does not hear a leader")
+
+// leaderless reports whether a read failed in a way that one from a server
+// without a leader may not.
+func leaderless(err error) bool {
+	status, _ := answered(err)
+	return status >= http.StatusInternalServerError || errors.Is(err, context.DeadlineExceeded)
+}

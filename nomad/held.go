@@ -1,0 +1,139 @@
+package nomad
+
+import (
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// held is one allocation of the picture.
+type held struct {
+	jobs.Allocation
+	index uint64    // of its last change
+	words lastWords // of its tasks, without the log
+	log   string    // the last lines of the failed task, once read
+}
+
+// applyAllocs takes in allocations of tracked jobs in one step. Older news is
+// dropped.
+func (p *picture) applyAllocs(stubs []*api.AllocationListStub) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range stubs {
+		p.takeAlloc(jobKey{s.Namespace, s.JobID}, s)
+	}
+}
+
+// take keeps what stub says unless it is old, and reports whether it was news.
+// An allocation that the picture does not have, and that is no newer than the
+// last complete list, is one that Nomad has forgotten since: a server that comes
+// back tells its old events again.
+func (j *jobPicture) take(stub *api.AllocationListStub) (old held, isNews bool) {
+	old, had := j.allocs[stub.ID]
+	if had && stub.ModifyIndex <= old.index || !had && stub.ModifyIndex <= j.listed {
+		return old, false
+	}
+	group := j.info.groups[stub.TaskGroup]
+	h := held{Allocation: toAllocation(stub, group), words: lastWordsOf(stub, group), index: stub.ModifyIndex}
+	if had {
+		h.Allocation = carryOver(old.Allocation, h.Allocation)
+		h.words, h.log = h.words.or(old.words), old.log
+	}
+	j.allocs[stub.ID] = h
+	return old, true
+}
+
+// takeAlloc is take with what follows from it. p.mu is held.
+func (p *picture) takeAlloc(key jobKey, stub *api.AllocationListStub) {
+	j := p.jobs[key]
+	if j == nil {
+		return
+	}
+	old, isNews := j.take(stub)
+	if !isNews {
+		return
+	}
+	now := j.allocs[stub.ID]
+	if old.ID == "" {
+		p.unlisted = true
+	}
+	if now.words.logged() && !old.words.logged() {
+		p.wantLog(logAsk{key: key, alloc: now.ID, node: now.NodeID, task: now.words.task})
+	}
+	p.changed(j)
+}
+
+// applyList takes in the whole list of allocations of the given jobs as of
+// index: what a complete list does not have was forgotten by Nomad, unless it is
+// newer than the list. A list that is not complete, because it may be stale,
+// only adds.
+func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, index uint64, complete bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	listed := make(map[jobKey]map[string]bool, len(keys))
+	for _, k := range keys {
+		listed[k] = make(map[string]bool)
+	}
+	for _, s := range stubs {
+		key := jobKey{s.Namespace, s.JobID}
+		ids, wanted := listed[key]
+		j := p.jobs[key]
+		if !wanted || j == nil {
+			continue
+		}
+		ids[s.ID] = true
+		p.takeAlloc(key, s)
+		if a, ok := j.allocs[s.ID]; ok && a.index == s.ModifyIndex && a.Version != s.JobVersion {
+			a.Version = s.JobVersion // events do not tell it
+			j.allocs[s.ID] = a
+			p.changed(j)
+		}
+	}
+	for key, ids := range listed {
+		j := p.jobs[key]
+		if j == nil {
+			continue
+		}
+		if complete {
+			for id, a := range j.allocs {
+				if !ids[id] && a.index <= index {
+					delete(j.allocs, id)
+					p.changed(j)
+				}
+			}
+			j.listed = max(j.listed, index)
+		}
+		if !j.loaded && (complete || j.present) {
+			j.loaded = true
+			p.changed(j)
+		}
+	}
+	p.unlisted = p.unlisted && !complete
+}
+
+// takeUnlisted reports whether an event has told of an allocation that no list
+// has had yet: only lists tell which version of its job it runs.
+func (p *picture) takeUnlisted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.unlisted
+	p.unlisted = false
+	return was
+}
+
+// shown is the allocation as callers see it, under the name they gave the
+// group.
+func (p *picture) shown(h held, ref jobs.Ref) jobs.Allocation {
+	a := h.Allocation
+	a.Ref = ref
+	a.NodeDraining = p.nodes[a.NodeID].draining && !a.Terminal()
+	a.Failure = h.words.sentence(h.log)
+	return a
+}
+
+// old reports whether an allocation has been gone for so long that it is no
+// longer shown; Nomad forgets it later.
+func (h held) old(now time.Time) bool {
+	return h.Terminal() && !h.Finished.IsZero() && now.Sub(h.Finished) > keepTerminal
+}
