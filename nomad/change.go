@@ -57,8 +57,8 @@ func (f *Fleet) applyRead(ctx context.Context, key jobKey, info jobInfo) error {
 // groups if it was somebody else, none if it was Pilotlight, or if that cannot be
 // known. before is the version that was known, nil at first sight.
 func (f *Fleet) changesIn(ctx context.Context, key jobKey, info jobInfo, before *jobInfo) (map[string]jobs.Change, error) {
-	if before == nil && info.version == 0 {
-		return nil, nil // as it was first registered
+	if info.stopped || before == nil && info.version == 0 {
+		return nil, nil // which says so itself; as it was first registered
 	}
 	pause := 10 * time.Millisecond
 	for began := time.Now(); ; pause *= 2 {

@@ -35,6 +35,9 @@ func (f *Fleet) load(ctx context.Context, key jobKey) error {
 		return err
 	}
 	keys := []jobKey{key}
+	if err := f.relistDeployments(ctx, keys); err != nil {
+		return err
+	}
 	stubs, m, err := f.listAllocations(ctx, keys, 0, false)
 	if err != nil {
 		return err
