@@ -163,9 +163,8 @@ func (s *service) onPolicy(now time.Time, v policies.Version) {
 		if probe != s.policy.Probe {
 			s.probe(r)
 		}
-		if r.unscrape != nil && (gpu != s.policy.GPU || sample != s.policy.Sizing.Sample) {
-			r.unscrape()
-			r.unscrape = nil
+		if gpu != s.policy.GPU || sample != s.policy.Sizing.Sample {
+			r.gpu = measured{}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,9 @@ type Config struct {
 	// Client sends probes and scrapes. Default: one that follows no redirect,
 	// uses no proxy and keeps few idle connections.
 	Client *http.Client
+	// Prometheus is asked the queries of policies with gpu.source "prometheus";
+	// ParsePrometheus reads it. Default: none, and their utilization is unknown.
+	Prometheus *url.URL
 	// Region is the region of every replica, as shown. Default "".
 	Region string
 	// Tick is how often a service with anything going on is looked at when

@@ -41,6 +41,12 @@ type fleet struct {
 	launched   []time.Time
 	probed     time.Time // first
 	calls      []call
+
+	gpus      func(jobs.Allocation) jobs.GPU // what the devices of each measure; nil: they hold none
+	gpusFail  error
+	gpusHang  bool
+	gpusDeaf  time.Duration // to any deadline
+	gpusAsked int
 }
 
 type call struct {
@@ -71,7 +77,29 @@ func (f *fleet) Revive(context.Context, *jobs.Spec, jobs.Ref, string) error { re
 
 func (f *fleet) Note(context.Context, jobs.Ref, string, map[string]string) error { return nil }
 
-func (f *fleet) GPUs(context.Context, jobs.Ref) (map[string]jobs.GPU, error) { return nil, nil }
+func (f *fleet) GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gpusAsked++
+	if deaf := f.gpusDeaf; deaf > 0 {
+		f.mu.Unlock()
+		time.Sleep(deaf)
+		f.mu.Lock()
+	}
+	if f.gpusHang {
+		f.mu.Unlock()
+		<-ctx.Done()
+		f.mu.Lock()
+		return nil, ctx.Err()
+	}
+	list := map[string]jobs.GPU{}
+	for _, a := range f.allocs {
+		if a.Ref == ref && f.gpus != nil {
+			list[a.ID] = f.gpus(a)
+		}
+	}
+	return list, f.gpusFail
+}
 
 // vanish ends everything, counts included.
 func (f *fleet) vanish() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"testing"
@@ -34,6 +35,8 @@ type house struct {
 	specs    func(string) (*jobs.Spec, bool)
 	log      io.Writer
 	lease    Lease
+	through  http.RoundTripper // of probes, scrapes and queries; nil: the fleet
+	asks     *url.URL          // Prometheus
 	stop     func()
 }
 
@@ -97,11 +100,15 @@ func (n notedHistory) Write(ctx context.Context, e history.Entry) error {
 
 // start runs a new scaler; stop ends it and waits.
 func (h *house) start() {
+	through := h.through
+	if through == nil {
+		through = h.fleet
+	}
 	s, err := New(Config{
 		Fleet: h.fleet, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: notedHistory{h.history, h.written},
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Client: &http.Client{Transport: h.fleet},
-		Lease:  h.lease,
+		Client: &http.Client{Transport: through},
+		Lease:  h.lease, Prometheus: h.asks,
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -192,42 +192,6 @@ func (s *service) onProbe(now time.Time, r *replica, o outcome) {
 	s.changed, s.due = true, true
 }
 
-// scrape starts and stops the scrapes of the replicas' own metrics.
-func (s *service) scrape() {
-	for _, r := range s.replicas {
-		wanted := r.phase == jobs.Ready && s.policy.GPU.Source == "metrics"
-		switch {
-		case wanted && r.unscrape == nil:
-			ctx, cancel := context.WithCancel(s.ctx)
-			r.unscrape = cancel
-			sc := &scraper{
-				client: s.ses.cfg.Client,
-				url:    "http://" + r.alloc.Address + "/metrics",
-				every:  s.policy.Sizing.Sample,
-			}
-			s.calls.Go(func() {
-				sc.run(ctx, func(g gauge) {
-					s.mail.post(func(time.Time) { s.onGauge(r, g) })
-				})
-			})
-		case !wanted && r.unscrape != nil:
-			r.unscrape()
-			r.unscrape = nil
-			r.gauge = gauge{}
-		}
-	}
-}
-
-func (s *service) onGauge(r *replica, g gauge) {
-	if r.unscrape == nil {
-		return
-	}
-	if g.why != "" && g.why != r.gauge.why {
-		s.log.Warn("GPU utilization unknown", "replica", r.alloc.ID, "reason", g.why)
-	}
-	r.gauge = g
-}
-
 // phases settles the phase of every replica after anything happened.
 func (s *service) phases(now time.Time) {
 	for _, r := range s.replicas {

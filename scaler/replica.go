@@ -22,7 +22,6 @@ type replica struct {
 	firstReady time.Time // when it answered first
 	watch      int       // generation of its prober; outcomes of older ones are void
 	unwatch    context.CancelFunc
-	unscrape   context.CancelFunc
 
 	// What the slot ledger was told.
 	offered   bool      // with slots, at least once
@@ -35,7 +34,8 @@ type replica struct {
 	failed    string    // why its start counts as failed
 	answer    *jobs.FirstAnswer
 
-	gauge gauge
+	gpu     measured
+	scrapes lane // of its exporter
 
 	phase jobs.Phase // as last seen
 	since time.Time  // of phase
@@ -88,11 +88,9 @@ func (r *replica) starts() bool {
 
 // forget ends what runs for the replica.
 func (r *replica) forget() {
-	for _, stop := range []context.CancelFunc{r.unwatch, r.unscrape} {
-		if stop != nil {
-			stop()
-		}
+	if r.unwatch != nil {
+		r.unwatch()
 	}
-	r.unwatch, r.unscrape = nil, nil
+	r.unwatch = nil
 	r.watch++
 }

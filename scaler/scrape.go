@@ -2,129 +2,106 @@ package scaler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
+	"net/url"
+	"sync"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 )
 
-const (
-	scrapeTimeout = 2 * time.Second
-	scrapeMaximum = 4 << 20 // bytes of one scrape
-)
+const scrapeMaximum = 4 << 20 // bytes of one scrape
 
-// gauge is what a replica's own /metrics said of its GPUs. A nil figure is
-// unknown, for the reason in why; unknown is never zero.
-type gauge struct {
-	at          time.Time
-	utilization *float64 // percent, mean over its GPUs
-	memory      *float64 // bytes, sum over its GPUs
-	why         string
+// exporters fetches /metrics, once for all services that want the same one.
+type exporters struct {
+	client  *http.Client
+	ctx     context.Context // of the fetches: they outlive whoever asked first
+	running *sync.WaitGroup // takes in the fetches
+
+	mu    sync.Mutex // guards byURL, not the fetches
+	byURL map[string]*fetched
 }
 
-// scraper reads one replica's /metrics again and again.
-type scraper struct {
-	client *http.Client
-	url    string
-	every  time.Duration
+// fetched is one fetch, under way or done.
+type fetched struct {
+	began time.Time
+	done  chan struct{} // closed when body and err are there
+	body  []byte
+	err   error
 }
 
-// run scrapes until ctx ends and reports every outcome.
-func (s *scraper) run(ctx context.Context, report func(gauge)) {
-	tick := time.NewTicker(s.every)
-	defer tick.Stop()
-	for {
-		families, err := s.scrape(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			report(gauge{at: time.Now(), why: err.Error()})
-		} else {
-			report(readGPU(families, time.Now()))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// keepFetched is how long an exporter that nobody asks for any more is kept.
+const keepFetched = 10 * time.Second
+
+// fetch returns what the exporter says, at most fresh old. It waits no longer
+// than a scrape takes, or until ctx ends.
+func (e *exporters) fetch(ctx context.Context, url string, fresh time.Duration) ([]byte, error) {
+	f := e.at(url, fresh)
+	select {
+	case <-f.done:
+		return f.body, f.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-func (s *scraper) scrape(ctx context.Context) (map[string]*dto.MetricFamily, error) {
-	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+// at returns the fetch to wait for, and begins it if there is none.
+func (e *exporters) at(url string, fresh time.Duration) *fetched {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	if f := e.byURL[url]; f != nil && now.Sub(f.began) <= fresh {
+		return f
+	}
+	for u, f := range e.byURL {
+		if now.Sub(f.began) > keepFetched {
+			delete(e.byURL, u)
+		}
+	}
+	f := &fetched{began: now, done: make(chan struct{})}
+	e.byURL[url] = f
+	e.running.Go(func() {
+		defer close(f.done)
+		f.body, f.err = e.fetchAnew(e.ctx, url, 0)
+	})
+	return f
+}
+
+// fetchAnew fetches for its caller alone.
+func (e *exporters) fetchAnew(ctx context.Context, from string, _ time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	body, err := fetchMetrics(ctx, e.client, from)
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("scrape %s: %w", from, unanswered(err, gpuTimeout))
+	}
+	return body, nil
+}
+
+func fetchMetrics(ctx context.Context, client *http.Client, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-	res, err := s.client.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("scrape: %w", err)
+		return nil, err
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("scrape: status %d", res.StatusCode)
+		return nil, fmt.Errorf("status %d", res.StatusCode)
 	}
-	body := &io.LimitedReader{R: res.Body, N: scrapeMaximum + 1}
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(body)
-	if body.N <= 0 {
-		return nil, fmt.Errorf("scrape: more than %d MiB", scrapeMaximum>>20)
+	body, err := io.ReadAll(io.LimitReader(res.Body, scrapeMaximum+1))
+	if err == nil && len(body) > scrapeMaximum {
+		return nil, fmt.Errorf("more than %d MiB", scrapeMaximum>>20)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("scrape: %w", err)
-	}
-	return families, nil
+	return body, err
 }
-
-// readGPU reads the DCGM exporter's names. DCGM_FI_PROF_GR_ENGINE_ACTIVE is the
-// finer measure of the two but is off on many GPUs, so it comes second.
-func readGPU(families map[string]*dto.MetricFamily, at time.Time) gauge {
-	g := gauge{at: at}
-	if sum, n := total(families["DCGM_FI_DEV_GPU_UTIL"]); n > 0 {
-		g.utilization = figure(sum / float64(n))
-	} else if sum, n := total(families["DCGM_FI_PROF_GR_ENGINE_ACTIVE"]); n > 0 {
-		g.utilization = figure(sum / float64(n) * 100)
-	}
-	if g.utilization == nil {
-		g.why = "its /metrics has no DCGM GPU utilization"
-	}
-	if sum, n := total(families["DCGM_FI_DEV_FB_USED"]); n > 0 {
-		g.memory = figure(sum * (1 << 20))
-	}
-	return g
-}
-
-// total adds up the samples of a gauge, one for each GPU. One that is not a
-// number makes the whole unknown: a mean over the others would be about other
-// hardware.
-func total(family *dto.MetricFamily) (sum float64, n int) {
-	for _, m := range family.GetMetric() {
-		var v float64
-		switch {
-		case m.Gauge != nil:
-			v = m.Gauge.GetValue()
-		case m.Untyped != nil:
-			v = m.Untyped.GetValue()
-		case m.Counter != nil:
-			v = m.Counter.GetValue()
-		default:
-			continue
-		}
-		if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
-			return 0, 0
-		}
-		sum += v
-		n++
-	}
-	return sum, n
-}
-
-func figure(v float64) *float64 { return &v }

@@ -2,54 +2,17 @@ package scaler
 
 import (
 	"errors"
-	"math"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func scrapeOnce(t *testing.T, res *http.Response, err error) gauge {
-	t.Helper()
-	s := &scraper{url: "http://10.0.0.1:80/metrics", client: &http.Client{
-		Transport: answering(func(*http.Request) (*http.Response, error) { return res, err }),
-	}}
-	families, err := s.scrape(t.Context())
-	if err != nil {
-		return gauge{why: err.Error()}
-	}
-	return readGPU(families, time.Now())
-}
-
-func TestGPUFiguresAreReadFromDCGMNames(t *testing.T) {
-	for name, c := range map[string]struct {
-		body                string
-		utilization, memory float64 // NaN: unknown
-	}{
-		"one GPU":                          {"DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 85\nDCGM_FI_DEV_FB_USED{gpu=\"0\"} 1024\n", 85, 1 << 30},
-		"mean over two":                    {"# TYPE DCGM_FI_DEV_GPU_UTIL gauge\nDCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 80\nDCGM_FI_DEV_GPU_UTIL{gpu=\"1\"} 40\n", 60, math.NaN()},
-		"zero is a figure":                 {"DCGM_FI_DEV_GPU_UTIL 0\n", 0, math.NaN()},
-		"ratio where no percent is":        {"DCGM_FI_PROF_GR_ENGINE_ACTIVE 0.5\n", 50, math.NaN()},
-		"percent before ratio":             {"DCGM_FI_PROF_GR_ENGINE_ACTIVE 0.5\nDCGM_FI_DEV_GPU_UTIL 90\n", 90, math.NaN()},
-		"not a number is unknown":          {"DCGM_FI_DEV_GPU_UTIL NaN\n", math.NaN(), math.NaN()},
-		"one of two not a number, unknown": {"DCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 3\nDCGM_FI_DEV_GPU_UTIL{gpu=\"1\"} NaN\n", math.NaN(), math.NaN()},
-		"blank value of the exporter":      {"DCGM_FI_DEV_GPU_UTIL -1\n", math.NaN(), math.NaN()},
-		"no such name":                     {"vllm:num_requests_running{model_name=\"m\"} 3\n", math.NaN(), math.NaN()},
-	} {
-		g := scrapeOnce(t, reply(200, c.body), nil)
-		if !same(g.utilization, c.utilization) {
-			t.Errorf("%s: utilization %v, want %v", name, show(g.utilization), c.utilization)
-		}
-		if !same(g.memory, c.memory) {
-			t.Errorf("%s: memory %v, want %v", name, show(g.memory), c.memory)
-		}
-		if (g.utilization == nil) != (g.why != "") {
-			t.Errorf("%s: utilization %v with the reason %q", name, show(g.utilization), g.why)
-		}
-	}
-}
-
-func TestFailedScrapeIsUnknownWithItsReason(t *testing.T) {
+func TestFailedScrapeSaysWhy(t *testing.T) {
 	for name, c := range map[string]struct {
 		res  *http.Response
 		err  error
@@ -57,26 +20,73 @@ func TestFailedScrapeIsUnknownWithItsReason(t *testing.T) {
 	}{
 		"refused":       {nil, errors.New("connection refused"), "connection refused"},
 		"not found":     {reply(404, ""), nil, "status 404"},
-		"not the text":  {reply(200, "<html>"), nil, "scrape"},
+		"moved":         {reply(302, ""), nil, "status 302"},
 		"without bound": {reply(200, strings.Repeat("# a comment\n", 400_000)), nil, "more than 4 MiB"},
 	} {
-		g := scrapeOnce(t, c.res, c.err)
-		if g.utilization != nil || !strings.Contains(g.why, c.want) {
-			t.Errorf("%s: utilization %v because %q, want unknown because of %q", name, show(g.utilization), g.why, c.want)
+		e := &exporters{client: &http.Client{
+			Transport:     answering(func(*http.Request) (*http.Response, error) { return c.res, c.err }),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}}
+		_, err := e.fetchAnew(t.Context(), "http://10.0.0.1:80/metrics", 0)
+		if want := "scrape http://10.0.0.1:80/metrics: "; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s… %s", name, err, want, c.want)
 		}
 	}
 }
 
-func same(p *float64, want float64) bool {
-	if math.IsNaN(want) {
-		return p == nil
-	}
-	return p != nil && *p == want
+func TestAnExporterThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &exporters{client: &http.Client{Transport: answering(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}}
+		began := time.Now()
+		_, err := e.fetchAnew(t.Context(), "http://10.0.0.1:80/metrics", 0)
+		if want := "scrape http://10.0.0.1:80/metrics: no answer within 2s"; err == nil || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
+		if took := time.Since(began); took != gpuTimeout {
+			t.Errorf("given up after %v, want %v", took, gpuTimeout)
+		}
+	})
 }
 
-func show(p *float64) any {
-	if p == nil {
-		return "unknown"
-	}
-	return *p
+func TestAnExporterOfANodeIsFetchedOnceForAllServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fetches atomic.Int32
+		var running sync.WaitGroup
+		e := &exporters{ctx: t.Context(), running: &running, byURL: map[string]*fetched{}, client: &http.Client{
+			Transport: answering(func(*http.Request) (*http.Response, error) {
+				fetches.Add(1)
+				time.Sleep(300 * time.Millisecond)
+				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("m 1\n"))}, nil
+			}),
+		}}
+		fetch := func(url string) {
+			if body, err := e.fetch(t.Context(), url, time.Second); err != nil || string(body) != "m 1\n" {
+				t.Errorf("%q, %v", body, err)
+			}
+		}
+		var services sync.WaitGroup
+		for range 20 {
+			services.Go(func() { fetch("http://a") })
+		}
+		services.Wait()
+		fetch("http://a")
+		if n := fetches.Load(); n != 1 {
+			t.Errorf("%d fetches for 21 readers within a second, want 1", n)
+		}
+		fetch("http://b")
+		time.Sleep(time.Second)
+		fetch("http://a")
+		if n := fetches.Load(); n != 3 {
+			t.Errorf("%d fetches, want 3: another exporter, and the first one again a second later", n)
+		}
+		time.Sleep(keepFetched + time.Second)
+		fetch("http://c")
+		if len(e.byURL) != 1 {
+			t.Errorf("%d answers are kept, want only the last", len(e.byURL))
+		}
+		running.Wait()
+	})
 }

@@ -76,6 +76,7 @@ type service struct {
 	spells      []spell
 	parted      []*replica // gone, and not yet judged
 	answers     lane
+	gpuReads    lane
 	answersDue  time.Time // zero: nobody waits for a first answer
 
 	// What it has decided and done.
@@ -253,7 +254,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 			s.read(now)
 		}
 	}
-	s.scrape()
+	next = earlier(next, s.measure(now))
 	s.finishStories(now)
 	if s.leave(now) {
 		return now, true

@@ -29,6 +29,8 @@ type session struct {
 	running sync.WaitGroup
 	relist  chan struct{} // policies may have changed
 
+	exporters *exporters // of GPU figures, shared by the services
+
 	term    atomic.Pointer[term] // nil: suspended
 	last    atomic.Int64         // epoch of the last term
 	orderly atomic.Bool          // it ends because its process stops, and still holds the lease
@@ -51,6 +53,7 @@ func startSession(ctx context.Context, cfg Config, m *metrics) *session {
 		services: map[string]*service{},
 		byJob:    map[string][]*service{},
 	}
+	ses.exporters = &exporters{client: cfg.Client, ctx: ctx, running: &ses.running, byURL: map[string]*fetched{}}
 	for _, work := range []func() error{
 		ses.followPolicies,
 		func() error { return cfg.Policies.Watch(ctx, ses.policiesChanged) },

@@ -113,7 +113,7 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 			ID: r.alloc.ID, Index: r.alloc.Index, Phase: r.phase,
 			Launched: r.launched(), ReadyAt: r.readyAt,
 			InFlight:       s.demand.Busy[r.alloc.ID],
-			GPUUtilization: r.utilization(now, s.policy.Sizing.Sample),
+			GPUUtilization: r.gpuNow(now, s.policy.Sizing.Sample).Utilization,
 		})
 	}
 	// What was asked for and is not placed yet counts too, or a slow fleet
@@ -139,12 +139,4 @@ func (s *service) unplaced() int {
 		}
 	}
 	return max(0, s.count()-placed)
-}
-
-// utilization is the last scrape's figure, unknown if that was too long ago.
-func (r *replica) utilization(now time.Time, every time.Duration) *float64 {
-	if now.Sub(r.gauge.at) > 3*every+scrapeTimeout {
-		return nil
-	}
-	return r.gauge.utilization
 }

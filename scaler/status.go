@@ -117,7 +117,7 @@ func (s *service) status(now time.Time) jobs.Status {
 	st.Replicas.Wanted = s.decision.To
 	st.Replicas.Pending = s.unplaced()
 	st.Replicas.List = []jobs.Replica{}
-	var utilization []float64
+	var gpus []jobs.GPU // of the ready ones
 	for _, r := range s.inOrder() {
 		switch r.phase {
 		case jobs.Pending:
@@ -129,27 +129,22 @@ func (s *service) status(now time.Time) jobs.Status {
 		case jobs.Draining:
 			st.Replicas.Draining++
 		}
-		u := r.utilization(now, s.policy.Sizing.Sample)
-		if u != nil {
-			utilization = append(utilization, *u)
-		}
-		if m := r.gauge.memory; m != nil {
-			st.GPUMem = figure(*m + value(st.GPUMem))
+		gpu := r.gpuNow(now, s.policy.Sizing.Sample)
+		if r.phase == jobs.Ready {
+			gpus = append(gpus, gpu)
 		}
 		st.Replicas.List = append(st.Replicas.List, jobs.Replica{
 			ID: r.alloc.ID, Region: s.ses.cfg.Region, Node: r.alloc.Node, Address: r.alloc.Address,
 			Index: r.alloc.Index, Phase: r.phase, Since: r.since.UTC(), Launched: r.launched().UTC(),
 			Slots: s.policy.Replicas.Concurrency, InFlight: s.demand.Busy[r.alloc.ID],
-			GPUUtilizationPercent: u, GPUMemoryUsedBytes: r.gauge.memory,
+			GPUUtilizationPercent: gpu.Utilization, GPUMemoryUsedBytes: gpu.MemoryUsed,
+			GPUMemoryTotalBytes: gpu.MemoryTotal, GPUUnknownReason: gpu.Why,
 			Failure: r.failed,
 		})
 	}
-	if len(utilization) > 0 {
-		total := 0.0
-		for _, u := range utilization {
-			total += u
-		}
-		st.GPU = figure(total / float64(len(utilization)))
+	why := ""
+	if st.GPU, st.GPUMem, why = gpuTotal(gpus); why != "" {
+		st.GPUWhy = &why
 	}
 	if s.countersFresh(now) {
 		st.QPS = figure(s.rate.perSecond(now))
@@ -275,13 +270,6 @@ func coldStats(starts []float64) jobs.ColdStartStats {
 	}
 	stats.P50, stats.P90, stats.Last = at(0.5), at(0.9), figure(starts[len(starts)-1])
 	return stats
-}
-
-func value(p *float64) float64 {
-	if p == nil {
-		return 0
-	}
-	return *p
 }
 
 // publish writes what has changed, after everything else of the round: nobody
