@@ -29,6 +29,12 @@ type bubble struct {
 // inBubble runs test in a synctest bubble with a double of cfg.
 func inBubble(t *testing.T, cfg nomaddouble.Config, test func(t *testing.T, b *bubble)) {
 	t.Helper()
+	inBubbleVia(t, cfg, func(double http.Handler) http.Handler { return double }, test)
+}
+
+// inBubbleVia is inBubble with something between the Fleet and the double.
+func inBubbleVia(t *testing.T, cfg nomaddouble.Config, via func(double http.Handler) http.Handler, test func(t *testing.T, b *bubble)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		double := nomaddouble.New(cfg)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -38,7 +44,7 @@ func inBubble(t *testing.T, cfg nomaddouble.Config, test func(t *testing.T, b *b
 				t.Error(err)
 			}
 		})
-		b := serveBubble(t, double, &wg)
+		b := serveBubble(t, via(double), &wg)
 		b.double = double
 		test(t, b)
 		cancel()

@@ -69,6 +69,7 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 		return cause(ctx, fmt.Errorf("open event stream: %w", err))
 	}
 	defer body.Close()
+	opened, first := time.Now(), true
 	for dec := json.NewDecoder(body); ; {
 		var line eventLine
 		if err := dec.Decode(&line); err != nil {
@@ -76,6 +77,17 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 		}
 		watchdog.Reset(silence)
 		f.streaming.Store(true)
+		if first && len(line.Events) > 0 {
+			first = false
+			// What Nomad's buffer no longer had is left out without a mark, and would come
+			// at once. A list knows it; without, a replica could be seen beside the one that
+			// it replaced.
+			if line.Index > index && time.Since(opened) < firstLine {
+				if _, err := f.relist(ctx, 0); err != nil {
+					return cause(ctx, err)
+				}
+			}
+		}
 		if err := f.takeLine(line); err != nil {
 			// The next list repairs it.
 			f.log.WarnContext(ctx, "event not understood", "index", line.Index, "err", err)
