@@ -3,6 +3,7 @@ package nomaddouble
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -15,39 +16,52 @@ type life struct {
 	st   *taskState
 }
 
-// exit is how a task's process ended.
-type exit struct {
-	code, signal int
+// Exit is how a task ends.
+type Exit struct {
+	Code, Signal int
+	OutOfMemory  bool
 	err          error // it could not be started
 }
+
+// now by the clock of the allocation's node.
+func (l *life) now() time.Time { return time.Now().Add(l.a.node.Skew) }
 
 // live runs the main task of an allocation until it is told to stop, or has
 // failed for good, or the cluster ends.
 func (s *Server) live(ctx context.Context, a *allocation) {
+	defer close(a.ended)
 	l := &life{s: s, a: a, task: a.group.main(), st: &taskState{State: "pending"}}
-	if l.task == nil {
+	if l.task == nil || !s.hears(ctx, a.node) {
 		return
 	}
-	l.st.add("Received", "Task received by client", time.Now(), nil)
-	if !l.pause(ctx, s.delays.Start) {
+	l.st.add("Received", "Task received by client", l.now(), nil, nil)
+	if a.previous != nil && !l.succeed(ctx) {
 		l.end(ctx)
 		return
 	}
-	l.st.add("Task Setup", "Building Task Directory", time.Now(), document{"Message": "Building Task Directory"})
+	if ended := l.prepare(ctx); ended != nil {
+		l.giveUp(*ended)
+		return
+	}
+	if l.told() || ctx.Err() != nil {
+		l.end(ctx)
+		return
+	}
 	for attempt := 0; ; attempt++ {
 		ended := l.run(ctx)
-		select {
-		case <-a.stop: // whatever ended it, this was wanted
+		if l.told() { // whatever ended it, this was wanted
 			l.end(ctx)
 			return
-		default:
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		if ended.err == nil && attempt < a.group.RestartAttempts {
 			l.st.Restarts++
-			l.st.add("Restarting", "Task restarting in "+a.group.RestartDelay.String(), time.Now(), document{"RestartReason": "Restart within policy"})
+			l.st.LastRestart = l.now()
+			l.st.add("Restarting", "Task restarting in "+a.group.RestartDelay.String(), l.now(),
+				document{"RestartReason": "Restart within policy", "StartDelay": a.group.RestartDelay},
+				document{"restart_reason": "Restart within policy", "start_delay": strconv.FormatInt(int64(a.group.RestartDelay), 10)})
 			l.report("pending", "")
 			if !l.pause(ctx, a.group.RestartDelay) {
 				l.end(ctx)
@@ -60,41 +74,136 @@ func (s *Server) live(ctx context.Context, a *allocation) {
 	}
 }
 
+// told reports whether the client has heard that the allocation is to stop.
+func (l *life) told() bool {
+	select {
+	case <-l.a.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// succeed waits until the task of the allocation whose place this one takes has
+// ended; false if this one is told to stop meanwhile. One on a lost node is not
+// waited for.
+func (l *life) succeed(ctx context.Context) bool {
+	old := l.a.previous
+	if old.node.silent {
+		return true
+	}
+	select {
+	case <-old.ended:
+		return true
+	default:
+	}
+	l.report("pending", "")
+	select {
+	case <-old.ended:
+		return true
+	case <-l.a.stop:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// prepare does what a client does before it starts a task; it returns the end
+// of a task that could not be started.
+func (l *life) prepare(ctx context.Context) *Exit {
+	s := l.s
+	s.mu.Lock()
+	up, delay := s.startups[jobKey{l.a.job.Namespace, l.a.job.ID}], s.delays.Start
+	s.mu.Unlock()
+	if !l.pause(ctx, delay) {
+		return nil
+	}
+	l.st.add("Task Setup", "Building Task Directory", l.now(), document{"Message": "Building Task Directory"}, document{"message": "Building Task Directory"})
+	if up.Artifact {
+		l.st.add("Downloading Artifacts", "Client is downloading artifacts", l.now(), nil, nil)
+	}
+	if up.Image != "" {
+		l.driver("Downloading image", up.Image)
+	}
+	if up.Delay > 0 {
+		l.report("pending", "")
+	}
+	for i := range len(up.Progress) + 1 {
+		if !l.pause(ctx, up.Delay/time.Duration(len(up.Progress)+1)) {
+			return nil
+		}
+		if i < len(up.Progress) {
+			l.driver(up.Progress[i], up.Image)
+			l.report("pending", "")
+		}
+	}
+	switch {
+	case up.Fail == "":
+		return nil
+	case up.Artifact:
+		l.st.add("Failed Artifact Download", up.Fail, l.now(), document{"DownloadError": up.Fail}, document{"download_error": up.Fail})
+	default:
+		l.st.add("Driver Failure", up.Fail, l.now(), document{"DriverError": up.Fail}, document{"driver_error": up.Fail})
+	}
+	return &Exit{err: fmt.Errorf("%s", up.Fail)}
+}
+
+func (l *life) driver(message, image string) {
+	l.st.add("Driver", message, l.now(), document{"DriverMessage": message}, document{"image": image})
+}
+
 // run starts the process once and waits until it ends, of itself or because it
 // was told to.
-func (l *life) run(ctx context.Context) exit {
+func (l *life) run(ctx context.Context) Exit {
 	p, err := l.s.start(l.a, l.task)
 	if err != nil {
-		l.st.add("Driver Failure", err.Error(), time.Now(), document{"DriverError": err.Error()})
-		return exit{err: err}
+		l.st.add("Driver Failure", err.Error(), l.now(), document{"DriverError": err.Error()}, document{"driver_error": err.Error()})
+		return Exit{err: err}
 	}
-	l.st.State, l.st.StartedAt = "running", time.Now()
-	l.st.add("Started", "Task started by client", l.st.StartedAt, nil)
+	l.st.State, l.st.StartedAt = "running", l.now()
+	l.st.add("Started", "Task started by client", l.st.StartedAt, nil, nil)
 	l.report("running", "Tasks are running")
-	var ended exit
+	well, quit := context.WithCancel(ctx)
+	defer quit()
+	l.s.mu.Lock()
+	l.s.spawn(func(context.Context) { l.s.becomeHealthy(well, l.a) })
+	l.s.mu.Unlock()
+	var ended Exit
 	select {
 	case ended = <-p.ended:
 	case ended = <-l.a.fail:
 		p.kill()
 		<-p.ended
 	case <-l.a.stop:
-		if !sleep(ctx, l.s.delays.Stop+l.a.group.ShutdownDelay) {
-			p.kill()
-		}
-		l.st.add("Killing", "Sent interrupt. Waiting "+l.task.KillTimeout.String()+" before force killing", time.Now(), nil)
-		ended = p.stop(ctx, l.task)
+		ended = l.stop(ctx, p)
 	case <-ctx.Done():
 		p.kill()
 		ended = <-p.ended
 	}
-	l.st.State, l.st.FinishedAt = "dead", time.Now()
-	display := "Exit Code: " + strconv.Itoa(ended.code)
-	if ended.signal != 0 {
-		display += ", Signal: " + strconv.Itoa(ended.signal)
+	l.st.State, l.st.FinishedAt = "dead", l.now()
+	display, more := "Exit Code: "+strconv.Itoa(ended.Code), document{"ExitCode": ended.Code, "Signal": ended.Signal}
+	if ended.Signal != 0 {
+		display += ", Signal: " + strconv.Itoa(ended.Signal)
 	}
-	l.st.add("Terminated", display, l.st.FinishedAt, document{"ExitCode": ended.code, "Signal": ended.signal,
-		"Details": document{"exit_code": strconv.Itoa(ended.code), "signal": strconv.Itoa(ended.signal), "oom_killed": "false"}})
+	if ended.OutOfMemory {
+		display += `, Exit Message: "OOM Killed"`
+		more["Message"] = "OOM Killed"
+	}
+	l.st.add("Terminated", display, l.st.FinishedAt, more, document{"exit_code": strconv.Itoa(ended.Code),
+		"signal": strconv.Itoa(ended.Signal), "oom_killed": strconv.FormatBool(ended.OutOfMemory)})
 	return ended
+}
+
+// stop ends the process as a client does that has been told to: a lost one
+// hears of it only when it is back.
+func (l *life) stop(ctx context.Context, p *process) Exit {
+	if !l.s.hears(ctx, l.a.node) || !sleep(ctx, l.s.delayed(func(d Delays) time.Duration { return d.Stop })+l.a.group.ShutdownDelay) {
+		p.kill()
+		return <-p.ended
+	}
+	timeout := min(l.task.KillTimeout, l.s.cfg.MaxKillTimeout)
+	l.st.add("Killing", "Sent interrupt. Waiting "+timeout.String()+" before force killing", l.now(),
+		document{"KillTimeout": timeout}, document{"kill_timeout": timeout.String()})
+	return p.stop(ctx, l.task.KillSignal, timeout)
 }
 
 // end reports that the allocation has stopped as it was told.
@@ -104,24 +213,24 @@ func (l *life) end(ctx context.Context) {
 	}
 	l.st.State = "dead"
 	if l.st.FinishedAt.IsZero() {
-		l.st.FinishedAt = time.Now()
+		l.st.FinishedAt = l.now()
 	}
-	l.st.add("Killed", "Task successfully killed", time.Now(), nil)
+	l.st.add("Killed", "Task successfully killed", l.now(), nil, nil)
 	l.report("complete", "All tasks have completed")
 }
 
 // giveUp reports that the task has failed for good, and asks for a replacement
 // where the group has such.
-func (l *life) giveUp(ended exit) {
+func (l *life) giveUp(ended Exit) {
 	why := "Error was unrecoverable"
 	if ended.err == nil {
 		why = fmt.Sprintf("Exceeded allowed attempts %d in interval 30m0s and mode is \"fail\"", l.a.group.RestartAttempts)
 	}
 	l.st.State, l.st.Failed = "dead", true
 	if l.st.FinishedAt.IsZero() {
-		l.st.FinishedAt = time.Now()
+		l.st.FinishedAt = l.now()
 	}
-	l.st.add("Not Restarting", why, time.Now(), document{"RestartReason": why, "FailsTask": true})
+	l.st.add("Not Restarting", why, l.now(), document{"RestartReason": why, "FailsTask": true}, document{"restart_reason": why, "fails_task": "true"})
 	l.report("failed", "Failed tasks")
 }
 
@@ -138,59 +247,108 @@ func (l *life) pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// report lets the servers know what has become of the task, with the client's
-// next batch.
-func (l *life) report(status, why string) {
-	s, a, st := l.s, l.a, l.st.copy()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a.pending = append(a.pending, update{status, why, st})
-	if len(a.pending) > 1 {
-		return // goes with the batch that waits
-	}
-	s.spawn(func(ctx context.Context) {
-		if !sleep(ctx, s.delays.Batch) {
-			return
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		last := a.pending[len(a.pending)-1]
-		a.pending = nil
-		s.hear(a, last)
-	})
-}
-
 // update is what a client says of an allocation.
 type update struct {
 	status, why string
 	state       *taskState
 }
 
-// hear takes in a client's report. s.mu is held.
-func (s *Server) hear(a *allocation, u update) {
-	s.write([]string{tableAllocs}, func(index uint64) []event {
-		a.Client, a.ClientWhy = u.status, u.why
-		a.states = map[string]*taskState{a.group.main().Name: u.state}
-		a.ModifyIndex, a.modified, a.job.index = index, time.Now(), index
-		return []event{allocEvent("AllocationUpdated", a)}
+// report lets the servers know what has become of the task, with the client's
+// next batch.
+func (l *life) report(status, why string) {
+	s, a := l.s, l.a
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.said = update{status, why, l.st.copy()}
+	s.batch(a.node, a)
+}
+
+// batch sends what the client of a node has to say in a moment, with what it
+// has to say until then. s.mu is held.
+func (s *Server) batch(n *node, a *allocation) {
+	if a != nil && !slices.Contains(n.reports, a) {
+		n.reports = append(n.reports, a)
+		if len(n.reports) > 1 || n.silent {
+			return // goes with the batch that waits, or when it is heard again
+		}
+	}
+	s.spawn(func(ctx context.Context) {
+		if !sleep(ctx, s.delayed(func(d Delays) time.Duration { return d.Batch })) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !n.silent {
+			s.hear(n)
+		}
 	})
-	if !a.terminal() {
+}
+
+// hear takes in a client's batch in one entry. s.mu is held.
+func (s *Server) hear(n *node) {
+	said := n.reports
+	n.reports = nil
+	if len(said) == 0 {
 		return
 	}
-	a.gone = true
-	s.unblock()
-	if a.Client == "failed" && a.Desired == "run" && a.group.Reschedule {
-		s.spawn(func(ctx context.Context) {
-			if !sleep(ctx, a.group.RescheduleDelay) {
-				return
+	freed := false
+	s.write([]string{tableAllocs}, func(index uint64) []event {
+		var events []event
+		for _, a := range said {
+			if !slices.Contains(s.allocs, a) {
+				continue // purged with its job
 			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if a.Desired == "run" {
-				s.evaluate(a.job, "alloc-failure")
+			a.Client, a.ClientWhy = a.said.status, a.said.why
+			a.states = map[string]*taskState{a.mainTask(): a.said.state}
+			a.ModifyIndex, a.modified, a.job.index = index, time.Now(), index
+			if a.terminal() {
+				a.gone, freed = true, true
+				s.followUp(a)
 			}
-		})
+			events = append(events, allocEvent("AllocationUpdated", a))
+		}
+		return append(events, nodeEvent("AllocationUpdated", n))
+	})
+	if freed {
+		s.unblock()
 	}
+}
+
+// followUp plans the replacement of a failed allocation. s.mu is held.
+func (s *Server) followUp(a *allocation) {
+	if a.Client != "failed" || a.Desired != "run" || !a.group.Reschedule {
+		return
+	}
+	s.spawn(func(ctx context.Context) {
+		if !sleep(ctx, a.group.RescheduleDelay) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if a.Desired == "run" {
+			s.evaluate(a.job, "alloc-failure")
+		}
+	})
+}
+
+// becomeHealthy takes an allocation for healthy that has run for a while; a
+// deployment does that for its own.
+func (s *Server) becomeHealthy(ctx context.Context, a *allocation) {
+	if !sleep(ctx, s.delayed(func(d Delays) time.Duration { return d.Healthy })) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.Desired != "run" || a.Client != "running" || a.healthy != nil || a.node.silent {
+		return
+	}
+	if d := s.deployment(a.deployment); d != nil && d.active() {
+		return
+	}
+	s.write([]string{tableAllocs}, func(index uint64) []event {
+		a.setHealthy(index)
+		return []event{allocEvent("AllocationUpdated", a), nodeEvent("AllocationUpdated", a.node)}
+	})
 }
 
 // sleep waits for d and reports whether it passed before ctx ended.

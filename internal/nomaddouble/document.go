@@ -2,7 +2,6 @@ package nomaddouble
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -21,28 +20,36 @@ type job struct {
 	NodePool            string
 	Groups              []*group
 
+	Constraints []constraint
+
 	version                   uint64
 	create, modify, jobModify uint64
 	submitted                 time.Time
 	stopped                   bool
+	stable                    bool   // a deployment of it has succeeded
 	status                    string // pending, running, dead
 	index                     uint64 // of the last change to it or what belongs to it
 	scalings                  map[string][]document
-	deploymentUntil           time.Time
+	versions                  []*job // as they were, newest first; the first is the present one
 }
 
 type group struct {
-	Name            string
-	Count           int
-	Ports           []port
-	MaxParallel     int // of the update block
-	Scaling         *scaling
-	RestartAttempts int
-	RestartDelay    time.Duration
-	Reschedule      bool
-	RescheduleDelay time.Duration
-	ShutdownDelay   time.Duration
-	Tasks           []task
+	Name             string
+	Count            int
+	Ports            []port
+	MaxParallel      int // of the update block
+	ProgressDeadline time.Duration
+	Scaling          *scaling
+	RestartAttempts  int
+	RestartDelay     time.Duration
+	Reschedule       bool
+	RescheduleDelay  time.Duration
+	ShutdownDelay    time.Duration
+	LostAfter        time.Duration // of the disconnect block; 0: none
+	Migrate          int           // how many a node drain takes at once
+	Constraints      []constraint
+	Tasks            []task
+	doc              map[string]any
 }
 
 type port struct {
@@ -62,18 +69,24 @@ type task struct {
 	Hook        string
 	KillTimeout time.Duration
 	KillSignal  string
+	CPU, Memory int // MHz, MiB
 	Devices     []deviceAsk
+	Constraints []constraint
 }
 
 type deviceAsk struct {
-	Name  string
-	Count int
+	Name        string
+	Count       int
+	Constraints []constraint
 }
+
+type constraint struct{ LTarget, RTarget, Operand string }
 
 // wireJob is the part of a job document that the double understands.
 type wireJob struct {
 	ID, Name, Namespace, Type, NodePool *string
 	Datacenters                         []string
+	Constraints                         []constraint
 	Periodic, ParameterizedJob          *document
 	Stop                                *bool
 	TaskGroups                          []struct {
@@ -85,7 +98,10 @@ type wireJob struct {
 				Value int
 			}
 		}
-		Update        *struct{ MaxParallel *int }
+		Update *struct {
+			MaxParallel      *int
+			ProgressDeadline *time.Duration
+		}
 		Scaling       *struct{ Min, Max *int }
 		RestartPolicy *struct {
 			Attempts *int
@@ -97,6 +113,9 @@ type wireJob struct {
 			Delay     *time.Duration
 		}
 		ShutdownDelay *time.Duration
+		Disconnect    *struct{ LostAfter *time.Duration }
+		Migrate       *struct{ MaxParallel *int }
+		Constraints   []constraint
 		Tasks         []struct {
 			Name, Driver, KillSignal string
 			Leader                   bool
@@ -107,10 +126,13 @@ type wireJob struct {
 			}
 			Env         map[string]string
 			KillTimeout *time.Duration
+			Constraints []constraint
 			Resources   *struct {
-				Devices []struct {
-					Name  string
-					Count *int
+				CPU, MemoryMB *int
+				Devices       []struct {
+					Name        string
+					Count       *int
+					Constraints []constraint
 				}
 			}
 		}
@@ -121,6 +143,13 @@ type wireJob struct {
 func readJob(raw json.RawMessage) (*job, error) {
 	var doc document
 	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, err
+	}
+	doc, err := canonical(doc)
+	if err != nil {
+		return nil, err
+	}
+	if raw, err = json.Marshal(doc); err != nil {
 		return nil, err
 	}
 	var w wireJob
@@ -134,12 +163,11 @@ func readJob(raw json.RawMessage) (*job, error) {
 		Type:        value(w.Type, "service"),
 		Datacenters: w.Datacenters,
 		NodePool:    value(w.NodePool, "default"),
+		Constraints: w.Constraints,
 		scalings:    make(map[string][]document),
 	}
-	if j.NodePool == "" {
-		j.NodePool = "default"
-	}
-	for _, tg := range w.TaskGroups {
+	groups, _ := doc["TaskGroups"].([]any)
+	for i, tg := range w.TaskGroups {
 		g := &group{
 			Name:            tg.Name,
 			Count:           value(tg.Count, 1),
@@ -149,9 +177,19 @@ func readJob(raw json.RawMessage) (*job, error) {
 			Reschedule:      true,
 			RescheduleDelay: 30 * time.Second,
 			ShutdownDelay:   value(tg.ShutdownDelay, 0),
+			Migrate:         1,
+			Constraints:     tg.Constraints,
+		}
+		g.doc, _ = groups[i].(map[string]any)
+		if tg.Disconnect != nil {
+			g.LostAfter = value(tg.Disconnect.LostAfter, 0)
+		}
+		if tg.Migrate != nil {
+			g.Migrate = value(tg.Migrate.MaxParallel, 1)
 		}
 		if tg.Update != nil {
 			g.MaxParallel = value(tg.Update.MaxParallel, 1)
+			g.ProgressDeadline = value(tg.Update.ProgressDeadline, 10*time.Minute)
 		}
 		if tg.Scaling != nil {
 			g.Scaling = &scaling{Min: value(tg.Scaling.Min, 0), Max: value(tg.Scaling.Max, 0)}
@@ -176,13 +214,15 @@ func readJob(raw json.RawMessage) (*job, error) {
 			t := task{
 				Name: wt.Name, Driver: wt.Driver, Command: wt.Config.Command, Args: wt.Config.Args, Env: wt.Env,
 				Leader: wt.Leader, KillSignal: wt.KillSignal, KillTimeout: value(wt.KillTimeout, 5*time.Second),
+				Constraints: wt.Constraints,
 			}
 			if wt.Lifecycle != nil {
 				t.Hook = wt.Lifecycle.Hook
 			}
 			if wt.Resources != nil {
+				t.CPU, t.Memory = value(wt.Resources.CPU, 100), value(wt.Resources.MemoryMB, 300)
 				for _, d := range wt.Resources.Devices {
-					t.Devices = append(t.Devices, deviceAsk{Name: d.Name, Count: value(d.Count, 1)})
+					t.Devices = append(t.Devices, deviceAsk{Name: d.Name, Count: value(d.Count, 1), Constraints: d.Constraints})
 				}
 			}
 			g.Tasks = append(g.Tasks, t)
@@ -220,13 +260,13 @@ func (g *group) main() *task {
 func (j *job) document() document {
 	d := maps.Clone(j.doc)
 	d["Namespace"] = j.Namespace
-	d["NodePool"] = j.NodePool
 	d["Version"] = j.version
 	d["CreateIndex"] = j.create
 	d["ModifyIndex"] = j.modify
 	d["JobModifyIndex"] = j.jobModify
 	d["SubmitTime"] = j.submitted.UnixNano()
 	d["Stop"] = j.stopped
+	d["Stable"] = j.stable
 	d["Status"] = j.status
 	if groups, ok := d["TaskGroups"].([]any); ok {
 		groups = slices.Clone(groups)
@@ -240,37 +280,6 @@ func (j *job) document() document {
 		d["TaskGroups"] = groups
 	}
 	return d
-}
-
-// stub returns the job as GET /v1/jobs lists it.
-func (j *job) stub() document {
-	return document{
-		"ID": j.ID, "Name": j.ID, "ParentID": "", "Namespace": j.Namespace, "Datacenters": j.Datacenters,
-		"NodePool": j.NodePool, "Type": j.Type, "Priority": 50, "Periodic": false, "ParameterizedJob": false,
-		"Stop": j.stopped, "Status": j.status, "StatusDescription": "", "JobSummary": nil, "Multiregion": nil,
-		"CreateIndex": j.create, "ModifyIndex": j.modify, "JobModifyIndex": j.jobModify, "SubmitTime": j.submitted.UnixNano(),
-	}
-}
-
-// invalid returns the text of what registration refuses, "" if nothing.
-func (j *job) invalid() string {
-	for _, g := range j.Groups {
-		if g.Scaling == nil {
-			continue
-		}
-		var what string
-		switch {
-		case g.Count < g.Scaling.Min:
-			what = "task group count must not be less than minimum count in scaling policy"
-		case g.Scaling.Max > 0 && g.Count > g.Scaling.Max:
-			what = "task group count must not be greater than maximum count in scaling policy"
-		default:
-			continue
-		}
-		const one = "1 error occurred:\n\t* "
-		return fmt.Sprintf(one+"Task group %s validation failed: "+one+"Task group scaling policy validation failed: "+one+"Scaling policy invalid: %s\n\n\n\n\n\n", g.Name, what)
-	}
-	return ""
 }
 
 func value[T any](p *T, def T) T {

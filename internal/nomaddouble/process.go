@@ -18,17 +18,28 @@ import (
 // process of a task: a real one, or a pretended one without cmd.
 type process struct {
 	cmd   *exec.Cmd
-	ended chan exit // takes one
-	quit  chan struct{}
+	ended chan Exit // takes one
+	quit  chan syscall.Signal
 }
 
 // start runs the task. The error is what its driver would say.
 func (s *Server) start(a *allocation, t *task) (*process, error) {
-	p := &process{ended: make(chan exit, 1), quit: make(chan struct{}, 1)}
+	p := &process{ended: make(chan Exit, 1), quit: make(chan syscall.Signal, 2)}
+	s.mu.Lock()
+	stubborn := s.startups[jobKey{a.job.Namespace, a.job.ID}].IgnoresKill
+	s.mu.Unlock()
 	if t.Driver != "raw_exec" && t.Driver != "exec" {
 		go func() {
-			<-p.quit
-			p.ended <- exit{}
+			for sig := range p.quit {
+				if sig == syscall.SIGKILL {
+					p.ended <- Exit{Code: 137, Signal: 9}
+					return
+				}
+				if !stubborn {
+					p.ended <- Exit{}
+					return
+				}
+			}
 		}()
 		return p, nil
 	}
@@ -41,14 +52,19 @@ func (s *Server) start(a *allocation, t *task) (*process, error) {
 	for i, arg := range t.Args {
 		args[i] = jobs.Interpolate(arg, env)
 	}
-	output, err := os.Create(filepath.Join(dir, "output"))
+	stdout, err := os.Create(filepath.Join(dir, "stdout"))
 	if err != nil {
 		return nil, err
 	}
-	defer output.Close()
+	defer stdout.Close()
+	stderr, err := os.Create(filepath.Join(dir, "stderr"))
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
 	command := jobs.Interpolate(t.Command, env)
 	p.cmd = exec.Command(command, args...)
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, output, output
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, stdout, stderr
 	p.cmd.SysProcAttr = attributes()
 	p.cmd.Env = append(p.cmd.Env, s.cfg.BaseEnv...)
 	for k, v := range env {
@@ -59,10 +75,10 @@ func (s *Server) start(a *allocation, t *task) (*process, error) {
 	}
 	go func() {
 		_ = p.cmd.Wait() // the state says it all
-		e := exit{code: p.cmd.ProcessState.ExitCode()}
+		e := Exit{Code: p.cmd.ProcessState.ExitCode()}
 		if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			e.signal = int(ws.Signal())
-			e.code = 128 + e.signal
+			e.Signal = int(ws.Signal())
+			e.Code = 128 + e.Signal
 		}
 		p.ended <- e
 	}()
@@ -126,7 +142,7 @@ func freePort() int {
 func (p *process) signal(sig syscall.Signal) {
 	if p.cmd == nil {
 		select {
-		case p.quit <- struct{}{}:
+		case p.quit <- sig:
 		default:
 		}
 		return
@@ -136,15 +152,15 @@ func (p *process) signal(sig syscall.Signal) {
 
 func (p *process) kill() { p.signal(syscall.SIGKILL) }
 
-// stop sends the task's kill signal, and SIGKILL after its kill timeout.
-func (p *process) stop(ctx context.Context, t *task) exit {
+// stop sends a kill signal, SIGINT unless named, and SIGKILL after a timeout.
+func (p *process) stop(ctx context.Context, name string, timeout time.Duration) Exit {
 	sig := map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGQUIT": syscall.SIGQUIT, "SIGHUP": syscall.SIGHUP,
-		"SIGUSR1": syscall.SIGUSR1, "SIGUSR2": syscall.SIGUSR2, "SIGKILL": syscall.SIGKILL}[t.KillSignal]
+		"SIGUSR1": syscall.SIGUSR1, "SIGUSR2": syscall.SIGUSR2, "SIGKILL": syscall.SIGKILL}[name]
 	if sig == 0 {
 		sig = syscall.SIGINT
 	}
 	p.signal(sig)
-	timer := time.NewTimer(t.KillTimeout)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case e := <-p.ended:

@@ -1,7 +1,6 @@
 package nomaddouble
 
 import (
-	"encoding/json"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -19,25 +18,8 @@ func (s *Server) blocking(w http.ResponseWriter, r *http.Request, table string, 
 }
 
 func (s *Server) blockingOn(w http.ResponseWriter, r *http.Request, index func() uint64, list func() (any, error)) {
-	q := r.URL.Query()
-	if after := q.Get("index"); after != "" {
-		n, err := strconv.ParseUint(after, 10, 64)
-		if err != nil {
-			refuse(w, 400, "Invalid index")
-			return
-		}
-		wait := maxWait
-		if text := q.Get("wait"); text != "" {
-			if wait, err = time.ParseDuration(text); err != nil {
-				refuse(w, 400, "Invalid wait time")
-				return
-			}
-		}
-		if n > 0 {
-			wait = min(wait, maxWait)
-			wait += rand.N(wait/16 + 1)
-			s.await(r.Context(), wait, func() bool { return index() > n })
-		}
+	if !s.waitFor(w, r, index) {
+		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,6 +29,35 @@ func (s *Server) blockingOn(w http.ResponseWriter, r *http.Request, index func()
 		return
 	}
 	answer(w, index(), v)
+}
+
+// waitFor waits as ?index and ?wait ask for, and reports false if they are
+// refused.
+func (s *Server) waitFor(w http.ResponseWriter, r *http.Request, index func() uint64) bool {
+	q := r.URL.Query()
+	after := q.Get("index")
+	if after == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(after, 10, 64)
+	if err != nil {
+		refuse(w, 400, "Invalid index")
+		return false
+	}
+	wait := maxWait
+	if text := q.Get("wait"); text != "" {
+		if wait, err = time.ParseDuration(text); err != nil {
+			refuse(w, 400, "Invalid wait time")
+			return false
+		}
+	}
+	if n == 0 {
+		return true
+	}
+	wait = min(wait, maxWait)
+	wait += rand.N(wait/16 + 1)
+	s.await(r.Context(), wait, func() bool { return index()-min(index(), s.faults.back) > n })
+	return true
 }
 
 // filtered keeps what ?filter asks for. With an empty list Nomad does not look
@@ -73,56 +84,35 @@ func filtered(r *http.Request, all []document) (any, error) {
 	return kept, nil
 }
 
-func (s *Server) listAllocations(w http.ResponseWriter, r *http.Request) {
-	s.blocking(w, r, tableAllocs, func() (any, error) {
-		stubs := []document{}
-		for _, a := range s.allocs {
-			if in(r, a.job.Namespace) {
-				stubs = append(stubs, a.stub(r.URL.Query().Get("resources") == "true"))
-			}
-		}
-		return filtered(r, stubs)
-	})
-}
-
-// stub is the allocation as lists have it; its resources must be asked for.
-func (a *allocation) stub(resources bool) document {
-	d := a.document()
-	if !resources {
-		delete(d, "AllocatedResources")
+// onJob answers what of says of the job of the path; with ?index=N it waits as a
+// list does. A job that is not there is refused at once.
+func (s *Server) onJob(w http.ResponseWriter, r *http.Request, missing string, of func(*job) any) {
+	s.mu.Lock()
+	there := s.named(r) != nil
+	s.mu.Unlock()
+	if !there {
+		refuse(w, 404, "%s", missing)
+		return
 	}
-	return d
-}
-
-// jobAllocations ignores filter and resources, and knows no 404.
-func (s *Server) jobAllocations(w http.ResponseWriter, r *http.Request) {
+	gone := false
 	index := func() uint64 {
 		if j := s.named(r); j != nil {
 			return j.index
 		}
+		gone = true
 		return s.index
 	}
-	s.blockingOn(w, r, index, func() (any, error) {
-		stubs := []document{}
-		for _, a := range s.allocs {
-			if a.job.ID == r.PathValue("id") && in(r, a.job.Namespace) {
-				stubs = append(stubs, a.stub(false))
-			}
-		}
-		return stubs, nil
-	})
-}
-
-func (s *Server) getAllocation(w http.ResponseWriter, r *http.Request) {
+	if !s.waitFor(w, r, index) {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range s.allocs {
-		if a.ID == r.PathValue("id") {
-			answer(w, s.tables[tableAllocs], a.document())
-			return
-		}
+	j := s.named(r)
+	if j == nil || gone {
+		refuse(w, 404, "%s", missing)
+		return
 	}
-	refuse(w, 404, "alloc not found")
+	answer(w, j.index, of(j))
 }
 
 func (s *Server) evaluations(r *http.Request, job string) []document {
@@ -153,55 +143,4 @@ func (s *Server) getEvaluation(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	refuse(w, 404, "eval not found")
-}
-
-func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) {
-	s.blocking(w, r, tableNodes, func() (any, error) {
-		list := []document{}
-		for _, n := range s.nodes {
-			d := n.document()
-			if r.URL.Query().Get("resources") != "true" {
-				delete(d, "NodeResources")
-			}
-			list = append(list, d)
-		}
-		return filtered(r, list)
-	})
-}
-
-func (s *Server) getNode(w http.ResponseWriter, r *http.Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.nodes {
-		if n.ID == r.PathValue("id") {
-			answer(w, s.tables[tableNodes], n.document())
-			return
-		}
-	}
-	refuse(w, 404, "node not found")
-}
-
-func (s *Server) putEligibility(w http.ResponseWriter, r *http.Request) {
-	var req struct{ Eligibility string }
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, n := range s.nodes {
-		if n.ID != r.PathValue("id") {
-			continue
-		}
-		index := s.write([]string{tableNodes}, func(index uint64) []event {
-			n.ineligible, n.modify = req.Eligibility == "ineligible", index
-			return []event{nodeEvent("NodeEligibility", n)}
-		})
-		if !n.ineligible {
-			s.unblock()
-		}
-		answer(w, index, document{"EvalIDs": nil, "EvalCreateIndex": 0, "NodeModifyIndex": index, "Index": index})
-		return
-	}
-	refuse(w, 404, "node not found")
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Server is the double. It is an http.Handler; Run makes its cluster work.
@@ -34,6 +35,10 @@ type Server struct {
 	queue   []func(context.Context) // work from before Run
 	faults  faults
 	calls   []Call
+
+	deployments []*deployment
+	startups    map[jobKey]Startup
+	tokens      map[string]Rights // nil: there is no access control
 }
 
 type jobKey struct{ namespace, id string }
@@ -60,23 +65,29 @@ func New(cfg Config) *Server {
 	if cfg.Dir == "" {
 		cfg.Dir = os.TempDir()
 	}
+	if cfg.MaxKillTimeout == 0 {
+		cfg.MaxKillTimeout = 30 * time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
 		cfg:    cfg,
-		delays: cfg.Delays.filled(),
+		delays: cfg.Delays.over(DefaultDelays()),
 		log:    cfg.Logger,
 		index:  1,
 		tables: make(map[string]uint64),
 		moved:  newMoved(),
 		jobs:   make(map[jobKey]*job),
+
+		startups: make(map[jobKey]Startup),
 	}
 	for _, n := range cfg.Nodes {
 		n := newNode(n)
 		s.nodes = append(s.nodes, n)
 		s.write([]string{tableNodes}, func(index uint64) []event {
 			n.create, n.modify = index, index
+			n.note("Cluster", "Node registered", index)
 			return []event{nodeEvent("NodeRegistration", n)}
 		})
 	}
@@ -126,12 +137,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.calls = append(s.calls, Call{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Body: body})
-	fault := s.faults.next(r)
 	s.mu.Unlock()
-	if fault != nil && fault.apply(w, r) {
-		return
-	}
-	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), bodyKey{}, body)))
+	r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
+	s.faulty(w, r, func(w http.ResponseWriter) {
+		if s.permits(w, r) {
+			s.mux.ServeHTTP(w, r)
+		}
+	})
 }
 
 // bodyKey finds the request's body, read once.
@@ -156,31 +168,6 @@ func (s *Server) Calls(method, path string) []Call {
 	return calls
 }
 
-// Crash ends a pretended task of an allocation with an exit code.
-func (s *Server) Crash(alloc string, code int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, a := range s.allocs {
-		if a.ID == alloc {
-			select {
-			case a.fail <- exit{code: code}:
-			default:
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("nomaddouble: no allocation %s", alloc)
-}
-
-// Purge removes a job as nomad job stop -purge does.
-func (s *Server) Purge(namespace, id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if j := s.jobs[jobKey{namespace, id}]; j != nil {
-		s.deregister(j, true)
-	}
-}
-
 // answer writes v as JSON with the index of what was read.
 func answer(w http.ResponseWriter, index uint64, v any) {
 	h := w.Header()
@@ -188,6 +175,13 @@ func answer(w http.ResponseWriter, index uint64, v any) {
 	h.Set("X-Nomad-Index", fmt.Sprint(max(index, 1)))
 	h.Set("X-Nomad-KnownLeader", "true")
 	h.Set("X-Nomad-LastContact", "0")
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
+}
+
+// answerPlain writes v as JSON without an index, as what no server's state is
+// behind.
+func answerPlain(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
 }
 
@@ -204,6 +198,9 @@ func (s *Server) CollectGarbage() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.allocs = slices.DeleteFunc(s.allocs, func(a *allocation) bool { return a.gone && a.Desired == "stop" })
-	s.evals = slices.DeleteFunc(s.evals, func(e *evaluation) bool { return e.Status == "complete" || e.Status == "canceled" })
+	s.deployments = slices.DeleteFunc(s.deployments, func(d *deployment) bool { return !d.active() })
+	s.evals = slices.DeleteFunc(s.evals, func(e *evaluation) bool {
+		return e.Status == "complete" || e.Status == "canceled" || e.Status == "failed"
+	})
 	s.write([]string{tableAllocs, tableEvals}, func(uint64) []event { return nil })
 }

@@ -13,6 +13,8 @@ const (
 	tableEvals  = "evals"
 	tableAllocs = "allocs"
 	tableNodes  = "nodes"
+
+	tableDeployments = "deployment"
 )
 
 // eventBuffer is how many raft entries the event stream can replay.
@@ -35,14 +37,23 @@ type event struct {
 }
 
 // write makes one raft entry: it takes the next index, notes which tables it
-// changes, and publishes its events. s.mu is held.
+// changes, and publishes its events in one line. s.mu is held.
 func (s *Server) write(tables []string, make func(index uint64) []event) uint64 {
+	return s.writeLines(tables, func(index uint64) [][]event { return [][]event{make(index)} })
+}
+
+// writeLines is write for an entry whose events come in several lines of the
+// same index, as a registration's do. s.mu is held.
+func (s *Server) writeLines(tables []string, make func(index uint64) [][]event) uint64 {
 	s.index++
 	index := s.index
 	for _, t := range tables {
 		s.tables[t] = index
 	}
-	if events := make(index); len(events) > 0 {
+	for _, events := range make(index) {
+		if len(events) == 0 {
+			continue
+		}
 		for i := range events {
 			events[i].Index = index
 		}
@@ -64,14 +75,12 @@ func jobEvent(kind string, j *job) event {
 
 func evalEvent(kind string, e *evaluation) event {
 	return event{Topic: "Evaluation", Type: kind, Key: e.ID, Namespace: e.Namespace,
-		FilterKeys: []string{e.JobID, ""}, Payload: document{"Evaluation": e.document()}}
+		FilterKeys: []string{e.JobID, e.Deployment}, Payload: document{"Evaluation": e.document()}}
 }
 
 func allocEvent(kind string, a *allocation) event {
-	d := a.document()
-	d["AllocModifyIndex"] = a.ModifyIndex
 	return event{Topic: "Allocation", Type: kind, Key: a.ID, Namespace: a.job.Namespace,
-		FilterKeys: []string{a.job.ID, ""}, Payload: document{"Allocation": d}}
+		FilterKeys: []string{a.job.ID, a.deployment}, Payload: document{"Allocation": a.told()}}
 }
 
 func nodeEvent(kind string, n *node) event {

@@ -33,21 +33,22 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	}
 
 	s.mu.Lock()
-	muted, cut := s.faults.muted, s.faults.cut
+	muted, cut, guarded := s.faults.muted, s.faults.cut, s.tokens != nil
 	next := from
-	if len(s.entries) > 0 && from > s.entries[len(s.entries)-1].Index {
+	switch n := len(s.entries); {
+	case n > 0 && s.faults.replay > 0:
+		next = s.entries[max(n-s.faults.replay, 0)].Index
+	case n > 0 && from > s.entries[n-1].Index:
 		// A future index starts at the newest that is kept, and does not wait.
-		next = s.entries[len(s.entries)-1].Index
+		next = s.entries[n-1].Index
 	}
 	s.mu.Unlock()
+	if len(topics) == 0 {
+		topics = []topic{{"*", "*"}}
+	}
 
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Connection", "close")
-	control := http.NewResponseController(w)
-	w.WriteHeader(http.StatusOK)
+	control := begin(w)
 	if muted { // as Nomad refuses a stream: 200 and then nothing
-		_ = control.Flush()
 		select {
 		case <-r.Context().Done():
 		case <-cut:
@@ -55,7 +56,19 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	line := func(v any) bool {
-		if json.NewEncoder(w).Encode(v) != nil {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return false
+		}
+		s.mu.Lock()
+		torn := s.faults.torn
+		s.mu.Unlock()
+		if torn {
+			_, _ = w.Write(text[:len(text)/2])
+			_ = control.Flush()
+			return false
+		}
+		if _, err := w.Write(append(text, '\n')); err != nil {
 			return false
 		}
 		return control.Flush() == nil
@@ -78,9 +91,18 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			return 0
 		})
 		fresh := slices.Clone(s.entries[i:])
+		deaf := s.faults.deaf || s.faults.leaderless
+		revoked := guarded && !allowed(s.rights(r), r)
 		s.mu.Unlock()
+		if revoked { // no word, and the end at some time
+			sleep(r.Context(), streamRefusal)
+			return
+		}
 		for _, e := range fresh {
 			next = e.Index + 1
+			if deaf {
+				continue
+			}
 			e.Events = slices.DeleteFunc(slices.Clone(e.Events), func(ev event) bool {
 				return !slices.ContainsFunc(topics, func(t topic) bool { return t.matches(ev) }) ||
 					(ev.Namespace != "" && !in(r, ev.Namespace))
@@ -101,6 +123,23 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// begin answers 200 with the headers of a stream.
+func begin(w http.ResponseWriter) *http.ResponseController {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Connection", "close")
+	control := http.NewResponseController(w)
+	w.WriteHeader(http.StatusOK)
+	_ = control.Flush()
+	return control
+}
+
+// silence refuses a stream as Nomad does: 200, nothing, and the end at some
+// time.
+func (s *Server) silence(w http.ResponseWriter, r *http.Request) {
+	begin(w)
+	sleep(r.Context(), streamRefusal)
 }
 
 // topic is what a stream is asked for: a kind, and a key or "*".
