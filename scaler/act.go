@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,9 @@ const settle = time.Second
 
 // count is what the fleet has been asked for, as far as it is known.
 func (s *service) count() int {
+	if s.out != nil {
+		return 0 // of what the fleet counts nothing runs
+	}
 	if s.scales.busy || s.askedAt.Add(settle).After(s.now) && s.askedOK {
 		return s.asked
 	}
@@ -89,17 +93,29 @@ func (s *service) holders() []jobs.Allocation {
 	slices.SortFunc(list, func(a, b jobs.Allocation) int {
 		return cmp.Or(cmp.Compare(a.Index, b.Index), a.Created.Compare(b.Created))
 	})
-	return list
+	// A second one of an index (a canary has its number) is the first to go.
+	var first, again []jobs.Allocation
+	for i, a := range list {
+		if i > 0 && list[i-1].Index == a.Index {
+			again = append(again, a)
+		} else {
+			first = append(first, a)
+		}
+	}
+	return append(first, again...)
 }
 
 // act brings the fleet towards the target: takes back what drains and is wanted
 // again, launches what is missing, drains what is too much, and stops what has
 // drained. It returns when it wants to be called again though nothing happens.
 func (s *service) act(now time.Time) (again time.Time) {
-	if s.ses.acting() == nil || s.decidedAt.IsZero() || s.blind != nil {
+	if s.ses.acting() == nil || s.decidedAt.IsZero() || s.blind != nil || s.out != nil || s.unsettled {
 		return time.Time{}
 	}
 	target, count := s.target(now), s.count()
+	if s.silent && target < count {
+		return time.Time{} // see "Failure" in doc.go; a launch is safe
+	}
 	holders := s.holders()
 	for i, a := range holders {
 		r := s.replicas[a.ID]
@@ -120,7 +136,7 @@ func (s *service) act(now time.Time) (again time.Time) {
 	s.phases(now)
 	if count > target {
 		n := count
-		for n > target && (n > len(holders) || s.drained(now, s.replicas[holders[n-1].ID])) {
+		for n > target && s.empty(now, holders, n-1) {
 			n--
 		}
 		if n > target {
@@ -129,17 +145,50 @@ func (s *service) act(now time.Time) (again time.Time) {
 		target = n
 	}
 	if target == count {
-		if s.refused != "" && !s.scales.busy { // no call is owed any more
-			s.refused, s.changed = "", true
+		if s.refused.kind != "" && !s.scales.busy { // no call is owed any more
+			s.refused, s.changed = obstacle{}, true
 			s.scalePause.Reset()
 		}
 		return again
+	}
+	if d := s.seen.Deployment; d != "" {
+		if patience := s.deployAt.Add(deployPatience); now.Before(patience) {
+			s.refuse(obstacle{kindDeployment, "waits for a deployment: " + d})
+			return earlier(again, patience)
+		}
 	}
 	if now.Before(s.scaleAfter) {
 		return earlier(again, s.scaleAfter)
 	}
 	s.scale(now, count, target, holders)
 	return again
+}
+
+// deployPatience is how long a deployment in the way is believed before a call
+// asks whether it still is. Its end shows in the fleet's picture; this is for a
+// picture that missed it.
+const deployPatience = 30 * time.Second
+
+// deniedAgain is the pause after the fleet has denied a permission: a token does
+// not come back within seconds, and each try is an entry in somebody's audit log.
+const deniedAgain = 10 * time.Second
+
+// empty reports whether a count of n stops nobody who is in use: all holders
+// from there on may be stopped.
+func (s *service) empty(now time.Time, holders []jobs.Allocation, n int) bool {
+	for _, a := range holders[min(n, len(holders)):] {
+		if !s.drained(now, s.replicas[a.ID]) {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse notes why a count is not the one that is wanted.
+func (s *service) refuse(o obstacle) {
+	if o != s.refused {
+		s.refused, s.changed = o, true
+	}
 }
 
 // scale sends one scale call; the next waits for its answer. The count is
@@ -184,7 +233,11 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 		return func(now time.Time) { s.onScaled(now, from, to, err) }
 	})
 	// After the call is on its way: a log line must not stand before it.
-	s.log.Info("scale", "from", from, "to", to, "rule", cause.Rule, "reason", reason)
+	level := slog.LevelInfo
+	if s.refused.kind != "" {
+		level = slog.LevelDebug // the same once more
+	}
+	s.log.Log(s.ctx, level, "scale", "from", from, "to", to, "rule", cause.Rule, "reason", reason)
 }
 
 // cause is the decision that a scale call carries out: the last one that moved
@@ -201,7 +254,7 @@ func (s *service) cause() *decide.Decision {
 func (s *service) onScaled(now time.Time, from, to int, err error) {
 	s.look, s.due = true, true
 	if err == nil {
-		s.refused = ""
+		s.refused = obstacle{}
 		s.scalePause.Reset()
 		return
 	}
@@ -209,10 +262,26 @@ func (s *service) onScaled(now time.Time, from, to int, err error) {
 		return // cut, not refused
 	}
 	s.askedOK = false // only the fleet's own picture counts now
-	s.scaleAfter = now.Add(s.scalePause.NextBackOff())
-	if why := strings.TrimSpace(err.Error()); why != s.refused {
-		s.refused = why
-		s.changed = true
+	if errors.Is(err, jobs.ErrChanged) {
+		// Never sent again as it was: what somebody else did comes first. It shows
+		// in the picture, if not already now then with the next news of it.
+		s.unsettled = true
+		s.scaleAfter = now.Add(s.scalePause.NextBackOff())
+		s.log.Info("scale call overtaken by somebody else's change, will decide anew", "from", from, "to", to)
+		return
+	}
+	o := obstacle{kindOf(err, kindRefused), strings.TrimSpace(err.Error())}
+	switch o.kind {
+	case kindDenied:
+		s.scaleAfter = now.Add(deniedAgain)
+	case kindDeployment:
+		s.deployAt = now
+		s.scaleAfter = now.Add(s.scalePause.NextBackOff())
+	default:
+		s.scaleAfter = now.Add(s.scalePause.NextBackOff())
+	}
+	if o != s.refused {
 		s.log.Warn("scale call failed, will look and try again", "from", from, "to", to, "err", err)
 	}
+	s.refuse(o)
 }

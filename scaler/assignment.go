@@ -85,9 +85,9 @@ func (s *service) ensure(now time.Time) bool {
 		s.spec, _ = s.ses.cfg.Specs(s.policy.Job)
 		s.ref = refOf(s.policy, s.spec)
 	}
-	spec, ref, leaving := s.spec, s.ref, s.leaving
+	spec, ref, leaving, had := s.spec, s.ref, s.leaving, s.had
 	s.call(&s.ensures, now, func() func(time.Time) {
-		err := s.known(spec, ref)
+		err := s.known(spec, ref, had)
 		if err != nil && leaving {
 			// To empty the group it is enough that the fleet has it.
 			if _, unseen := s.ses.cfg.Fleet.Observe(s.ctx, ref); unseen == nil {
@@ -111,13 +111,16 @@ func (s *service) onEnsured(now time.Time, err error) {
 	if err != nil && s.ctx.Err() != nil {
 		return // cut, not refused
 	}
-	s.ensured, s.changed = err == nil, true
-	if err == nil {
-		s.cannot = ""
+	s.changed = true
+	if err == nil || s.purged(err) { // of a purged job Observe says so, until it is back
+		s.learned = s.learned || !s.had
+		s.ensured, s.had, s.cannot, s.cannotKind = true, true, "", ""
 		s.ensurePause.Reset()
 		return
 	}
+	s.ensured = false
 	s.ensureAfter = now.Add(s.ensurePause.NextBackOff())
+	s.cannotKind = kindOf(err, kindCannot)
 	if cannot := err.Error(); cannot != s.cannot {
 		s.cannot = cannot
 		s.log.Error("cannot run", "reason", cannot)
@@ -125,9 +128,9 @@ func (s *service) onEnsured(now time.Time, err error) {
 }
 
 // known returns nil if the fleet knows the group, or knows it now.
-func (s *service) known(spec *jobs.Spec, ref jobs.Ref) error {
+func (s *service) known(spec *jobs.Spec, ref jobs.Ref, had bool) error {
 	if spec != nil {
-		if err := s.ses.cfg.Fleet.Ensure(s.ctx, spec, ref, false); err != nil {
+		if err := s.ses.cfg.Fleet.Ensure(s.ctx, spec, ref, had); err != nil {
 			return fmt.Errorf("cannot register job %s: %w", ref.Job, err)
 		}
 		return nil
@@ -254,14 +257,16 @@ func (s *service) leave(now time.Time) bool {
 func (s *service) moveTo(v policies.Version) {
 	s.adopt(v)
 	s.leaving, s.next = false, nil
-	s.ensured, s.cannot, s.ensureAfter = false, "", time.Time{}
+	s.ensured, s.cannot, s.cannotKind, s.ensureAfter = false, "", "", time.Time{}
+	s.had, s.unmet, s.change, s.out, s.hand, s.deployed = false, true, 0, nil, nil, nil
+	s.passed, s.noticed, s.silent, s.deployAt = nil, nil, false, time.Time{}
 	s.seen, s.adopted, s.adoptedAt = jobs.Observation{}, false, time.Time{}
 	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false
 	s.failures, s.spells = decide.Failures{}, nil
 	s.memory = decide.Memory{LastDemand: s.memory.LastDemand, Sleep: s.memory.Sleep}
 	s.decision, s.moved, s.decidedAt = decide.Decision{}, decide.Decision{}, time.Time{}
 	s.starts, s.serviceTime, s.latency, s.latencies = nil, decide.ServiceTime{}, nil, latencies{}
-	s.refused, s.savedAt = "", time.Time{}
+	s.refused, s.blocked, s.inWay, s.savedAt = obstacle{}, toldBlock{}, "", time.Time{}
 	s.look, s.due, s.acted, s.changed = true, true, true, true
 	s.mail.post(func(time.Time) {}) // come again at once
 }

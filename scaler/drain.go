@@ -49,7 +49,7 @@ func (s *service) drains() bool {
 // noteCut notes the requests of a replica whose stop was obeyed though they were
 // in flight. A scale call alone does not tell: it may be refused.
 func (s *service) noteCut(r *replica) {
-	if r.cut > 0 && r.alloc.Desired == jobs.DesiredStop {
+	if r.cut > 0 && r.alloc.Desired != jobs.DesiredRun {
 		if s.cuts == nil {
 			s.cuts = map[string]int{}
 		}

@@ -72,7 +72,7 @@ func (s *service) judge(now time.Time, r *replica) {
 	young := !r.firstReady.IsZero() && r.ended(now).Sub(r.firstReady) <= youngDeath
 	switch {
 	case r.answer != nil:
-	case r.intended():
+	case r.intended(), r.replaced:
 	case r.firstReady.IsZero(), young:
 		s.startFailed(now, r, r.alloc.Failure)
 	}
@@ -99,15 +99,15 @@ func (r *replica) intended() bool {
 	case jobs.ClientLost: // its node went; that says nothing about the model
 		return true
 	default:
-		return r.alloc.Desired == jobs.DesiredStop
+		return r.alloc.Desired != jobs.DesiredRun
 	}
 }
 
 func (r *replica) ended(now time.Time) time.Time {
-	if r.alloc.Finished.IsZero() {
-		return now
+	if at := r.alloc.Finished; at.Before(now) && !at.Before(r.firstReady) {
+		return at
 	}
-	return r.alloc.Finished
+	return now // not told, or by a clock that is not ours
 }
 
 // overdue fails replicas that have not become ready within probe.max, and

@@ -20,6 +20,7 @@ import (
 // index up, highest down, failed ones replaced after a while. It is also the
 // transport to their probes.
 type fleet struct {
+	others
 	mu      sync.Mutex
 	ref     jobs.Ref         // the last one made known
 	count   map[jobs.Ref]int // of the groups that are known
@@ -58,24 +59,26 @@ type call struct {
 var errLost = errors.New("connection reset")
 
 func newFleet() *fleet {
-	return &fleet{load: time.Second, count: map[jobs.Ref]int{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
+	return &fleet{others: newOthers(), load: time.Second, count: map[jobs.Ref]int{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
 }
 
-func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref, _ bool) error {
+func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref, seen bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ensures++
+	if err := f.fails(); err != nil {
+		return err
+	}
 	if err := f.broken[ref.Job]; err != nil {
 		return err
+	}
+	if _, known := f.count[ref]; !known && (f.purged[ref] || seen && !f.child) {
+		return jobs.ErrPurged
 	}
 	f.ref = ref
 	f.count[ref] += 0
 	return nil
 }
-
-func (f *fleet) Revive(context.Context, *jobs.Spec, jobs.Ref, string) error { return nil }
-
-func (f *fleet) Note(context.Context, jobs.Ref, string, map[string]string) error { return nil }
 
 func (f *fleet) GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, error) {
 	f.mu.Lock()
@@ -101,10 +104,11 @@ func (f *fleet) GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, er
 	return list, f.gpusFail
 }
 
-// vanish ends everything, counts included.
+// vanish ends everything, counts included, as child processes do with their owner.
 func (f *fleet) vanish() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.child = true
 	f.allocs = nil
 	clear(f.count)
 }
@@ -120,26 +124,74 @@ func (f *fleet) Watch(ctx context.Context, changed func(jobs.Ref)) error {
 func (f *fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	count, ok := f.count[ref]
-	if !ok {
-		return jobs.Observation{}, errors.New("unknown job")
+	if f.away != nil {
+		if o, ok := f.away[ref]; ok {
+			return o, nil
+		}
+		return jobs.Observation{}, errAway
 	}
-	o := jobs.Observation{Count: count, At: time.Now()}
+	if err := f.fails(); err != nil {
+		f.observed++
+		return jobs.Observation{}, err
+	}
+	if err := f.broken[ref.Job]; err != nil {
+		return jobs.Observation{}, err
+	}
+	if _, ok := f.count[ref]; !ok {
+		return jobs.Observation{}, jobs.ErrUnknownJob
+	}
+	return f.picture(ref), nil
+}
+
+// picture is what is to be seen of a group; f.mu is held.
+func (f *fleet) picture(ref jobs.Ref) jobs.Observation {
+	o := jobs.Observation{
+		Count: f.count[ref], At: time.Now(), Stopped: f.stopped[ref], Deployment: f.deployment[ref],
+		Change: f.change[ref], Drift: f.drift[ref],
+	}
 	for _, a := range f.allocs {
 		if a.Ref == ref {
 			o.Allocations = append(o.Allocations, a)
 		}
 	}
+	if f.blindToDeployments {
+		o.Deployment = ""
+	}
 	if f.full != "" {
 		o.Blocked = f.full
 	}
-	return o, nil
+	return o
 }
 
-func (f *fleet) Scale(_ context.Context, ref jobs.Ref, count int, _ string, _ map[string]string) error {
+func (f *fleet) Scale(ctx context.Context, ref jobs.Ref, count int, _ string, _ map[string]string) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	err, slow := f.scale(ref, count), f.slow
+	f.mu.Unlock()
+	if !sleep(ctx, slow) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// scale is the effect of a scale call; f.mu is held.
+func (f *fleet) scale(ref jobs.Ref, count int) error {
 	f.calls = append(f.calls, call{time.Now(), ref, count})
+	if err := f.fails(); err != nil {
+		return err
+	}
+	switch {
+	case f.readOnly:
+		return fmt.Errorf("scale %s: %w", ref, jobs.ErrDenied)
+	case f.overtaken > 0:
+		f.overtaken--
+		return jobs.ErrChanged
+	case f.deployment[ref] != "":
+		return &jobs.DeploymentError{Ref: ref, Message: "job scaling blocked due to active deployment"}
+	case f.purged[ref]:
+		return jobs.ErrPurged
+	case f.stopped[ref] != "":
+		return jobs.ErrStopped
+	}
 	if f.refuse > 0 {
 		f.refuse--
 		return errors.New("no leader")
@@ -165,17 +217,14 @@ func (f *fleet) fill(ref jobs.Ref) {
 	}
 	slices.SortFunc(live, func(a, b *jobs.Allocation) int { return cmp.Compare(a.Index, b.Index) })
 	for n := len(live); n > f.count[ref]; n-- {
-		a := live[n-1]
-		a.Desired = jobs.DesiredStop
-		id := a.ID
-		time.AfterFunc(50*time.Millisecond, func() {
-			f.alter(id, func(a *jobs.Allocation) {
-				if !a.Terminal() {
-					a.Client, a.Finished = jobs.ClientComplete, time.Now()
-				}
-			})
-		})
+		i := n - 1
+		if other := slices.IndexFunc(live[:n], func(a *jobs.Allocation) bool { return a.ID == f.instead }); other >= 0 {
+			i, f.instead = other, ""
+		}
+		f.end(live[i])
+		live = append(slices.Delete(live, i, i+1), nil)
 	}
+	live = slices.DeleteFunc(live, func(a *jobs.Allocation) bool { return a == nil })
 	for i := 0; len(live) < f.count[ref] && f.full == ""; i++ {
 		if taken[i] {
 			continue
@@ -188,6 +237,9 @@ func (f *fleet) fill(ref jobs.Ref) {
 
 // tell reports a change beside its cause; f.mu is held.
 func (f *fleet) tell(ref jobs.Ref) {
+	if f.away != nil {
+		return
+	}
 	changed := f.changed
 	go changed(ref)
 }

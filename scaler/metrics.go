@@ -15,6 +15,7 @@ type metrics struct {
 	leader    prometheus.Gauge
 	replicas  *prometheus.GaugeVec
 	wanted    *prometheus.GaugeVec
+	blocked   *prometheus.GaugeVec
 	cold      *prometheus.HistogramVec
 	wakes     *prometheus.CounterVec
 	actions   *prometheus.CounterVec
@@ -41,6 +42,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		leader:   leader,
 		replicas: gauge("replicas", "Replicas by phase.", "service", "region", "state"),
 		wanted:   gauge("replicas_wanted", "Replicas that the last decision wants.", "service"),
+		blocked:  gauge("blocked", "1 while something keeps a service from having the replicas it should have, by what it is.", "service", "reason"),
 		cold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "pilotlight_cold_start_duration_seconds",
 			Help:                        "Cold starts by phase; phase \"total\" is the whole.",
@@ -62,7 +64,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.leader, m.replicas, m.wanted, m.cold, m.wakes, m.actions, m.cut, m.decisions, m.gpu, m.gpuMemory, m.gpuTime, m.usd,
+		m.leader, m.replicas, m.wanted, m.blocked, m.cold, m.wakes, m.actions, m.cut, m.decisions, m.gpu, m.gpuMemory, m.gpuTime, m.usd,
 	} {
 		errs = append(errs, registry.Register(c))
 	}
@@ -75,8 +77,20 @@ func (m *metrics) forget(service string) {
 	by := prometheus.Labels{"service": service}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.replicas, m.wanted, m.gpu, m.gpuMemory} {
+	}{m.replicas, m.wanted, m.blocked, m.gpu, m.gpuMemory} {
 		v.DeletePartialMatch(by)
+	}
+}
+
+// obstructed shows the kind of what is in a service's way; "" is nothing.
+func (m *metrics) obstructed(service, kind string) {
+	for _, other := range kinds {
+		if other != kind {
+			m.blocked.DeleteLabelValues(service, other)
+		}
+	}
+	if kind != "" {
+		m.blocked.WithLabelValues(service, kind).Set(1)
 	}
 }
 

@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -13,15 +14,26 @@ import (
 func (s *service) observe(now time.Time) {
 	s.look = false
 	obs, err := s.ses.cfg.Fleet.Observe(s.ctx, s.ref)
-	if err != nil {
+	rule, why := "", obs.Stopped
+	switch {
+	case err != nil && s.purged(err):
+		rule, why = rulePurged, s.purgedWhy()
+		obs, err = jobs.Observation{At: now}, nil // it runs nothing, which is not the same as unknown
+	case err != nil:
 		if s.blind == nil && s.ctx.Err() == nil {
 			s.log.Warn("cannot observe the fleet", "err", err)
 			s.changed = true
 		}
 		s.blind = err
+		if errors.Is(err, jobs.ErrDenied) {
+			s.lookAfter = now.Add(deniedAgain)
+		}
 		return
+	case why != "":
+		rule = ruleStopped
 	}
 	s.blind = nil
+	s.compare(now, obs)
 	first := !s.adopted
 	s.seen = obs
 	s.adopted = true
@@ -66,12 +78,36 @@ func (s *service) observe(now time.Time) {
 		}
 	}
 	s.due = true
+	returned := s.setOut(now, rule, why, obs.Count)
+	s.heed(now, obs.Change, returned)
+	s.verifyVictims(now)
 	s.tellCuts(now)
+}
+
+// compare notes what a new picture says beside the replicas.
+func (s *service) compare(now time.Time, obs jobs.Observation) {
+	last := &s.seen
+	silent := !obs.At.IsZero() && now.Sub(obs.At) > silentAfter
+	if silent != s.silent || obs.Deployment != last.Deployment || obs.Blocked != last.Blocked || !slices.Equal(obs.Drift, last.Drift) {
+		s.changed = true
+	}
+	if silent && !s.silent {
+		s.log.Warn("the fleet is silent", "since", obs.At)
+	}
+	s.silent = silent
+	switch {
+	case obs.Deployment == "" && last.Deployment != "":
+		s.scaleAfter = time.Time{} // it is over: what was refused is tried at once
+		s.scalePause.Reset()
+		s.deployAt = time.Time{}
+	case obs.Deployment != "" && s.deployAt.IsZero():
+		s.deployAt = now
+	}
 }
 
 // meet takes in an allocation that was not known.
 func (s *service) meet(now time.Time, a jobs.Allocation, adopt bool) *replica {
-	r := &replica{alloc: a, since: now}
+	r := &replica{alloc: a, since: now, met: now}
 	s.replicas[a.ID] = r
 	if adopt {
 		// It may have had slots under an earlier scaler.
@@ -99,6 +135,12 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 	died := r.died(a)
 	started := r.alloc.Started.IsZero() && !a.Started.IsZero()
 	moved := r.alloc.Address != a.Address
+	if a.Desired != jobs.DesiredRun && r.alloc.Desired == jobs.DesiredRun {
+		r.toldToStop = now
+	}
+	if a.NodeDraining != r.alloc.NodeDraining || a.Progress != r.alloc.Progress {
+		s.changed = true
+	}
 	r.alloc = a
 	s.noteCut(r)
 	switch {
@@ -109,15 +151,7 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 	case moved, started && !r.answers:
 		s.probe(r) // from its first pace on: the process is new
 	}
-	// A stop that was asked for and never came: the call was lost, refused or
-	// reversed. Those that have ended take no part in the count.
-	if !r.stopAsked.IsZero() && a.Desired == jobs.DesiredRun && now.Sub(r.stopAsked) > stopLost && len(s.holders()) <= s.seen.Count {
-		r.stopAsked, r.cut = time.Time{}, 0
-	}
 }
-
-// stopLost is how long after a scale call its victim must be marked.
-const stopLost = 2 * time.Second
 
 // part takes leave of a replica whose process is gone for good.
 func (s *service) part(now time.Time, r *replica) {

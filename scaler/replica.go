@@ -11,8 +11,9 @@ import (
 // Zero times are "not yet".
 type replica struct {
 	alloc  jobs.Allocation
-	launch *launch // the scale call that brought it; nil: adopted, or replaced by its fleet
-	story  bool    // a cold start is open
+	met    time.Time // when it was first seen
+	launch *launch   // the scale call that brought it; nil: adopted, or replaced by its fleet
+	story  bool      // a cold start is open
 
 	// What its probe says.
 	answers    bool      // now
@@ -28,11 +29,13 @@ type replica struct {
 	withdrawn time.Time // the ledger has confirmed that it has none
 
 	// Its way out.
-	draining  time.Time // since when it gets no new slots because it must go
-	stopAsked time.Time // a scale call that stops it was sent
-	cut       int       // requests that were in flight then
-	failed    string    // why its start counts as failed
-	answer    *jobs.FirstAnswer
+	draining   time.Time // since when it gets no new slots because it must go
+	toldToStop time.Time // when its fleet was seen to have told it
+	replaced   bool      // the job was registered again since: its end says nothing about a start
+	stopAsked  time.Time // a scale call that stops it was sent
+	cut        int       // requests that were in flight then
+	failed     string    // why its start counts as failed
+	answer     *jobs.FirstAnswer
 
 	gpu     measured
 	scrapes lane // of its exporter
@@ -46,7 +49,7 @@ func (r *replica) now() jobs.Phase {
 	switch {
 	case r.alloc.Terminal():
 		return jobs.Gone
-	case r.alloc.Desired == jobs.DesiredStop, !r.stopAsked.IsZero(), !r.draining.IsZero():
+	case r.alloc.Desired != jobs.DesiredRun, r.alloc.NodeDraining, !r.stopAsked.IsZero(), !r.draining.IsZero():
 		return jobs.Draining
 	case r.alloc.Address == "":
 		return jobs.Pending
@@ -55,6 +58,13 @@ func (r *replica) now() jobs.Phase {
 	default:
 		return jobs.Starting
 	}
+}
+
+// moves reports whether its fleet will stop the replica because its node is
+// being drained, and place another in its stead.
+func (r *replica) moves() bool {
+	return r.alloc.NodeDraining && r.alloc.Desired == jobs.DesiredRun && !r.alloc.Terminal() &&
+		r.draining.IsZero() && r.stopAsked.IsZero()
 }
 
 // died reports whether the process of next is another one than that of r, or
@@ -84,6 +94,14 @@ func (r *replica) loading() time.Time {
 // starts reports whether the replica may still become ready for the first time.
 func (r *replica) starts() bool {
 	return r.failed == "" && r.firstReady.IsZero() && (r.phase == jobs.Pending || r.phase == jobs.Starting)
+}
+
+// progress is what its node does for it while it is not there yet.
+func (r *replica) progress() string {
+	if r.phase == jobs.Pending || r.phase == jobs.Starting {
+		return r.alloc.Progress
+	}
+	return ""
 }
 
 // forget ends what runs for the replica.

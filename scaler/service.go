@@ -42,8 +42,10 @@ type service struct {
 	settings    lane              // reads memory and setting
 	unset       bool              // the setting may be another one
 	unsetFails  bool              // the last try to read it failed
+	had         bool              // the fleet has had the job: one that is missing was purged
 	ensured     bool              // the fleet knows the job
 	cannot      string            // why not
+	cannotKind  string
 	ensures     lane
 	ensureAfter time.Time // no try before
 	ensurePause *backoff.ExponentialBackOff
@@ -52,9 +54,11 @@ type service struct {
 	replicas    map[string]*replica
 	gone        map[string]bool // terminal allocations that the fleet still shows
 	seen        jobs.Observation
-	blind       error // of the last Observe
-	look        bool  // the fleet may say something else now
-	adopted     bool  // the fleet has been seen once
+	blind       error     // of the last Observe
+	look        bool      // the fleet may say something else now
+	lookAfter   time.Time // not before, if it does not let us
+	silent      bool      // it has not been heard for a while
+	adopted     bool      // the fleet has been seen once
 	adoptedAt   time.Time
 	stories     map[string]openCold // cold starts begun under an earlier scaler
 	demand      reading
@@ -79,6 +83,20 @@ type service struct {
 	gpuReads    lane
 	answersDue  time.Time // zero: nobody waits for a first answer
 
+	// What others do to the job.
+	unmet       bool   // the fleet has not been seen since the service was first met
+	change      uint64 // index of the last change that was heeded
+	unsettled   bool   // something was done to the job that is not decided on: nothing is done before
+	out         *out   // it was stopped or purged
+	revives     lane
+	revived     time.Time // the resume for which it was brought back
+	reviveAfter time.Time
+	unrevived   string       // why it could not be brought back
+	hand        *decide.Hand // a count set by hand that is held
+	deployed    *deployed    // not told yet
+	passed      []passing
+	noticed     map[string]time.Time // lasting notices: since when
+
 	// What it has decided and done.
 	now        time.Time // of this round
 	due        bool      // something happened that may change the decision
@@ -97,7 +115,12 @@ type service struct {
 	scaleAfter time.Time
 	scalePause *backoff.ExponentialBackOff
 	cuts       map[string]int // requests that a stop has cut, by replica; not told yet
-	refused    string         // why the last scale call failed
+	refused    obstacle       // why the last scale call failed, or none is made
+	deployAt   time.Time      // since when a deployment is waited for
+	inWay      string         // kind of obstacle
+	inWayAt    time.Time      // since when
+	blocked    toldBlock
+	notes      lane
 
 	offered     []jobs.SlotOffer
 	offeredAt   time.Time
@@ -225,12 +248,14 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		s.due = s.due || !t.IsZero() && !now.Before(t) && s.decidedAt.Before(t)
 	}
 	s.readSetting(now)
+	s.letGo(now)
 	s.meter(now)
-	if s.look {
+	if s.look && !now.Before(s.lookAfter) {
 		s.observe(now)
 	}
 	s.phases(now)
 	next = earlier(s.nextTick, s.overdue(now))
+	next = earlier(next, s.revive(now))
 	next = earlier(next, s.askAnswers(now))
 	if s.due {
 		next = earlier(next, s.decide(now))
@@ -245,6 +270,8 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		next = earlier(next, b)
 	}
 	next = earlier(next, s.act(now))
+	next = earlier(next, s.tellDeploy(now))
+	next = earlier(next, s.tellBlocked(now))
 	next = earlier(next, s.offer(now))
 	s.say()
 	if s.drains() && !s.reads.busy {
@@ -269,7 +296,7 @@ func (s *service) interval(now time.Time) time.Duration {
 	const calm = 15 * time.Second
 	switch {
 	case len(s.replicas) > 0, s.decision.To > 0, s.count() > 0, s.leaving,
-		s.demand.Held > 0, s.unread != nil, s.blind != nil, now.Sub(s.lastActive) < calm:
+		s.demand.Held > 0, s.unread != nil, s.blind != nil, s.silent, now.Sub(s.lastActive) < calm:
 		return s.ses.cfg.Tick
 	}
 	return max(s.ses.cfg.Tick, s.ses.cfg.IdleTick)
@@ -299,7 +326,7 @@ func (s *service) decide(now time.Time) (again time.Time) {
 		s.latency = nil
 		s.record(now, last)
 	}
-	s.decidedAt = now
+	s.decidedAt, s.unsettled = now, false
 	s.ses.metrics.decisions.Observe(time.Since(began).Seconds())
 	return time.Time{}
 }
@@ -308,7 +335,7 @@ func (s *service) decide(now time.Time) (again time.Time) {
 
 func (s *service) onAnnounced(now time.Time) { s.lastActive = now; s.reread(now) }
 
-func (s *service) onFleet(time.Time) { s.look = true }
+func (s *service) onFleet(time.Time) { s.look, s.lookAfter = true, time.Time{} }
 
 func (s *service) onResume(now time.Time) {
 	s.offeredOK = false // the ledger may have lost it

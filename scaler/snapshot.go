@@ -102,12 +102,26 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		Latency:    s.latency,
 		Blocked:    s.seen.Blocked,
 		Operator:   s.setting.Operator,
+		Hand:       s.hand,
 		Starts:     s.starts,
 		Failures:   s.recentFailures(now),
+	}
+	if s.out != nil {
+		snap.Out = &decide.Out{Rule: s.out.Rule, Reason: s.out.Why}
 	}
 	for _, r := range s.inOrder() {
 		if r.phase == jobs.Gone || r.failed != "" {
 			continue // a start that failed is not one that may be counted on
+		}
+		if r.moves() {
+			// The place of a replica whose node is drained is kept: the fleet stops it
+			// and fills the same index, which then is this entry (or one that the fleet
+			// still owes, below). To leave it out would be to buy another for it, and
+			// to have one too many when its replacement is there.
+			snap.Replicas = append(snap.Replicas, decide.Replica{
+				Index: r.alloc.Index, Phase: jobs.Pending, Launched: r.since, InFlight: s.demand.Busy[r.alloc.ID],
+			})
+			continue
 		}
 		snap.Replicas = append(snap.Replicas, decide.Replica{
 			ID: r.alloc.ID, Index: r.alloc.Index, Phase: r.phase,
@@ -132,6 +146,9 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 
 // unplaced is how many allocations the fleet still owes.
 func (s *service) unplaced() int {
+	if s.out != nil {
+		return 0
+	}
 	placed := 0
 	for _, a := range s.seen.Allocations {
 		if a.Desired == jobs.DesiredRun && (!a.Terminal() || s.holds(a)) {

@@ -139,7 +139,7 @@ func (s *service) status(now time.Time) jobs.Status {
 			Slots: s.policy.Replicas.Concurrency, InFlight: s.demand.Busy[r.alloc.ID],
 			GPUUtilizationPercent: gpu.Utilization, GPUMemoryUsedBytes: gpu.MemoryUsed,
 			GPUMemoryTotalBytes: gpu.MemoryTotal, GPUUnknownReason: gpu.Why,
-			Failure: r.failed,
+			Failure: r.failed, Progress: r.progress(),
 		})
 	}
 	why := ""
@@ -156,105 +156,21 @@ func (s *service) status(now time.Time) jobs.Status {
 		at := s.lastDemand.UTC()
 		st.LastDemand = &at
 	}
+	if !s.seen.At.IsZero() {
+		at := s.seen.At.UTC()
+		st.FleetAt = &at
+	}
+	st.Notices = s.notices(now)
+	switch op := &s.setting.Operator; {
+	case s.hand != nil:
+		held, until := s.hand.Count, s.hand.Until.UTC()
+		st.Pinned, st.PinnedUntil = &held, &until
+	case op.Pinned != nil:
+		held := min(*op.Pinned, s.policy.Replicas.Max)
+		st.Pinned = &held
+	}
 	s.judgeState(now, &st)
 	return st
-}
-
-// judgeState says in one word how the service stands, and why if it cannot run.
-func (s *service) judgeState(now time.Time, st *jobs.Status) {
-	n := &st.Replicas
-	braked := s.decision.BrakeUntil.After(now)
-	pinned := s.pinnedToZero()
-	why := ""
-	switch {
-	case pinned != "" && len(s.replicas) == 0 && n.Pending == 0:
-		why = pinned
-	case s.cannot != "":
-		why = s.cannot
-	case braked:
-		why = s.failures.Reason
-	case n.Wanted > n.Ready && s.seen.Blocked != "":
-		why = s.seen.Blocked
-	case s.blind != nil:
-		why = s.blind.Error()
-	default:
-		why = s.refused
-	}
-	if why != "" {
-		st.Blocked = &why
-	}
-	switch {
-	case s.setting.Operator.Paused:
-		st.State = jobs.StatePaused
-	case n.Ready > 0:
-		st.State = jobs.StateReady
-	case pinned != "" && len(s.replicas) == 0 && n.Pending == 0:
-		// Nothing will come, however many wait: they must be told.
-		st.State = jobs.StatePaused
-	case s.cannot != "":
-		st.State = jobs.StateBlocked
-		until := s.ensureAfter.UTC()
-		if !until.After(now) { // a try is under way
-			until = now.Add(s.ses.cfg.Tick).UTC()
-		}
-		st.BlockedUntil = &until
-	case braked && s.hopeless():
-		// Also when nothing is wanted any more, for those who waited were told:
-		// the next one must be told too, until the pause is over.
-		st.State = jobs.StateBlocked
-		until := s.decision.BrakeUntil.UTC()
-		st.BlockedUntil = &until
-	case n.Wanted > 0 && st.Blocked != nil && n.Starting == 0 && !braked:
-		st.State = jobs.StateBlocked
-	case n.Wanted > 0:
-		st.State = jobs.StateWaking
-		st.ETA = s.eta(now)
-	case len(s.replicas) > 0 || n.Pending > 0:
-		st.State = jobs.StateDraining
-	default:
-		st.State = jobs.StateZero
-	}
-}
-
-// pinnedToZero says in a sentence who pinned the service to no replicas and
-// why; "" if nobody did.
-func (s *service) pinnedToZero() string {
-	op := &s.setting.Operator
-	if op.Pinned == nil || *op.Pinned > 0 {
-		return ""
-	}
-	why := "pinned to 0"
-	if s.setting.Last.Verb != jobs.VerbPin {
-		return why // the words of the setting are those of a later command
-	}
-	if op.By != "" {
-		why += " by " + op.By
-	}
-	if op.Reason != "" {
-		why += ": " + op.Reason
-	}
-	return why
-}
-
-// hopeless reports whether nothing is ready or may become so.
-func (s *service) hopeless() bool {
-	for _, r := range s.replicas {
-		if r.phase == jobs.Ready || r.starts() || r.phase == jobs.Starting && !r.firstReady.IsZero() {
-			return false
-		}
-	}
-	return true
-}
-
-// eta is when the first of the starting replicas is expected, in seconds.
-func (s *service) eta(now time.Time) *float64 {
-	age := time.Duration(0)
-	for _, r := range s.replicas {
-		if r.starts() {
-			age = max(age, now.Sub(r.launched()))
-		}
-	}
-	return expected(s.starts, age)
 }
 
 // coldStats sums up cold starts, in seconds; a quantile is the smallest value
@@ -294,6 +210,7 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		}
 		st := s.describe(now)
 		s.ses.metrics.published(st, s.ses.cfg.Region)
+		s.ses.metrics.obstructed(s.name, s.obstacle(now).kind)
 		if active && now.Sub(s.pointAt) >= tick {
 			s.pointAt = now
 			s.entry.Points = append(s.entry.Points, point(st))
