@@ -24,7 +24,8 @@ type drift struct {
 	lines []string   // nil: no difference, or not known
 	of    string     // source of the spec that was compared last; "" before
 	index uint64     // what reshaped was then
-	told  bool       // that it cannot be known
+
+	failed bool // the last comparison
 }
 
 // ship remembers the spec that the job was shipped with, and has it compared.
@@ -32,12 +33,7 @@ func (f *Fleet) ship(ctx context.Context, key jobKey, spec *jobs.Spec) {
 	if spec == nil || spec.Source == "" {
 		return
 	}
-	f.pic.mu.Lock()
-	if j := f.pic.jobs[key]; j != nil {
-		j.drift.spec = spec
-	}
-	f.pic.mu.Unlock()
-	if _, _, _, due := f.pic.driftDue(key); !due {
+	if !f.pic.ship(key, spec) {
 		return
 	}
 	if f.watching.Load() {
@@ -47,15 +43,27 @@ func (f *Fleet) ship(ctx context.Context, key jobKey, spec *jobs.Spec) {
 	f.compare(ctx, key)
 }
 
+// ship remembers the spec and reports whether the job is to be compared with it.
+func (p *picture) ship(key jobKey, spec *jobs.Spec) (due bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil {
+		return false
+	}
+	j.drift.spec = spec
+	return j.driftDue()
+}
+
 // compare finds out how the job differs from its spec, unless that is known.
 // Who may not plan does not learn it, and who scales does not wait for it.
 func (f *Fleet) compare(ctx context.Context, key jobKey) {
-	spec, info, index, due := f.pic.driftDue(key)
+	spec, info, due := f.pic.takeDrift(key)
 	if !due {
 		return
 	}
 	lines, err := f.planned(ctx, key, spec, info)
-	if told := f.pic.applyDrift(key, spec, index, lines, err); err != nil && !told {
+	if f.pic.applyDrift(key, lines, err) {
 		f.log.InfoContext(ctx, "cannot tell how a job differs from its spec", "job", key.String(), "file", spec.File, "err", err)
 	}
 }
@@ -87,17 +95,44 @@ func (f *Fleet) planned(ctx context.Context, key jobKey, spec *jobs.Spec, info j
 	return driftLines(plan.Diff), nil
 }
 
-// driftDue returns the spec and the job to compare, if they have not been since
-// somebody else changed the job, and the index of that change.
-func (p *picture) driftDue(key jobKey) (spec *jobs.Spec, info jobInfo, index uint64, due bool) {
+// driftDue reports whether the job is to be compared: it has another spec than when it
+// was, or somebody else has changed it since. p.mu is held.
+func (j *jobPicture) driftDue() bool {
+	return j.present && j.drift.spec != nil && (j.drift.of != j.drift.spec.Source || j.drift.index != j.reshaped)
+}
+
+// takeDrift returns the spec and the job to compare, if they are to be, to the
+// first who asks.
+func (p *picture) takeDrift(key jobKey) (spec *jobs.Spec, info jobInfo, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.jobs[key]
-	if j == nil || !j.present || j.drift.spec == nil {
-		return nil, jobInfo{}, 0, false
+	if j == nil || !j.driftDue() {
+		return nil, jobInfo{}, false
 	}
-	d := j.drift
-	return d.spec, j.info, j.reshaped, d.of != d.spec.Source || d.index != j.reshaped
+	j.drift.of, j.drift.index = j.drift.spec.Source, j.reshaped
+	return j.drift.spec, j.info, true
+}
+
+// applyDrift takes in a comparison and reports whether it has failed for the
+// first time.
+func (p *picture) applyDrift(key jobKey, lines []string, err error) (failed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.jobs[key]
+	if j == nil {
+		return false
+	}
+	d := &j.drift
+	if err != nil && passing(err) {
+		d.of = "" // the next Ensure has it tried again
+	}
+	failed, d.failed = err != nil && !d.failed, err != nil
+	if !slices.Equal(lines, d.lines) {
+		d.lines = lines
+		p.changed(j)
+	}
+	return failed
 }
 
 // shipped takes in that the job is what this spec made it.
@@ -107,27 +142,6 @@ func (p *picture) shipped(key jobKey, spec *jobs.Spec) {
 	if j := p.jobs[key]; j != nil {
 		j.drift = drift{spec: spec, of: spec.Source, index: j.reshaped}
 	}
-}
-
-// applyDrift takes in a comparison and reports whether one that failed has been
-// told of before.
-func (p *picture) applyDrift(key jobKey, spec *jobs.Spec, index uint64, lines []string, err error) (told bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	j := p.jobs[key]
-	if j == nil {
-		return true
-	}
-	told, j.drift.told = j.drift.told, err != nil
-	changed := !slices.Equal(lines, j.drift.lines)
-	j.drift.lines = lines
-	if err == nil || !passing(err) { // otherwise the next Ensure has it tried again
-		j.drift.of, j.drift.index = spec.Source, index
-	}
-	if changed {
-		p.changed(j)
-	}
-	return told
 }
 
 // driftLines puts a difference into lines: what the registered job has → what

@@ -65,11 +65,15 @@ func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group s
 
 // registerNew registers the job of spec, which Nomad does not have, at count 0.
 func (f *Fleet) registerNew(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
-	if err := f.register(ctx, key, spec, group); err != nil {
+	ours, err := f.register(ctx, key, spec, group)
+	if err != nil {
 		return err
 	}
 	if err := f.readJob(ctx, key); err != nil {
 		return err
+	}
+	if ours {
+		f.pic.shipped(key, spec)
 	}
 	info, _, _, _ := f.pic.job(key)
 	return f.settled(ctx, key, info, group)
@@ -105,15 +109,16 @@ func (f *Fleet) parse(ctx context.Context, key jobKey, spec *jobs.Spec) (*api.Jo
 	return &job, nil
 }
 
-// register lets Nomad parse the spec and registers it, only if the job is new.
-func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group string) error {
+// register lets Nomad parse the spec and registers it, only if the job is new;
+// ours is false if somebody else did meanwhile.
+func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group string) (ours bool, err error) {
 	job, err := f.parse(ctx, key, spec)
 	if err != nil {
-		return err
+		return false, err
 	}
 	tg := groupOf(job, group)
 	if tg == nil {
-		return backoff.Permanent(fmt.Errorf("%s: %w", spec.File, jobs.ErrUnknownGroup))
+		return false, backoff.Permanent(fmt.Errorf("%s: %w", spec.File, jobs.ErrUnknownGroup))
 	}
 	tg.Count = new(int)
 	err = write(ctx, key.namespace, func(w *api.WriteOptions) error {
@@ -126,14 +131,13 @@ func (f *Fleet) register(ctx context.Context, key jobKey, spec *jobs.Spec, group
 	switch {
 	case conflict(err):
 		f.log.InfoContext(ctx, "job was registered by somebody else meanwhile", "job", key.String())
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("register: %w", denied(err, "submit-job", key.namespace))
+		return false, fmt.Errorf("register: %w", denied(err, "submit-job", key.namespace))
 	}
 	f.log.InfoContext(ctx, "registered job at count 0", "job", key.String(), "file", spec.File)
-	f.pic.shipped(key, spec)
 	f.leaveMark(ctx, key, deref(tg.Name), 0, "registered at count 0 from "+filepath.Base(spec.File))
-	return nil
+	return true, nil
 }
 
 // groupOf finds the named group, or the only one if name is "".

@@ -36,7 +36,7 @@ func notFound(err error) bool {
 // connection failed, a deadline of the call itself passed, Nomad was too busy or
 // had no leader. What Nomad says about the request itself does not pass.
 func passing(err error) bool {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, jobs.ErrDenied) {
 		return false
 	}
 	status, body := answered(err)
