@@ -10,6 +10,8 @@ type Spec struct {
 	Type      string // "service" unless the file says otherwise
 	File      string // where it was read from
 	Source    string // the HCL text, registered as it is
+	Variables string // values given besides the text, as the HCL of a variable file; "" if none
+	Unscaled  bool   // meta { pilotlight = "not-scaled" }: its counts are not Pilotlight's
 	Line      int
 	Groups    []Group
 }
@@ -24,7 +26,10 @@ type Group struct {
 	Scaling           *ScalingBounds // nil: no scaling block
 	Restart           Restart
 	Reschedule        *Reschedule // nil: no reschedule block
-	ShutdownDelay     time.Duration
+	Migrate           Migrate
+	Disconnect        *Disconnect // nil: neither a disconnect block nor what it replaced
+	EphemeralDisk     EphemeralDisk
+	ShutdownDelay     time.Duration // before the kill signal, after the service is deregistered
 	Checks            []Check
 	Tasks             []Task
 }
@@ -60,29 +65,61 @@ type Reschedule struct {
 	Line          int
 }
 
+// Migrate is how a node drain moves allocations, with Nomad's defaults filled in.
+type Migrate struct {
+	MaxParallel     int
+	HealthyDeadline time.Duration // after which a replacement that is not healthy holds up the next no longer
+	Line            int           // 0: no migrate block
+}
+
+// Disconnect is what Nomad does with an allocation whose node is out of reach.
+type Disconnect struct {
+	LostAfter time.Duration // until then it is unknown, not lost
+	Replace   bool          // whether an unknown one is replaced meanwhile
+	Line      int
+}
+
+// EphemeralDisk is what an allocation has of its node's disk.
+type EphemeralDisk struct {
+	SizeMB  int
+	Migrate bool // its content is copied to a replacement before that starts
+	Line    int  // 0: no ephemeral_disk block
+}
+
 // Check is an HTTP or TCP check of a service block.
 type Check struct {
-	Type string
-	Path string
-	Port string
-	Line int
+	Type    string
+	Path    string
+	Port    string
+	Line    int
+	Restart *CheckRestart // nil: failing the check restarts nothing
+}
+
+// CheckRestart restarts a task whose check fails Limit times in a row, from
+// Grace after its start on.
+type CheckRestart struct {
+	Limit int // 0: never
+	Grace time.Duration
+	Line  int
 }
 
 // Task of a Group.
 type Task struct {
-	Name        string
-	Line        int
-	Driver      string
-	Command     string // task.config.command
-	Args        []string
-	Env         map[string]string
-	User        string
-	Leader      bool
-	Lifecycle   string // hook; "" for a main task
-	KillTimeout time.Duration
-	KillSignal  string
-	GPUs        int // Σ count of device "…gpu…" blocks
-	Restart     *Restart
+	Name          string
+	Line          int
+	Driver        string
+	Command       string // task.config.command
+	Args          []string
+	Env           map[string]string
+	User          string
+	Leader        bool
+	Lifecycle     string // hook; "" for a main task
+	ShutdownDelay time.Duration
+	KillTimeout   time.Duration
+	KillSignal    string
+	Artifacts     int // artifact blocks
+	GPUs          int // Σ count of device "…gpu…" blocks
+	Restart       *Restart
 }
 
 // Main returns the task that serves: the leader, else the first one without a

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
 )
@@ -14,16 +13,13 @@ const (
 	ruleJobID        = "job-id"
 	ruleNamespace    = "namespace"
 	ruleUnknownGroup = "unknown-group"
-	ruleKillTimeout  = "kill-timeout"
 	ruleNoGPUDevice  = "no-gpu-device"
 	ruleScalingBlock = "scaling-block"
+	ruleNotScaled    = "not-scaled"
 )
 
 // defaultProbePath is asked where neither policy nor job spec name a path.
 const defaultProbePath = "/health"
-
-// clientMaxKillTimeout is the max_kill_timeout of a Nomad client that sets none.
-const clientMaxKillTimeout = 30 * time.Second
 
 // Fit judges a policy and a job spec together: what either could not be blamed
 // for alone. An error means that the service would not work, or that Nomad would
@@ -39,6 +35,8 @@ func Fit(p *Policy, s *jobs.Spec) []jobs.Finding {
 	}
 	f.scaling(g)
 	f.killTimeout(g)
+	f.shutdownDelay(g)
+	f.loading(g)
 	f.gpus(g)
 	return f.findings
 }
@@ -99,6 +97,10 @@ func (f *fit) identity() {
 			fmt.Sprintf("namespace %q, but the job is registered in %q", p.Namespace, s.Namespace),
 			"the same namespace in policy and job")
 	}
+	if s.Unscaled {
+		f.fail(ruleNotScaled, "meta.pilotlight", s.Line,
+			fmt.Sprintf("job = %q, but that job says that it is not to be scaled", p.Job), "the job of a model, or no such entry in the job's meta")
+	}
 }
 
 // group returns the group that the policy means, nil after an error.
@@ -142,40 +144,10 @@ func (f *fit) scaling(g *jobs.Group) {
 	}
 }
 
-// killTimeout: a task that Nomad stops has time to finish what it computes.
-// Pilotlight drains before it scales down, but it cannot drain before
-// `nomad job run`, a node drain or an operator's stop.
-func (f *fit) killTimeout(g *jobs.Group) {
-	t := g.Main()
-	if t == nil {
-		return // the spec's own fault: no-main-task
-	}
-	p := f.policy
-	needed, name := p.Request.Timeout, "request.timeout"
-	if p.ScaleDown.DrainTimeout < needed {
-		needed, name = p.ScaleDown.DrainTimeout, "scale_down.drain_timeout"
-	}
-	path := "group." + g.Name + ".task." + t.Name + ".kill_timeout"
-	if t.KillTimeout < needed {
-		f.fail(ruleKillTimeout, path, t.Line,
-			fmt.Sprintf("kill_timeout is %s, shorter than %s = %s: when Nomad stops the task by itself (a deploy, a node drain), requests in flight are cut",
-				t.KillTimeout, name, needed),
-			fmt.Sprintf("kill_timeout ≥ %s, or a shorter %s", needed, name))
-	}
-	if effective := max(t.KillTimeout, needed); effective > clientMaxKillTimeout {
-		f.warn(ruleKillTimeout, path, t.Line,
-			fmt.Sprintf("a kill_timeout of %s is cut to the Nomad client's max_kill_timeout, which is %s unless its configuration says more",
-				effective, clientMaxKillTimeout),
-			fmt.Sprintf(`client { max_kill_timeout = "%s" } or more on every node that runs the job`, effective))
-	}
-}
-
 // gpus: a policy that speaks of GPUs runs on one.
 func (f *fit) gpus(g *jobs.Group) {
-	for _, t := range g.Tasks {
-		if t.GPUs > 0 {
-			return
-		}
+	if gpus(g) > 0 {
+		return
 	}
 	p := f.policy
 	var named []string

@@ -90,11 +90,14 @@ func TestFit(t *testing.T) {
 			p.Request.Timeout = time.Second
 			p.ScaleDown.DrainTimeout = time.Hour
 		}, nil, ""},
-		{"kill_timeout longer than a client allows", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[1].KillTimeout = 31 * time.Second },
-			[]verdict{warning(12, "kill-timeout", killTimeout)}, "max_kill_timeout"},
-		{"kill_timeout that a client just allows", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[1].KillTimeout = 30 * time.Second }, nil, ""},
-		{"kill_timeout that would have to be longer than a client allows", func(p *Policy, _ *jobs.Spec) { p.ScaleDown.DrainTimeout = time.Minute },
-			[]verdict{failure(12, "kill-timeout", killTimeout), warning(12, "kill-timeout", killTimeout)}, ""},
+		{"kill_timeout and shutdown_delay that last a drain together", func(_ *Policy, s *jobs.Spec) {
+			s.Groups[0].ShutdownDelay, s.Groups[0].Tasks[1].ShutdownDelay = 5*time.Second, 5*time.Second
+			s.Groups[0].Tasks[1].KillTimeout = 10 * time.Second
+		}, nil, ""},
+		{"kill_timeout and shutdown_delay that do not", func(_ *Policy, s *jobs.Spec) {
+			s.Groups[0].ShutdownDelay = 5 * time.Second
+			s.Groups[0].Tasks[1].KillTimeout = 10 * time.Second
+		}, []verdict{failure(12, "kill-timeout", killTimeout)}, "5s and 10s, together"},
 		{"kill_timeout of a task that does not serve", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks[0].KillTimeout = time.Hour }, nil, ""},
 
 		{"a GPU threshold up without a device", func(p *Policy, _ *jobs.Spec) { p.ScaleUp.GPUUtilization = &percent },
@@ -125,6 +128,52 @@ func TestFit(t *testing.T) {
 		{"scaling bounds that are not enabled bind all the same", func(_ *Policy, s *jobs.Spec) {
 			s.Groups[0].Scaling = &jobs.ScalingBounds{Max: 1, Enabled: false, Line: 6}
 		}, []verdict{failure(6, "scaling-block", "group.server.scaling.max")}, ""},
+
+		{"a job that is not to be scaled", func(_ *Policy, s *jobs.Spec) { s.Unscaled = true },
+			[]verdict{failure(3, "not-scaled", "meta.pilotlight")}, "not to be scaled"},
+
+		{"no shutdown_delay where requests are not repeated", func(p *Policy, _ *jobs.Spec) { p.Retry.Repeat = "never" },
+			[]verdict{warning(5, "shutdown-delay", "group.server.shutdown_delay")}, "shutdown_delay is 0s"},
+		{"no shutdown_delay on a path where only keyed ones are", func(p *Policy, _ *jobs.Spec) { p.Route.PathPrefixes = []string{"/translate", "/recognize"} },
+			[]verdict{warning(5, "shutdown-delay", "group.server.shutdown_delay")}, ""},
+		{"no shutdown_delay on a host, any path of it", func(p *Policy, _ *jobs.Spec) { p.Route.Hosts = []string{"a.example"} },
+			[]verdict{warning(5, "shutdown-delay", "group.server.shutdown_delay")}, ""},
+		{"a shutdown_delay where requests are not repeated", func(p *Policy, s *jobs.Spec) {
+			p.Retry.Repeat, s.Groups[0].Tasks[1].ShutdownDelay = "keyed", time.Second
+		}, nil, ""},
+		{"no shutdown_delay where all requests are repeated", func(p *Policy, _ *jobs.Spec) {
+			p.Retry.Repeat, p.Route.PathPrefixes = "always", []string{"/recognize"}
+		}, nil, ""},
+		{"no shutdown_delay on paths where all requests are", func(p *Policy, _ *jobs.Spec) { p.Route.PathPrefixes = []string{"/translate", "/v1/chat"} }, nil, ""},
+
+		{"a check that restarts what is loading", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max = time.Minute
+			s.Groups[0].Checks[2].Restart = &jobs.CheckRestart{Limit: 3, Grace: 59 * time.Second, Line: 9}
+		}, []verdict{warning(9, "check-restart", "group.server.service.check.check_restart.grace")}, "never becomes ready"},
+		{"a check that restarts what does not load in time", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max = time.Minute
+			s.Groups[0].Checks[2].Restart = &jobs.CheckRestart{Limit: 3, Grace: time.Minute, Line: 9}
+		}, nil, ""},
+		{"a check that restarts nothing", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max = time.Minute
+			s.Groups[0].Checks[2].Restart = &jobs.CheckRestart{Line: 9}
+		}, nil, ""},
+
+		{"a node drain that does not wait for a load", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max = time.Minute
+			s.Groups[0].Tasks[1].GPUs = 1
+			s.Groups[0].Migrate = jobs.Migrate{HealthyDeadline: 59 * time.Second, Line: 7}
+		}, []verdict{warning(7, "migrate", "group.server.migrate.healthy_deadline")}, "loading at once"},
+		{"a node drain that does", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max = time.Minute
+			s.Groups[0].Tasks[1].GPUs = 1
+			s.Groups[0].Migrate.HealthyDeadline = time.Minute
+		}, nil, ""},
+		{"a node drain of the only replica", func(p *Policy, s *jobs.Spec) {
+			p.Probe.Max, p.Replicas.Max = time.Minute, 1
+			s.Groups[0].Tasks[1].GPUs = 1
+		}, nil, ""},
+		{"a node drain of what needs no GPU", func(p *Policy, _ *jobs.Spec) { p.Probe.Max = time.Minute }, nil, ""},
 
 		{"a group without a task that serves is not this rule's fault", func(_ *Policy, s *jobs.Spec) { s.Groups[0].Tasks = nil }, nil, ""},
 	} {

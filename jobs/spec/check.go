@@ -20,12 +20,19 @@ const slowReplacement = 30 * time.Second
 
 // Check judges a job spec by what Pilotlight asks of every job that it scales.
 // group names the group to be scaled; "" is the only one or, of several, each
-// that has a port "http". Findings are in the order of the file.
-func Check(s *jobs.Spec, group string) []jobs.Finding {
+// that has a port "http". Of a job that says itself that it is not to be scaled
+// only how its tasks end is judged. Findings are in the order of the file.
+func Check(s *jobs.Spec, group string, clients Clients) []jobs.Finding {
 	if s == nil {
 		return nil
 	}
-	c := &checker{spec: s, survey: surveyOf(s)}
+	c := &checker{spec: s, clients: clients, survey: surveyOf(s)}
+	if s.Unscaled {
+		for i := range s.Groups {
+			c.stopping(&s.Groups[i], "group."+s.Groups[i].Name)
+		}
+		return c.survey.refine(c.findings)
+	}
 	c.jobType()
 	for _, g := range c.groups(group) {
 		c.group(g)
@@ -35,6 +42,7 @@ func Check(s *jobs.Spec, group string) []jobs.Finding {
 
 type checker struct {
 	spec     *jobs.Spec
+	clients  Clients
 	survey   survey
 	findings []jobs.Finding
 }
@@ -123,8 +131,12 @@ func (c *checker) group(g *jobs.Group) {
 	c.update(g, path)
 	c.reschedule(g, path)
 	c.scaling(g, path)
+	c.disconnect(g, path)
 	c.mainTask(g, path)
 	c.checks(g, path)
+	c.stopping(g, path)
+	c.shutdownDelay(g, path)
+	c.ephemeralDisk(g, path)
 }
 
 func (c *checker) ports(g *jobs.Group, path string) {

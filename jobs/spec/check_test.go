@@ -3,6 +3,7 @@ package spec
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -130,6 +131,38 @@ func TestCheck(t *testing.T) {
 
 		{"only a task with a hook", `driver = "raw_exec"`, "lifecycle {\n        hook = \"prestart\"\n      }", "",
 			failure(3, 3, RuleNoMainTask, "group.server.task"), "lifecycle"},
+		{"a second task that serves", "    task \"model\"", "    task \"proxy\" {}\n    task \"model\"", "",
+			warning(27, 5, RuleLeader, "group.server.task.proxy.leader"), "proxy, model"},
+		{"a second task beside a leader", `driver = "raw_exec"`, "leader = true\n    }\n    task \"proxy\" {", "", nil, ""},
+		{"a second task with a hook", "    task \"model\"", "    task \"fetch\" {\n      lifecycle {\n        hook = \"prestart\"\n      }\n    }\n    task \"model\"", "", nil, ""},
+
+		{"a signal that cannot be caught", `driver = "raw_exec"`, `kill_signal = "SIGKILL"`, "",
+			failure(28, 7, RuleKillSignal, "group.server.task.model.kill_signal"), "SIGKILL"},
+		{"another one, as Nomad takes it too", `driver = "raw_exec"`, `kill_signal = "stop"`, "",
+			failure(28, 7, RuleKillSignal, "group.server.task.model.kill_signal"), "SIGSTOP"},
+		{"a signal that can", `driver = "raw_exec"`, `kill_signal = "SIGTERM"`, "", nil, ""},
+		{"a kill_timeout that clients cut by default", `driver = "raw_exec"`, `kill_timeout = "31s"`, "",
+			warning(28, 7, RuleKillTimeout, "group.server.task.model.kill_timeout"), "31s"},
+		{"a kill_timeout that they grant", `driver = "raw_exec"`, `kill_timeout = "30s"`, "", nil, ""},
+		{"a long shutdown_delay", "count = 0", "count = 0\n    shutdown_delay = \"50s\"", "", nil, ""},
+		{"too long a shutdown_delay", "count = 0", "count = 0\n    shutdown_delay = \"61s\"", "",
+			warning(5, 5, RuleShutdownDelay, "group.server.shutdown_delay"), "1m1s"},
+		{"too long a shutdown_delay of the task", `driver = "raw_exec"`, `shutdown_delay = "2m"`, "",
+			warning(28, 7, RuleShutdownDelay, "group.server.task.model.shutdown_delay"), "2m0s"},
+
+		{"no replacement on a lost node", "count = 0", "count = 0\n    prevent_reschedule_on_lost = true", "",
+			failure(5, 5, RuleDisconnect, "group.server.prevent_reschedule_on_lost"), "prevent_reschedule_on_lost"},
+		{"no replacement for an hour", "count = 0", "count = 0\n    disconnect {\n      lost_after = \"1h\"\n      replace = false\n    }", "",
+			warning(7, 7, RuleDisconnect, "group.server.disconnect.replace"), "1h0m0s"},
+		{"no replacement for a moment", "count = 0", "count = 0\n    disconnect {\n      lost_after = \"20s\"\n      replace = false\n    }", "", nil, ""},
+		{"a replacement at once", "count = 0", "count = 0\n    disconnect {\n      lost_after = \"1h\"\n    }", "", nil, ""},
+
+		{"artifacts on a small disk", `driver = "raw_exec"`, "artifact {\n      }", "",
+			warning(3, 3, RuleEphemeralDisk, "group.server.ephemeral_disk.size"), "300 MB"},
+		{"artifacts on a large disk", "count = 0\n", "count = 0\n    ephemeral_disk {\n      size = 9000\n    }\n    task \"fetch\" {\n      lifecycle {\n        hook = \"prestart\"\n      }\n      artifact {\n      }\n    }\n", "", nil, ""},
+		{"a disk that is copied about", "count = 0\n", "count = 0\n    ephemeral_disk {\n      migrate = true\n    }\n", "",
+			warning(6, 7, RuleEphemeralDisk, "group.server.ephemeral_disk.migrate"), "cold start"},
+
 		{"no task", "task \"model\" {\n      driver = \"raw_exec\"\n    }", "", "", failure(3, 3, RuleNoMainTask, "group.server.task"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -140,7 +173,7 @@ func TestCheck(t *testing.T) {
 			if len(findings) > 0 {
 				t.Fatalf("Parse finds %v", findings)
 			}
-			got := Check(s, c.group)
+			got := Check(s, c.group, Clients{})
 			if diff := cmp.Diff(c.want, shortened(got)); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}
@@ -175,7 +208,7 @@ func TestCheckJudgesNoValueThatParseCouldNotEvaluate(t *testing.T) {
 			if len(findings) != 1 || findings[0].Rule != RuleNotJudged || findings[0].Path != c.path {
 				t.Errorf("Parse finds %v, want not-judged at %s", findings, c.path)
 			}
-			if findings := Check(s, ""); len(findings) > 0 {
+			if findings := Check(s, "", Clients{}); len(findings) > 0 {
 				t.Errorf("Check finds %v", findings)
 			}
 		})
@@ -186,13 +219,13 @@ func TestCheckOfASpecWithoutSourceGivesTheLinesItKnows(t *testing.T) {
 	s, _ := Parse("m.nomad.hcl", []byte(strings.Replace(clean, `port "http" {}`, "port \"http\" {\n static = 80\n}", 1)))
 	s.Source = ""
 	want := []finding{{9, 1, jobs.SeverityError, RuleStaticPort, "group.server.network.port.http.static"}}
-	if diff := cmp.Diff(want, shortened(Check(s, ""))); diff != "" {
+	if diff := cmp.Diff(want, shortened(Check(s, "", Clients{}))); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 
 func TestCheckOfNoSpecFindsNothing(t *testing.T) {
-	if findings := Check(nil, ""); findings != nil {
+	if findings := Check(nil, "", Clients{}); findings != nil {
 		t.Errorf("got %v", findings)
 	}
 }
@@ -212,13 +245,55 @@ func TestRefineLeavesFindingsOnOtherFilesAlone(t *testing.T) {
 	}
 }
 
-func TestEveryRuleIsDescribed(t *testing.T) {
-	for _, rule := range []string{
-		RuleSyntax, RuleBadValue, RuleNotJudged, RuleUnknownGroup, RuleNoPort, RuleJobType, RuleUpdateBlock,
-		RuleReschedule, RuleScalingBlock, RuleCount, RuleStaticPort, RuleRestartHidesFailure, RuleNoCheck, RuleNoMainTask,
+func TestKillTimeoutsAboveWhatTheClientsAreSaidToGrantAreErrors(t *testing.T) {
+	s, _ := Parse("m.nomad.hcl", []byte(strings.Replace(clean, `driver = "raw_exec"`, `kill_timeout = "6m"`, 1)))
+	for limit, want := range map[time.Duration][]finding{
+		5 * time.Minute: {{28, 7, jobs.SeverityError, RuleKillTimeout, "group.server.task.model.kill_timeout"}},
+		6 * time.Minute: nil,
 	} {
-		if descriptions[rule] == "" {
-			t.Errorf("rule %s has no description", rule)
+		if diff := cmp.Diff(want, shortened(Check(s, "", Clients{MaxKillTimeout: limit}))); diff != "" {
+			t.Errorf("clients grant %s, findings (-want +got):\n%s", limit, diff)
 		}
+	}
+}
+
+// A job such as a Redis is whatever its operator wants, but Pilotlight's own
+// promises depend on how it ends.
+func TestOfAJobThatIsNotScaledOnlyItsEndIsJudged(t *testing.T) {
+	const src = `job "redis" {
+  type = "system"
+  meta {
+    pilotlight = "not-scaled"
+  }
+  group "redis" {
+    count = 3
+    network {
+      port "redis" {
+        static = 6379
+      }
+    }
+    task "redis" {
+      kill_timeout = "1m"
+    }
+  }
+}
+`
+	s, findings := Parse("m.nomad.hcl", []byte(src))
+	if len(findings) > 0 || !s.Unscaled {
+		t.Fatalf("unscaled: %t, findings %v", s.Unscaled, findings)
+	}
+	want := []finding{{14, 7, jobs.SeverityWarning, RuleKillTimeout, "group.redis.task.redis.kill_timeout"}}
+	if diff := cmp.Diff(want, shortened(Check(s, "", Clients{}))); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestRulesAreNamedOnceAndDescribed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range Rules() {
+		if seen[r.Name] || r.Text == "" || !strings.HasSuffix(r.Text, ".") {
+			t.Errorf("rule %q: twice, or no sentence: %q", r.Name, r.Text)
+		}
+		seen[r.Name] = true
 	}
 }

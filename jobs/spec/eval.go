@@ -27,6 +27,7 @@ const (
 type evaluator struct {
 	file      string
 	src       []byte
+	given     *Variables
 	variables map[string]cty.Value // unknown: see problems
 	locals    map[string]cty.Value // unknown: see problems
 	problems  map[string]error     // "local.NAME" or "var.NAME" → why it is unknown
@@ -38,6 +39,7 @@ func newEvaluator(file string, src []byte) *evaluator {
 	return &evaluator{
 		file:      file,
 		src:       src,
+		given:     &Variables{},
 		variables: map[string]cty.Value{},
 		locals:    map[string]cty.Value{},
 		problems:  map[string]error{},

@@ -38,6 +38,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(src)
 	}
 	f.Add([]byte(clean))
+	f.Add([]byte("job \"x\" {\n  meta {\n    pilotlight = var.x\n  }\n  group \"g\" {\n    disconnect {\n      replace = false\n    }\n    migrate {}\n    ephemeral_disk {\n      migrate = true\n    }\n  }\n}\n"))
 	f.Add([]byte(jobWithCount(`try(local.a, [for x in range(3) : x]...)`)))
 	f.Add([]byte(jobWithCount(`"${1e308}" + attr.x["y"].z[*] ? -1 : null`)))
 	f.Fuzz(func(t *testing.T, src []byte) {
@@ -52,7 +53,7 @@ func FuzzParse(f *testing.F) {
 		if s == nil && (len(findings) == 0 || findings[0].Severity != jobs.SeverityError) {
 			t.Errorf("no spec and no error: %v", findings)
 		}
-		for _, found := range append(findings, Check(s, "")...) {
+		for _, found := range append(findings, Check(s, "", Clients{})...) {
 			if found.File != "f.hcl" || found.Line < 1 || found.Column < 1 || found.Rule == "" || found.Message == "" {
 				t.Errorf("incomplete finding %+v", found)
 			}

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -15,6 +16,14 @@ const (
 	defaultKillTimeout = 5 * time.Second
 	defaultCount       = 1
 	defaultMaxParallel = 1 // of an update block
+	defaultDiskMB      = 300
+	defaultGrace       = time.Second // of a check_restart block
+)
+
+// What a job's meta may say to Pilotlight.
+const (
+	metaKey      = "pilotlight"
+	metaUnscaled = "not-scaled"
 )
 
 func defaultRestart() jobs.Restart {
@@ -25,10 +34,15 @@ func defaultReschedule() jobs.Reschedule {
 	return jobs.Reschedule{Unlimited: true, Delay: 30 * time.Second, DelayFunction: "exponential"}
 }
 
+func defaultMigrate() jobs.Migrate {
+	return jobs.Migrate{MaxParallel: 1, HealthyDeadline: 5 * time.Minute}
+}
+
 // inherited is what groups take over from their job.
 type inherited struct {
 	maxParallel *int
 	reschedule  *jobs.Reschedule
+	migrate     jobs.Migrate
 }
 
 // readJob reads the job block, its groups and its tasks.
@@ -40,16 +54,19 @@ func (e *evaluator) readJob(block *hclsyntax.Block) *jobs.Spec {
 		Type:      defaultType,
 		File:      e.file,
 		Source:    string(e.src),
+		Variables: e.given.text(),
 		Line:      job.at.Line,
 	}
 	job.text("id", &spec.ID)
 	job.text("namespace", &spec.Namespace)
 	job.text("type", &spec.Type)
 	job.reportRendered()
+	spec.Unscaled = job.unscaled()
 
 	from := inherited{
 		maxParallel: job.maxParallel(nil),
 		reschedule:  job.reschedule(nil),
+		migrate:     job.migrate(defaultMigrate()),
 	}
 	for _, group := range job.blocks("group") {
 		spec.Groups = append(spec.Groups, group.group(group.label, from))
@@ -64,6 +81,8 @@ func (e *evaluator) readJob(block *hclsyntax.Block) *jobs.Spec {
 			Count:             -1,
 			UpdateMaxParallel: from.maxParallel,
 			Reschedule:        from.reschedule,
+			Migrate:           from.migrate,
+			EphemeralDisk:     jobs.EphemeralDisk{SizeMB: defaultDiskMB},
 			Restart:           defaultRestart(),
 			Checks:            task.checks(),
 			Tasks:             []jobs.Task{task.task(name, defaultRestart())},
@@ -79,6 +98,9 @@ func (s scope) group(name string, from inherited) jobs.Group {
 		Count:             -1,
 		UpdateMaxParallel: s.maxParallel(from.maxParallel),
 		Reschedule:        s.reschedule(from.reschedule),
+		Migrate:           s.migrate(from.migrate),
+		Disconnect:        s.disconnect(),
+		EphemeralDisk:     s.ephemeralDisk(),
 		Restart:           defaultRestart(),
 		Checks:            s.checks(),
 	}
@@ -137,6 +159,70 @@ func (s scope) reschedule(above *jobs.Reschedule) *jobs.Reschedule {
 	return &r
 }
 
+// migrate returns the migrate block of this level over the level above.
+func (s scope) migrate(above jobs.Migrate) jobs.Migrate {
+	block, ok := s.block("migrate")
+	if !ok {
+		return above
+	}
+	m := above
+	m.Line = block.at.Line
+	block.integer("max_parallel", &m.MaxParallel)
+	block.duration("healthy_deadline", &m.HealthyDeadline)
+	return m
+}
+
+// disconnect reads the disconnect block, or the two attributes that Nomad had
+// before it and still takes.
+func (s scope) disconnect() *jobs.Disconnect {
+	if block, ok := s.block("disconnect"); ok {
+		d := jobs.Disconnect{Replace: true, Line: block.at.Line}
+		block.duration("lost_after", &d.LostAfter)
+		block.flag("replace", &d.Replace)
+		return &d
+	}
+	d := jobs.Disconnect{Replace: true, Line: s.at.Line}
+	var prevented bool
+	old := s.duration("max_client_disconnect", &d.LostAfter)
+	old = s.flag("prevent_reschedule_on_lost", &prevented) || old
+	if !old {
+		return nil
+	}
+	d.Replace = !prevented
+	return &d
+}
+
+func (s scope) ephemeralDisk() jobs.EphemeralDisk {
+	disk := jobs.EphemeralDisk{SizeMB: defaultDiskMB}
+	if block, ok := s.block("ephemeral_disk"); ok {
+		disk.Line = block.at.Line
+		block.integer("size", &disk.SizeMB)
+		block.flag("migrate", &disk.Migrate)
+	}
+	return disk
+}
+
+func (s scope) checkRestart() *jobs.CheckRestart {
+	block, ok := s.block("check_restart")
+	if !ok {
+		return nil
+	}
+	r := &jobs.CheckRestart{Grace: defaultGrace, Line: block.at.Line}
+	block.integer("limit", &r.Limit)
+	block.duration("grace", &r.Grace)
+	return r
+}
+
+// unscaled reports whether the job's meta takes it out of Pilotlight's hands.
+func (s scope) unscaled() bool {
+	said, ok := s.pairs("meta")[metaKey]
+	if ok && said != metaUnscaled {
+		s.e.badValue(s.join("meta", metaKey), s.at, fmt.Sprintf("meta.%s is %q", metaKey, said),
+			fmt.Sprintf("%q, or no such entry for a job that Pilotlight scales", metaUnscaled))
+	}
+	return said == metaUnscaled
+}
+
 func (s scope) restart(r *jobs.Restart) {
 	s.integer("attempts", &r.Attempts)
 	s.duration("interval", &r.Interval)
@@ -168,6 +254,9 @@ func (s scope) checks() []jobs.Check {
 			check.text("type", &c.Type)
 			check.text("path", &c.Path)
 			check.text("port", &c.Port)
+			if c.Restart = check.checkRestart(); c.Restart == nil {
+				c.Restart = service.checkRestart()
+			}
 			found = append(found, c)
 		}
 	}

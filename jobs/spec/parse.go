@@ -17,7 +17,14 @@ import (
 // offline (warnings, rule "not-judged") and which values Nomad would refuse
 // (errors, rule "bad-value"); in both cases the spec holds Nomad's default.
 func Parse(filename string, src []byte) (*jobs.Spec, []jobs.Finding) {
+	return ParseWith(filename, src, &Variables{})
+}
+
+// ParseWith is Parse with values for variables of the file; it ignores values of
+// variables that the file does not declare (see Variables.Unused).
+func ParseWith(filename string, src []byte, given *Variables) (*jobs.Spec, []jobs.Finding) {
 	e := newEvaluator(filename, src)
+	e.given = given
 	job := e.parseJob()
 	if job == nil {
 		return nil, sorted(e.findings)
@@ -35,16 +42,7 @@ func (e *evaluator) parseJob() *hclsyntax.Block {
 		return nil
 	}
 	file, diags := hclsyntax.ParseConfig(e.src, e.file, start)
-	for _, d := range diags {
-		if d.Severity != hcl.DiagError {
-			continue
-		}
-		at := start
-		if d.Subject != nil {
-			at = d.Subject.Start
-		}
-		e.syntax(at, diagnosticText(d), "")
-	}
+	e.syntaxErrors(diags)
 	if diags.HasErrors() {
 		return nil
 	}
@@ -74,6 +72,19 @@ func (e *evaluator) parseJob() *hclsyntax.Block {
 		e.syntax(start, "no job block", allowed)
 	}
 	return job
+}
+
+func (e *evaluator) syntaxErrors(diags hcl.Diagnostics) {
+	for _, d := range diags {
+		if d.Severity != hcl.DiagError {
+			continue
+		}
+		at := hcl.Pos{Line: 1, Column: 1}
+		if d.Subject != nil {
+			at = d.Subject.Start
+		}
+		e.syntax(at, diagnosticText(d), "")
+	}
 }
 
 func (e *evaluator) syntax(at hcl.Pos, message, allowed string) {

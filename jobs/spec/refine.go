@@ -34,6 +34,7 @@ func surveyOf(s *jobs.Spec) survey {
 		return v
 	}
 	e := newEvaluator(s.File, []byte(s.Source))
+	e.given.ReadFile("", []byte(s.Variables)) // what wrote it was right
 	job := e.parseJob()
 	if job == nil {
 		return v

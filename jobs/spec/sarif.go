@@ -46,11 +46,7 @@ func WriteSARIF(w io.Writer, findings []jobs.Finding) error {
 }
 
 func newSARIFRule(name string) sarifRule {
-	text := descriptions[name]
-	if text == "" {
-		text = name
-	}
-	return sarifRule{ID: name, ShortDescription: sarifText{Text: text}}
+	return sarifRule{ID: name, ShortDescription: sarifText{Text: describe(name)}}
 }
 
 func newSARIFResult(f jobs.Finding, rule int) sarifResult {

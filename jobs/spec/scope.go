@@ -25,6 +25,12 @@ type scope struct {
 	at    hcl.Pos
 }
 
+// unread are blocks of which nothing is judged, whoever makes them.
+var unread = map[string]bool{
+	"affinity": true, "artifact": true, "constraint": true, "identity": true,
+	"spread": true, "volume": true, "volume_mount": true,
+}
+
 // open starts reading a body and reports what in it only Nomad can expand.
 func (e *evaluator) open(block *hclsyntax.Block, path string) scope {
 	s := scope{e: e, body: block.Body, path: path, at: block.DefRange().Start}
@@ -32,7 +38,7 @@ func (e *evaluator) open(block *hclsyntax.Block, path string) scope {
 		s.label = block.Labels[0]
 	}
 	for _, inner := range block.Body.Blocks {
-		if inner.Type == "dynamic" && len(inner.Labels) == 1 {
+		if inner.Type == "dynamic" && len(inner.Labels) == 1 && !unread[inner.Labels[0]] {
 			e.notJudged(s.join(inner.Labels[0]), inner.DefRange().Start,
 				fmt.Sprintf("the %s blocks that this dynamic block makes", inner.Labels[0]))
 		}

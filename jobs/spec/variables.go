@@ -10,25 +10,40 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 )
 
-// readVariables takes the defaults of variable and variables blocks. A variable
-// without a usable default is unknown, and only what uses it is not judged.
+// readVariables takes the values of variable and variables blocks: those given,
+// else their defaults. A variable without a usable one is unknown, and only what uses it is not judged.
 func (e *evaluator) readVariables(blocks hclsyntax.Blocks) {
 	for _, block := range blocks {
 		switch {
 		case block.Type == "variable" && len(block.Labels) == 1:
 			name := block.Labels[0]
-			value, err := e.variableDefault(name, block.Body.Attributes)
+			value, err := e.variableValue(name, block.Body.Attributes)
 			e.define(variableRoot, name, value, err)
 		case block.Type == "variables":
 			for name, attr := range block.Body.Attributes {
-				value, err := e.evaluate(attr.Expr)
+				value, given, err := e.given.take(name, cty.DynamicPseudoType)
+				if !given {
+					value, err = e.evaluate(attr.Expr)
+				}
 				e.define(variableRoot, name, value, err)
 			}
 		}
 	}
 }
 
-func (e *evaluator) variableDefault(name string, attrs hclsyntax.Attributes) (cty.Value, error) {
+// variableValue is the value given to a variable, else its default.
+func (e *evaluator) variableValue(name string, attrs hclsyntax.Attributes) (cty.Value, error) {
+	declared := cty.DynamicPseudoType
+	if attr := attrs["type"]; attr != nil {
+		ty, diags := typeexpr.TypeConstraint(attr.Expr)
+		if diags.HasErrors() {
+			return cty.NilVal, fmt.Errorf("type of variable %q: %w", name, diagnosticError(diags))
+		}
+		declared = ty
+	}
+	if value, ok, err := e.given.take(name, declared); ok {
+		return value, err
+	}
 	attr := attrs["default"]
 	if attr == nil {
 		return cty.NilVal, fmt.Errorf("variable %q has no default", name)
@@ -37,14 +52,8 @@ func (e *evaluator) variableDefault(name string, attrs hclsyntax.Attributes) (ct
 	if err != nil {
 		return cty.NilVal, fmt.Errorf("default of variable %q: %w", name, err)
 	}
-	if declared := attrs["type"]; declared != nil {
-		ty, diags := typeexpr.TypeConstraint(declared.Expr)
-		if diags.HasErrors() {
-			return cty.NilVal, fmt.Errorf("type of variable %q: %w", name, diagnosticError(diags))
-		}
-		if value, err = convert.Convert(value, ty); err != nil {
-			return cty.NilVal, fmt.Errorf("default of variable %q: %w", name, err)
-		}
+	if value, err = convert.Convert(value, declared); err != nil {
+		return cty.NilVal, fmt.Errorf("default of variable %q: %w", name, err)
 	}
 	return value, nil
 }
