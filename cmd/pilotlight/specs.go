@@ -24,7 +24,8 @@ func (s jobSpecs) find(job string) (*jobs.Spec, bool) {
 	return x, ok
 }
 
-// loadSpecs reads the shipped job specs, and those of a folder over them.
+// loadSpecs reads the shipped job specs, and those of a folder over them; those
+// that say that they are not to be scaled are left out.
 func loadSpecs(dir string) (jobSpecs, error) {
 	out := jobSpecs{}
 	if err := out.readAll(specs.FS, ""); err != nil {
@@ -65,7 +66,7 @@ func (s jobSpecs) readAll(files fs.FS, dir string) error {
 		if len(wrong) > 0 {
 			return errors.New(strings.Join(wrong, "\n"))
 		}
-		if x != nil {
+		if x != nil && !x.Unscaled {
 			s[x.ID] = x
 		}
 	}

@@ -1,6 +1,11 @@
 // Package specs holds the job specs that Pilotlight ships: files that a real
 // Nomad takes as they are, that `pilotlight dev` runs without Nomad, and that
-// are written to be copied.
+// are written to be copied. Each is clean under `pilotlight job check` with its
+// policy in policies/examples.
+//
+// redis and pilotlight are the house itself: jobs that Pilotlight does not scale,
+// and says so in their meta. pilotlight-policy.hcl is what Pilotlight's token may
+// do in Nomad.
 package specs
 
 import "embed"

@@ -73,6 +73,8 @@ job "stub" {
         ]
       }
 
+      # As long as a drain. A Nomad client cuts it to its own max_kill_timeout,
+      # 30 s by default.
       kill_signal  = "SIGTERM"
       kill_timeout = "5m"
 

@@ -39,7 +39,8 @@ policy "chatglm" {
     demand          = 20
   }
 
-  # GPU utilization is read from the replica's own /metrics.
+  # GPU utilization is read from the replica's own /metrics, where the engine has
+  # it. vLLM has not: take source = "nomad" with it, or the port of an exporter.
   gpu {
     source = "metrics"
   }
