@@ -31,7 +31,9 @@ func (s *Server) parseJob(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 400, "Failed to parse job: input.hcl: %s", strings.Join(wrong, "; "))
 		return
 	}
-	answer(w, 0, parsed(read))
+	d := parsed(read)
+	readLiterals(req.JobHCL).complete(d)
+	answerPlain(w, d)
 }
 
 // parsed writes a job spec as Nomad's parser does, as far as jobs.Spec goes.
@@ -81,7 +83,7 @@ func parsedGroup(g *jobs.Group) document {
 	tasks := []document{}
 	for _, t := range g.Tasks {
 		td := document{"Name": t.Name, "Driver": t.Driver, "User": t.User, "Leader": t.Leader, "Lifecycle": nil, "Env": t.Env,
-			"Config": document{"command": t.Command, "args": t.Args}, "KillTimeout": t.KillTimeout, "KillSignal": t.KillSignal,
+			"Config": commandOf(t), "KillTimeout": t.KillTimeout, "KillSignal": t.KillSignal,
 			"Resources": document{"CPU": 100, "MemoryMB": 300, "Devices": nil}}
 		if t.Lifecycle != "" {
 			td["Lifecycle"] = document{"Hook": t.Lifecycle, "Sidecar": false}
@@ -93,6 +95,18 @@ func parsedGroup(g *jobs.Group) document {
 	}
 	d["Tasks"] = tasks
 	return d
+}
+
+// commandOf is the part of a task's config that jobs/spec evaluates.
+func commandOf(t jobs.Task) document {
+	config := document{}
+	if t.Command != "" {
+		config["command"] = t.Command
+	}
+	if t.Args != nil {
+		config["args"] = t.Args
+	}
+	return config
 }
 
 func orDefault(s, def string) string {

@@ -70,7 +70,11 @@ func (s *Server) registerJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e := s.register(j, old, req.PreserveCounts)
-	answer(w, s.index, document{"EvalID": e.ID, "EvalCreateIndex": e.CreateIndex, "JobModifyIndex": e.JobModify,
+	modify := e.JobModify
+	if now := s.jobs[jobKey{j.Namespace, j.ID}]; now == old { // as it was: the other index, as of a note
+		modify = now.modify
+	}
+	answer(w, s.index, document{"EvalID": e.ID, "EvalCreateIndex": e.CreateIndex, "JobModifyIndex": modify,
 		"Index": e.CreateIndex, "KnownLeader": false, "LastContact": 0, "NextToken": "", "Warnings": ""})
 }
 
@@ -92,10 +96,6 @@ func enforce(old *job, index uint64) string {
 // as it was, its counts included, is no new version. s.mu is held.
 func (s *Server) register(j, old *job, preserve bool) *evaluation {
 	if old != nil && !old.stopped && j.sameAs(old) {
-		s.write([]string{tableJobs}, func(index uint64) []event { // only the index moves
-			old.index, old.modify = index, index
-			return []event{jobEvent("JobRegistered", old)}
-		})
 		return s.evaluate(old, "job-register")
 	}
 	if preserve && old != nil {
