@@ -1,0 +1,315 @@
+package nomad
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// Draft is a job spec as Nomad's own parser reads it. Nothing is registered.
+type Draft struct {
+	ID        string
+	Namespace string
+	Groups    []DraftGroup
+
+	job *api.Job
+}
+
+// DraftGroup of a Draft.
+type DraftGroup struct {
+	Name      string
+	Count     int  // the file's; 1 if it names none
+	AllAtOnce bool // update { max_parallel = 0 }: a change replaces all replicas at once
+	Facts     RegisteredGroup
+}
+
+// Group returns the named group, or the only one if name is "".
+func (d *Draft) Group(name string) (DraftGroup, bool) {
+	for _, g := range d.Groups {
+		if g.Name == name || name == "" && len(d.Groups) == 1 {
+			return g, true
+		}
+	}
+	return DraftGroup{}, false
+}
+
+// InvalidJobError says what Nomad finds wrong with a job spec, one sentence each.
+type InvalidJobError struct{ Problems []string }
+
+func (e *InvalidJobError) Error() string { return strings.Join(e.Problems, "; ") }
+
+// Draft lets Nomad parse and validate a job spec. namespace is for a file that
+// names none; "" is the configured one. variables are the text of a file of
+// values, "" none. Errors: *InvalidJobError, ErrDenied.
+func (c *Checkup) Draft(ctx context.Context, file, source, variables, namespace string) (*Draft, error) {
+	r, err := c.ask(ctx, http.MethodPut, "/v1/jobs/parse", cmp.Or(namespace, c.cfg.Namespace), nil,
+		map[string]any{"JobHCL": source, "Variables": variables, "Canonicalize": false})
+	switch {
+	case err != nil:
+		return nil, err
+	case r.status == http.StatusBadRequest:
+		text := strings.TrimPrefix(strings.TrimSpace(string(r.body)), "Failed to parse job: ")
+		return nil, &InvalidJobError{[]string{strings.NewReplacer("input.hcl", file, "<nil>", file).Replace(text)}}
+	case r.err() != nil:
+		return nil, r.err()
+	}
+	var job api.Job
+	if err := json.Unmarshal(r.body, &job); err != nil {
+		return nil, fmt.Errorf("read the parsed job: %w", err)
+	}
+	if deref(job.ID) == "" {
+		return nil, &InvalidJobError{[]string{file + ": the job has no id"}}
+	}
+	if deref(job.Namespace) == "" {
+		job.Namespace = new(cmp.Or(namespace, c.cfg.Namespace))
+	}
+	job.Canonicalize()
+	if err := c.validate(ctx, &job); err != nil {
+		return nil, err
+	}
+	d := &Draft{ID: *job.ID, Namespace: *job.Namespace, job: &job}
+	for _, tg := range job.TaskGroups {
+		d.Groups = append(d.Groups, DraftGroup{Name: deref(tg.Name), Count: deref(tg.Count),
+			AllAtOnce: tg.Update != nil && deref(tg.Update.MaxParallel) == 0, Facts: groupFacts(tg, nil)})
+	}
+	return d, nil
+}
+
+// validate asks Nomad what is wrong with a job. A token that may plan but not
+// validate learns it from the plan.
+func (c *Checkup) validate(ctx context.Context, job *api.Job) error {
+	r, err := c.ask(ctx, http.MethodPut, "/v1/validate/job", *job.Namespace, nil, map[string]any{"Job": job})
+	if err != nil || r.denied() {
+		return err
+	}
+	if err := r.err(); err != nil {
+		return err
+	}
+	var v struct{ ValidationErrors []string }
+	if err := json.Unmarshal(r.body, &v); err != nil {
+		return fmt.Errorf("read what Nomad finds wrong: %w", err)
+	}
+	if len(v.ValidationErrors) > 0 {
+		return &InvalidJobError{v.ValidationErrors}
+	}
+	return nil
+}
+
+// Plan is what registering a Draft would do now.
+type Plan struct {
+	Change   string   // ChangeAdded, ChangeEdited, ChangeNone
+	Diff     []Change // of fields, by place
+	Groups   map[string]GroupPlan
+	Warnings []string // Nomad's own
+}
+
+// What registering changes.
+const (
+	ChangeAdded   = "added"
+	ChangeEdited  = "edited"
+	ChangeDeleted = "deleted"
+	ChangeNone    = "none"
+)
+
+// Change is one field that differs. Values that look like secrets are hidden.
+type Change struct {
+	Kind string `json:"change"` // ChangeAdded, ChangeDeleted, ChangeEdited
+	Path string `json:"path"`   // group.server.task.model.config.image
+	Old  string `json:"old"`
+	New  string `json:"new"`
+}
+
+// GroupPlan is what would become of one group, in allocations.
+type GroupPlan struct {
+	Place    int // new ones
+	Stop     int
+	Keep     int // left alone, or changed without a restart
+	Replace  int // stopped, and started anew
+	Preempt  int // of other jobs, stopped to make room
+	Missing  int // asked for and not placed, for want of room
+	Obstacle string
+}
+
+// Plan asks Nomad what registering d would do, with other counts than the file's
+// for the groups in counts. It costs Nomad a scheduling and changes nothing.
+// nodes, if not nil, put figures into what is in the way. Errors:
+// *InvalidJobError, ErrDenied.
+func (c *Checkup) Plan(ctx context.Context, d *Draft, counts map[string]int, nodes []Node) (*Plan, error) {
+	job := *d.job
+	job.TaskGroups = nil
+	for _, tg := range d.job.TaskGroups {
+		g := *tg
+		if n, ok := counts[deref(tg.Name)]; ok {
+			g.Count = &n
+		}
+		job.TaskGroups = append(job.TaskGroups, &g)
+	}
+	r, err := c.ask(ctx, http.MethodPut, "/v1/job/"+url.PathEscape(d.ID)+"/plan", d.Namespace, nil, map[string]any{"Job": &job, "Diff": true})
+	switch {
+	case err != nil:
+		return nil, err
+	case r.status >= 500 && strings.Contains(string(r.body), "occurred:"):
+		return nil, &InvalidJobError{listed(string(r.body))}
+	case r.err() != nil:
+		return nil, r.err()
+	}
+	var answer api.JobPlanResponse
+	if err := json.Unmarshal(r.body, &answer); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	p := &Plan{Change: ChangeNone, Groups: map[string]GroupPlan{}, Warnings: listed(answer.Warnings)}
+	if answer.Diff != nil {
+		p.Change = strings.ToLower(answer.Diff.Type)
+		p.Diff = flatten(answer.Diff)
+	}
+	for _, tg := range job.TaskGroups {
+		name := deref(tg.Name)
+		var g GroupPlan
+		if answer.Annotations != nil {
+			g = toGroupPlan(answer.Annotations.DesiredTGUpdates[name])
+		}
+		if m := answer.FailedTGAllocs[name]; m != nil {
+			g.Missing = m.CoalescedFailures + 1
+			g.Obstacle = obstacle(m, tg, nodes)
+		}
+		p.Groups[name] = g
+	}
+	return p, nil
+}
+
+func toGroupPlan(u *api.DesiredUpdates) GroupPlan {
+	if u == nil {
+		return GroupPlan{}
+	}
+	return GroupPlan{Place: int(u.Place + u.Canary), Stop: int(u.Stop), Keep: int(u.Ignore + u.InPlaceUpdate),
+		Replace: int(u.DestructiveUpdate + u.Migrate), Preempt: int(u.Preemptions)}
+}
+
+// listed takes the sentences out of Nomad's "2 errors occurred:\n\t* …".
+func listed(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		item, ok := strings.CutPrefix(line, "* ")
+		switch {
+		case ok:
+			out = append(out, item)
+		case line == "" || strings.HasSuffix(line, ":"): // 2 errors occurred:, 1 warning:
+		default:
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// obstacle says why allocations of a group would not be placed: its devices
+// counted on the nodes where these may be what is missing, else what the
+// scheduler ran into.
+func obstacle(m *api.AllocationMetric, tg *api.TaskGroup, nodes []Node) string {
+	if nodes != nil && aboutDevices(m) {
+		var parts []string
+		for _, t := range tg.Tasks {
+			if t.Resources == nil {
+				continue
+			}
+			for _, d := range t.Resources.Devices {
+				parts = append(parts, deviceFigures(d.Name, int(deref(cmp.Or(d.Count, new(uint64(1))))), nodes))
+			}
+		}
+		if len(parts) > 0 {
+			return strings.Join(parts, "; ")
+		}
+	}
+	if m.NodesEvaluated == 0 {
+		return "no ready node in the job's datacenters and node pool"
+	}
+	return inTheWay(m)
+}
+
+// deviceFigures counts what answers to an ask: 2 nodes, 0 of 4 nvidia/gpu free
+// now. What the job's own replicas hold is not free.
+func deviceFigures(ask string, each int, nodes []Node) string {
+	var with, healthy, free int
+	for _, n := range nodes {
+		if !n.Places() {
+			continue
+		}
+		has := false
+		for _, d := range n.Devices {
+			if d.Answers(ask) {
+				has = true
+				healthy += d.Healthy
+				free += d.Healthy - d.Used
+			}
+		}
+		if has {
+			with++
+		}
+	}
+	switch {
+	case with == 0:
+		return fmt.Sprintf("no node has %s", ask)
+	case each > 1:
+		return fmt.Sprintf("%s, %d of %d %s free, %d needed on one node", plural(with, "node"), free, healthy, ask, each)
+	}
+	return fmt.Sprintf("%s, %d of %d %s free", plural(with, "node"), free, healthy, ask)
+}
+
+// flatten turns Nomad's tree of differences into one line for each field.
+func flatten(d *api.JobDiff) []Change {
+	var out []Change
+	add := func(path string, fields []*api.FieldDiff) {
+		for _, f := range fields {
+			if kind := strings.ToLower(f.Type); kind != ChangeNone {
+				at := join(path, f.Name)
+				out = append(out, Change{Kind: kind, Path: at, Old: hidden(at, f.Old), New: hidden(at, f.New)})
+			}
+		}
+	}
+	var objects func(path string, all []*api.ObjectDiff)
+	objects = func(path string, all []*api.ObjectDiff) {
+		for _, o := range all {
+			at := join(path, o.Name)
+			add(at, o.Fields)
+			objects(at, o.Objects)
+		}
+	}
+	add("", d.Fields)
+	objects("", d.Objects)
+	for _, g := range d.TaskGroups {
+		at := "group." + g.Name
+		add(at, g.Fields)
+		objects(at, g.Objects)
+		for _, t := range g.Tasks {
+			add(at+".task."+t.Name, t.Fields)
+			objects(at+".task."+t.Name, t.Objects)
+		}
+	}
+	return out
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+var secret = regexp.MustCompile(`(?i)(secret|token|passw|credential|api_?key|private_?key)`)
+
+// hidden keeps the value of a field that is called like a secret out of what
+// people and logs of CI see.
+func hidden(path, value string) string {
+	name := path[strings.LastIndexByte(path, '.')+1:]
+	if value != "" && secret.MatchString(name) {
+		return "(hidden)"
+	}
+	return value
+}
