@@ -99,30 +99,10 @@ func (s *service) launchKey() string {
 	return fmt.Sprintf("%s %s %v %s", s.ref, s.probeURL("host"), s.policy.Probe.Max, digest(source))
 }
 
-// Service time: a mean of the first completions, then an average that forgets.
-const (
-	plainMean = 50
-	weight    = 0.02 // of one completion
-)
-
-// completed takes n completions of so many seconds together into the service time.
-func completed(t decide.ServiceTime, n uint64, seconds float64) decide.ServiceTime {
-	for range min(n, 10*plainMean) { // more change nothing that can be seen
-		mean := seconds / float64(n)
-		t.Count++
-		w := weight
-		if t.Count <= plainMean {
-			w = 1 / float64(t.Count)
-		}
-		t.MeanSeconds += w * (mean - t.MeanSeconds)
-	}
-	return t
-}
-
 // onTraffic takes in what the activators have counted.
 func (s *service) onTraffic(now time.Time, t *traffic) {
 	s.arrivals += t.arrivals
-	s.serviceTime = completed(s.serviceTime, t.completed, t.seconds)
+	s.serviceTime = s.serviceTime.With(t.completed, t.seconds)
 	s.counted, s.countedAt = t.inFlight, now
 	if t.lastDemand.After(s.lastDemand) {
 		s.lastDemand = earlier(t.lastDemand, now)

@@ -28,12 +28,6 @@ type Snapshot struct {
 	Failures   Failures      `json:"failures"`
 }
 
-// ServiceTime is the mean time of a request in a slot.
-type ServiceTime struct {
-	MeanSeconds float64 `json:"mean_s"`
-	Count       int     `json:"count"` // completions behind it; 0 = unknown, use the prior
-}
-
 // Replica as a decision sees it.
 type Replica struct {
 	ID       string     `json:"id"`

@@ -1,0 +1,35 @@
+// Package simulate replays demand on virtual time: what would a policy have
+// launched, what would it have cost, how long would requests have waited?
+//
+// The policy's decisions come from package decide, unchanged: [Policy] feeds
+// [decide.Decide] the snapshots that the scaler would have seen, once a second
+// and at the first hold, and carries its answers out on a model of replicas.
+// Other ways to scale ([Baselines]) drive the same model, and [bounds] says what
+// somebody who knows the future would have needed.
+//
+// # The model
+//
+// Each service runs alone. A request needs a slot for a number of seconds that
+// the trace gives; a replica has concurrency slots. A request that finds no free
+// slot is held in order of arrival, until hold.max_wait (then it has timed out)
+// and up to hold.max_requests (then it is refused). Slots are given at the least
+// loaded ready replica, ties to the lowest index. A launch at t is ready at
+// t + Setup.Launch + a draw from the cold starts. A step down takes the highest
+// indexes: one that starts is stopped at once, one with requests drains, costs
+// until they are finished, and is taken back before another is launched. At the
+// end of the trace everything is served, and what still runs is stopped.
+//
+// # Determinism
+//
+// Time is counted in nanoseconds and every draw comes from Setup.Seed, the
+// service's name and the number of the launch: the same trace, setup and
+// candidates give the same figures, in whatever order and on however many
+// processors they are computed, and every candidate meets the same cold starts.
+//
+// # Memory
+//
+// A trace is read as it is replayed. What is kept is bounded by what is held and
+// in flight at one moment and by the length of the series that are asked for, not
+// by the number of requests. Quantiles of the added wait come from a histogram
+// with three digits; mean and maximum are exact.
+package simulate

@@ -1,0 +1,152 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/DataDog/sketches-go/ddsketch"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/decide"
+)
+
+const (
+	tick          = time.Second // between looks while anything goes on, as the scaler's
+	maxDeadlines  = 1000        // of held requests in a snapshot, as the ledger's
+	keptStarts    = 50
+	busyGPU       = 95.0 // percent that a replica shows while any request is in flight: a kernel runs
+	sketchError   = 0.01
+	simulatedName = "simulated"
+)
+
+// epoch is when a trace that says nothing of it begins: a Monday at midnight.
+var epoch = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+
+// pilotlight is a policy, carried out by the decisions of package decide.
+type pilotlight struct {
+	policy  *policies.Policy
+	memory  decide.Memory
+	starts  []float64
+	service decide.ServiceTime
+	latency *recentLatency // nil: the policy names none
+	snap    decide.Snapshot
+}
+
+func newPilotlight(p *policies.Policy) *pilotlight {
+	c := &pilotlight{policy: p}
+	if namesLatency(&p.ScaleUp) || namesLatency(&p.ScaleDown) {
+		c.latency = &recentLatency{}
+	}
+	return c
+}
+
+func namesLatency(t *policies.Thresholds) bool {
+	return t.LatencyMean != nil || t.LatencyP50 != nil || t.LatencyP95 != nil || t.LatencyP99 != nil
+}
+
+// attach lets the controller hear of what it learns from.
+func (c *pilotlight) attach(m *model) {
+	m.onReady = func(took time.Duration) {
+		c.starts = append(c.starts, took.Seconds())
+		if len(c.starts) > 2*keptStarts {
+			c.starts = append(c.starts[:0:0], c.starts[len(c.starts)-keptStarts:]...)
+		}
+	}
+	m.onDone = func(seconds float64) {
+		c.service = c.service.With(1, seconds)
+		if c.latency != nil {
+			c.latency.add(m.now, seconds)
+		}
+	}
+}
+
+// period: the scaler looks once a second, and at once when demand is announced.
+func (c *pilotlight) period() (change, first time.Duration) { return tick, 0 }
+
+func (c *pilotlight) look(m *model) (int, time.Duration) {
+	now := epoch.Add(m.now)
+	s := &c.snap
+	*s = decide.Snapshot{
+		Known: true, InFlight: m.inFlight, Held: m.held.len(), Arrivals: m.arrivals,
+		Service: c.service, Replicas: s.Replicas[:0], Deadlines: s.Deadlines[:0],
+		Starts: c.starts[max(0, len(c.starts)-keptStarts):],
+	}
+	if m.arrivals > 0 {
+		s.LastDemand = epoch.Add(m.lastAsked)
+	}
+	if n := m.held.len(); n > 0 {
+		s.OldestHold = epoch.Add(m.held.first().at)
+		for i := range min(n, maxDeadlines) {
+			s.Deadlines = append(s.Deadlines, epoch.Add(m.held.items[m.held.head+i].at+m.maxWait))
+		}
+	}
+	for i := range m.replicas {
+		r := &m.replicas[i]
+		d := decide.Replica{Index: r.index, Phase: jobs.Starting, Launched: epoch.Add(r.launched), InFlight: r.inFlight}
+		switch {
+		case r.draining:
+			d.Phase = jobs.Draining
+		case r.ready:
+			d.Phase, d.ReadyAt = jobs.Ready, epoch.Add(r.readyAt)
+			d.GPUUtilization = &idleGPU
+			if r.inFlight > 0 {
+				d.GPUUtilization = &loadedGPU
+			}
+		}
+		s.Replicas = append(s.Replicas, d)
+	}
+	if c.latency != nil {
+		s.Latency = c.latency.items()
+	}
+	var d decide.Decision
+	d, c.memory = decide.Decide(now, c.policy, 1, *s, c.memory)
+	at := m.now + tick
+	if d.Next.After(now) {
+		at = d.Next.Sub(epoch)
+	}
+	return d.To, at
+}
+
+var idleGPU, loadedGPU = 0.0, busyGPU
+
+// recentLatency collects completions in the aligned buckets that an activator
+// publishes.
+type recentLatency struct{ buckets []latencyBucket }
+
+type latencyBucket struct {
+	start  time.Time
+	count  uint64
+	sum    float64
+	sketch *ddsketch.DDSketch
+}
+
+func (l *recentLatency) add(now time.Duration, seconds float64) {
+	start := epoch.Add(now.Truncate(jobs.LatencyBucketSpan))
+	n := len(l.buckets)
+	if n == 0 || !l.buckets[n-1].start.Equal(start) {
+		sketch, err := ddsketch.NewDefaultDDSketch(sketchError)
+		if err != nil {
+			panic(err) // a constant
+		}
+		l.buckets = append(l.buckets[max(0, n-1):n:n], latencyBucket{start: start, sketch: sketch})
+		n = len(l.buckets)
+	}
+	b := &l.buckets[n-1]
+	b.count++
+	b.sum += seconds
+	_ = b.sketch.Add(max(seconds, 1e-9)) // a positive number is never refused
+}
+
+func (l *recentLatency) items() []decide.LatencyItem {
+	var items []decide.LatencyItem
+	for i := range l.buckets {
+		b := &l.buckets[i]
+		text, err := proto.Marshal(b.sketch.ToProto())
+		if err != nil {
+			continue
+		}
+		items = append(items, decide.LatencyItem{Activator: simulatedName, Start: b.start, Count: b.count, Sum: b.sum, Sketch: text})
+	}
+	return items
+}

@@ -1,0 +1,109 @@
+package simulate
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// flipWithin is how soon after a stop a launch says that the stop was wrong.
+const flipWithin = 10 * time.Minute
+
+// tally is what one service has cost and done under one controller.
+type tally struct {
+	requests   uint64
+	released   uint64
+	cold       uint64 // held while no replica was ready
+	delayed    uint64 // held for more than a second
+	refused    uint64
+	timedOut   uint64
+	waited     float64 // seconds, all together
+	longest    time.Duration
+	waits      *hdrhistogram.Histogram // milliseconds of those that waited; made at the first
+	gpuSeconds float64
+	busy       float64 // seconds in slots
+	actions    uint64
+	launches   uint64
+	stops      uint64
+	flips      uint64
+	lastStop   time.Duration
+	stopped    bool
+	until      time.Duration
+}
+
+const (
+	longestWait = 48 * 3600 * 1000 // milliseconds that the histogram tells apart
+	digits      = 3
+)
+
+func (t *tally) release(wait time.Duration, cold bool) {
+	t.released++
+	if wait <= 0 {
+		return
+	}
+	t.waited += wait.Seconds()
+	t.longest = max(t.longest, wait)
+	if cold {
+		t.cold++
+	}
+	if wait > time.Second {
+		t.delayed++
+	}
+	if t.waits == nil {
+		t.waits = hdrhistogram.New(1, longestWait, digits)
+	}
+	_ = t.waits.RecordValue(min(max(1, wait.Milliseconds()), longestWait)) // within its bounds
+}
+
+func (t *tally) launch(now time.Duration) {
+	t.launches++
+	if t.stopped && now-t.lastStop <= flipWithin {
+		t.flips++
+	}
+}
+
+func (t *tally) stop(now time.Duration, cost float64) {
+	t.stops++
+	t.lastStop, t.stopped = now, true
+	t.gpuSeconds += cost
+}
+
+// add pools another service's tally.
+func (t *tally) add(o *tally) {
+	t.requests += o.requests
+	t.released += o.released
+	t.cold += o.cold
+	t.delayed += o.delayed
+	t.refused += o.refused
+	t.timedOut += o.timedOut
+	t.waited += o.waited
+	t.longest = max(t.longest, o.longest)
+	if o.waits != nil {
+		if t.waits == nil {
+			t.waits = hdrhistogram.New(1, longestWait, digits)
+		}
+		t.waits.Merge(o.waits)
+	}
+	t.gpuSeconds += o.gpuSeconds
+	t.busy += o.busy
+	t.actions += o.actions
+	t.launches += o.launches
+	t.stops += o.stops
+	t.flips += o.flips
+	t.until = max(t.until, o.until)
+}
+
+// quantile of the added wait in seconds: most requests wait for nothing and are
+// not in the histogram.
+func (t *tally) quantile(q float64) float64 {
+	if t.waits == nil || t.released == 0 {
+		return 0
+	}
+	free := float64(t.released) - float64(t.waits.TotalCount())
+	rank := q * float64(t.released)
+	if rank <= free {
+		return 0
+	}
+	share := (rank - free) / float64(t.waits.TotalCount()) * 100
+	return float64(t.waits.ValueAtQuantile(min(share, 100))) / 1000
+}

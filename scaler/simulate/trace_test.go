@@ -1,0 +1,140 @@
+package simulate
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func readAll(text []byte, seed uint64) ([]Request, error) {
+	trace, err := NewTrace(bytes.NewReader(text), "t.csv", DefaultDurations(), seed)
+	if err != nil {
+		return nil, err
+	}
+	var all []Request
+	for {
+		r, err := trace.Next()
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		all = append(all, r)
+	}
+}
+
+func zipped(t testing.TB, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+const twoRequests = requestColumns + "\n0,chat,1000,40\n1500,code,0,0\r\n\n"
+
+func TestATraceOfRequestsIsRead(t *testing.T) {
+	want := []Request{
+		{At: 0, Service: "chat", Seconds: 0.05 + 0.3 + 1},
+		{At: 1500 * time.Millisecond, Service: "code", Seconds: 0.05},
+	}
+	for name, text := range map[string][]byte{"plain": []byte(twoRequests), "gzip": zipped(t, twoRequests)} {
+		got, err := readAll(text, 1)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestCountsAreSpreadInsideTheirMinuteAlikeForOneSeed(t *testing.T) {
+	text := []byte(countColumns + "\n0,web,3\n0,api,1\n2,web,2\n")
+	first, err := readAll(text, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := readAll(text, 7)
+	other, _ := readAll(text, 8)
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("one seed, two traces:\n%s", diff)
+	}
+	if cmp.Equal(first, other) {
+		t.Error("two seeds gave one trace")
+	}
+	if len(first) != 6 {
+		t.Fatalf("%d requests, want 6", len(first))
+	}
+	for i, r := range first {
+		if i > 0 && r.At < first[i-1].At {
+			t.Errorf("request %d comes before the one before it", i)
+		}
+		if minute := int(r.At / time.Minute); (i < 4) != (minute == 0) || i >= 4 && minute != 2 {
+			t.Errorf("request %d is at %v", i, r.At)
+		}
+	}
+}
+
+func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
+	cut := zipped(t, twoRequests+strings.Repeat("2000,chat,1,1\n", 5000))
+	for _, c := range []struct {
+		name, text, want string
+	}{
+		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens" or "minute,service,count"`},
+		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens" or "minute,service,count"`},
+		{"a column too few", requestColumns + "\n0,chat,1\n", `t.csv:2: 4 columns are expected: "0,chat,1"`},
+		{"a column too many", countColumns + "\n0,web,1,2\n", `t.csv:2: 3 columns are expected: "0,web,1,2"`},
+		{"unsorted", requestColumns + "\n5,chat,1,1\n4,chat,1,1\n", "t.csv:3: t_ms: 4 comes after 5: a trace is sorted by time"},
+		{"a negative time", requestColumns + "\n-5,chat,1,1\n", "t.csv:2: t_ms: -5 is out of range; allowed: a whole number from 0 to 3153600000000"},
+		{"negative tokens", requestColumns + "\n5,chat,-1,1\n", "t.csv:2: input_tokens: -1 is out of range; allowed: a whole number from 0 to 10000000"},
+		{"text for a number", requestColumns + "\n5,chat,1,many\n", `t.csv:2: output_tokens: "many" is not a whole number from 0 to 10000000`},
+		{"not a number", requestColumns + "\n5,chat,NaN,1\n", `t.csv:2: input_tokens: "NaN" is not a whole number from 0 to 10000000`},
+		{"too many in a minute", countColumns + "\n0,web,1000001\n", "t.csv:2: count: 1000001 is out of range; allowed: a whole number from 0 to 1000000"},
+		{"no service", requestColumns + "\n5,,1,1\n", `t.csv:2: service: "" is no name; allowed: 1 to 200 characters`},
+		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes"},
+		{"a cut gzip", string(cut[:len(cut)-12]), "the gzip file ends early: it was cut"},
+		{"no gzip after all", "\x1f\x8bxx", "t.csv:1: is not readable as gzip: unexpected EOF"},
+	} {
+		_, err := readAll([]byte(c.text), 1)
+		var wrong *TraceError
+		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+func FuzzTrace(f *testing.F) {
+	f.Add([]byte(twoRequests))
+	f.Add([]byte(countColumns + "\n0,web,3\n1,web,0\n"))
+	f.Add(zipped(f, twoRequests))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		trace, err := NewTrace(bytes.NewReader(text), "t.csv", DefaultDurations(), 1)
+		var last time.Duration
+		for n := 0; err == nil && n < 10_000; n++ {
+			var r Request
+			if r, err = trace.Next(); err == nil {
+				if r.At < last || r.Seconds <= 0 || r.Service == "" {
+					t.Fatalf("after %v: %+v", last, r)
+				}
+				last = r.At
+			}
+		}
+		var wrong *TraceError
+		if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &wrong) {
+			t.Fatalf("%T: %v", err, err)
+		}
+	})
+}
