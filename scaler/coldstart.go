@@ -37,14 +37,18 @@ const slowStart = 600 * time.Millisecond
 
 // tell returns the cold start of r. end is when it failed; unused otherwise.
 //
-// The phases follow each other without gaps. What a fleet did not say, or what
-// its clock puts before the phase in front of it, takes no time; the next phase
-// that is known has it. A first request that came after the replica was ready
-// did not wait for it, so the time in between belongs to no phase.
+// The phases follow each other without gaps. What a fleet did not say takes no
+// time; the next phase that is known has it. A first request that came after the
+// replica was ready did not wait for it, so the time in between belongs to no
+// phase.
 func tell(service, region string, r *replica, outcome string, end time.Time) jobs.ColdStart {
 	l := r.launch
 	if l == nil {
-		l = &launch{Decided: r.alloc.Created, Sent: r.alloc.Created, Reason: "replaced by its fleet"}
+		at := r.alloc.Created
+		if at.IsZero() || !r.met.IsZero() && at.After(r.met) {
+			at = r.met // the fleet's clock is ahead
+		}
+		l = &launch{Decided: at, Sent: at, Reason: "replaced by its fleet"}
 	}
 	c := jobs.ColdStart{
 		ID: r.alloc.ID, Service: service, Replica: r.alloc.ID, Region: region,
@@ -63,24 +67,33 @@ func tell(service, region string, r *replica, outcome string, end time.Time) job
 		at = until
 	}
 
-	marks := []struct {
-		name  string
-		until time.Time
-	}{{jobs.PhaseDecide, l.Sent}, {jobs.PhasePlace, r.alloc.Created}}
-	if !r.alloc.Pulling.IsZero() {
-		// Where pulling ends is not told apart from where the process starts.
-		marks[1].until = r.alloc.Pulling
-		marks = append(marks, struct {
-			name  string
-			until time.Time
-		}{jobs.PhasePull, r.alloc.Started})
+	over := r.firstReady
+	if over.IsZero() {
+		over = end
 	}
-	marks = append(marks, []struct {
+	placed, taken, pulling, started := l.fit(r.alloc, over)
+	if taken.After(placed) {
+		placed = taken
+	}
+	type mark struct {
 		name  string
 		until time.Time
-	}{{jobs.PhaseStart, r.alloc.Started}, {jobs.PhaseLoad, r.firstReady}}...)
-	for _, m := range marks {
-		if m.until.IsZero() && outcome == jobs.OutcomeFailed {
+	}
+	marks := []mark{{jobs.PhaseDecide, l.Sent}, {jobs.PhasePlace, placed}}
+	if !pulling.IsZero() {
+		// Where pulling ends is not told apart from where the process starts. An
+		// allocation that waits for its predecessor to end is not yet placed.
+		marks = []mark{marks[0], {jobs.PhasePlace, pulling}, {jobs.PhasePull, started}}
+	}
+	marks = append(marks, mark{jobs.PhaseStart, started}, mark{jobs.PhaseLoad, r.firstReady})
+	known := -1 // the last phase whose end is
+	for i, m := range marks {
+		if !m.until.IsZero() {
+			known = i
+		}
+	}
+	for i, m := range marks {
+		if i > known && outcome == jobs.OutcomeFailed {
 			m.until = end // it failed in this phase; the rest takes no time
 		}
 		add(m.name, m.until)
@@ -95,6 +108,47 @@ func tell(service, region string, r *replica, outcome string, end time.Time) job
 	}
 	c.DurMS = milliseconds(at.Sub(l.begun()))
 	return c
+}
+
+// fit returns what the fleet says of a start, on our clock: between the scale
+// call and over, when the replica answered or failed. Created is by the clock of
+// a server, the others by that of a node, and either may be wrong by minutes.
+//
+// A server's time that does not fit is left out. A node's times keep their
+// distances: if they do not fit they are moved as a whole, to begin when the
+// allocation was placed, which is a little early at most. To clamp each for
+// itself would show a pull of minutes as none, or a wait for a place that never
+// was.
+func (l *launch) fit(a jobs.Allocation, over time.Time) (placed, taken, pulling, started time.Time) {
+	placed, taken, pulling, started = a.Created, a.Received, a.Pulling, a.Started
+	if placed.After(over) && !over.IsZero() {
+		placed = time.Time{}
+	}
+	from := l.Sent
+	if placed.After(from) {
+		from = placed
+	}
+	var first, last time.Time
+	for _, t := range []time.Time{taken, pulling, started} {
+		first = earlier(first, t)
+		last = later(last, t)
+	}
+	// Clocks that agree do so within some milliseconds.
+	const agree = 50 * time.Millisecond
+	if !first.IsZero() && (first.Before(from.Add(-agree)) || !over.IsZero() && last.After(over.Add(agree))) {
+		shift := from.Sub(first)
+		for _, t := range []*time.Time{&taken, &pulling, &started} {
+			if !t.IsZero() {
+				*t = t.Add(shift)
+			}
+		}
+	}
+	for _, t := range []*time.Time{&taken, &pulling, &started} {
+		if t.After(over) && !over.IsZero() {
+			*t = over
+		}
+	}
+	return placed, taken, pulling, started
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -39,6 +39,24 @@ func TestPhasesOfAColdStart(t *testing.T) {
 			map[string]float64{"decide": 3, "place": 7, "start": 0, "load": 990, "ready": 2, "first_byte": 498}},
 		"node's clock behind": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) { r.alloc.Created = at(-500) },
 			map[string]float64{"decide": 3, "place": 0, "start": 147, "load": 850, "ready": 2, "first_byte": 498}},
+		"taken up by its node late": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) { r.alloc.Received = at(60) },
+			map[string]float64{"decide": 3, "place": 57, "start": 90, "load": 850, "ready": 2, "first_byte": 498}},
+		"a docker pull on a node five minutes ahead": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
+			r.alloc.Received, r.alloc.Pulling, r.alloc.Started = at(300_010), at(300_030), at(300_730)
+		}, map[string]float64{"decide": 3, "place": 27, "pull": 700, "start": 0, "load": 270, "ready": 2, "first_byte": 498}},
+		"a docker pull on a node five minutes behind": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
+			r.alloc.Received, r.alloc.Pulling, r.alloc.Started = at(-299_990), at(-299_970), at(-299_270)
+		}, map[string]float64{"decide": 3, "place": 27, "pull": 700, "start": 0, "load": 270, "ready": 2, "first_byte": 498}},
+		"server's clock a minute ahead": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
+			r.alloc.Created, r.alloc.Received = at(60_010), at(20)
+		}, map[string]float64{"decide": 3, "place": 17, "start": 130, "load": 850, "ready": 2, "first_byte": 498}},
+		"replaced by its fleet, whose clock is a minute ahead": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
+			r.launch, r.met, r.alloc.Created = nil, at(0), at(60_000)
+		}, map[string]float64{"decide": 0, "place": 0, "start": 150, "load": 850, "ready": 2, "first_byte": 498}},
+		"failed while it was pulled on a node ahead": {jobs.OutcomeFailed, func(r *replica, at func(int) time.Time) {
+			r.firstReady, r.answer = time.Time{}, nil
+			r.alloc.Received, r.alloc.Pulling, r.alloc.Started = at(60_010), at(60_030), time.Time{}
+		}, map[string]float64{"decide": 3, "place": 27, "pull": 1970, "start": 0, "load": 0}},
 		"first request long after": {jobs.OutcomeAnswered, func(r *replica, at func(int) time.Time) {
 			r.answer = &jobs.FirstAnswer{Released: at(60_000), FirstByte: at(60_100)}
 		}, map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 850, "ready": 0, "first_byte": 100}},
@@ -51,10 +69,13 @@ func TestPhasesOfAColdStart(t *testing.T) {
 			map[string]float64{"decide": 3, "place": 7, "start": 140, "load": 850}},
 	} {
 		r := story(c.change)
-		got := tell("s", "", r, c.outcome, r.launch.Hold.Add(2*time.Second))
+		got := tell("s", "", r, c.outcome, story(nil).launch.Hold.Add(2*time.Second))
 		phases, end := map[string]float64{}, 0.0
 		for _, p := range got.Phases {
 			phases[p.Name] = p.DurMS
+			if p.DurMS < 0 {
+				t.Errorf("%s: %s takes %v ms", name, p.Name, p.DurMS)
+			}
 			if p.StartMS != end {
 				t.Errorf("%s: %s starts at %v, the phase before ends at %v", name, p.Name, p.StartMS, end)
 			}

@@ -43,7 +43,7 @@ func (s *service) startFailed(now time.Time, r *replica, why string) {
 		r.launch.failed = true
 	}
 	f.Last, f.Reason = now, why
-	if began := r.alloc.Created; !began.IsZero() && now.After(began) {
+	if began := r.placed; !began.IsZero() && now.After(began) {
 		s.spells = append(s.spells, spell{At: now, Seconds: now.Sub(began).Seconds() * float64(s.gpus)})
 	}
 	s.log.Warn("start failed", "replica", r.alloc.ID, "reason", why, "in_a_row", f.InARow)

@@ -396,3 +396,27 @@ func TestARefusedScaleCallIsToldOnlyWhileItIsOwed(t *testing.T) {
 		}
 	})
 }
+
+func TestANodesWrongClockNeitherFailsAStartNorSparesOne(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			play(t, policy(nil), func(t *testing.T, h *house) {
+				h.fleet.set(func() { h.fleet.load, h.fleet.skew = time.Hour, wrong })
+				h.ledger.ask(1)
+				time.Sleep(55 * time.Second)
+				if st := h.status(); st.State != jobs.StateWaking {
+					t.Errorf("state %s before probe.max, want waking", st.State)
+				}
+				within(t, 10*time.Second, "given up after probe.max", func() bool { return h.status().State == jobs.StateBlocked })
+				var kept memory
+				text, err := h.history.Memory(t.Context(), "translate")
+				if err != nil || json.Unmarshal(text, &kept) != nil {
+					t.Fatalf("memory %q, %v", text, err)
+				}
+				if len(kept.Spells) != 1 || kept.Spells[0].Seconds < 55 || kept.Spells[0].Seconds > 65 {
+					t.Errorf("failed GPU time %v, want a minute", kept.Spells)
+				}
+			})
+		})
+	}
+}

@@ -12,7 +12,8 @@ import (
 // others is what people and machines other than Pilotlight do to the fleet, and
 // what may fail between it and us. fleet.mu guards it.
 type others struct {
-	child              bool // its groups live and die with their owner: nobody purges them
+	skew               time.Duration // of the fleet's clocks against ours
+	child              bool          // its groups live and die with their owner: nobody purges them
 	stopped            map[jobs.Ref]string
 	purged             map[jobs.Ref]bool
 	change             map[jobs.Ref]*jobs.Change

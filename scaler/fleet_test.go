@@ -250,7 +250,7 @@ func (f *fleet) place(ref jobs.Ref, index int) {
 	a := jobs.Allocation{
 		ID: fmt.Sprintf("alloc-%d", f.made), Ref: ref, Index: index, Node: "node",
 		Address: fmt.Sprintf("10.0.0.%d:80", f.made), Desired: jobs.DesiredRun,
-		Client: jobs.ClientRunning, Created: now, Started: now.Add(time.Millisecond),
+		Client: jobs.ClientRunning, Created: now.Add(f.skew), Started: now.Add(f.skew + time.Millisecond),
 	}
 	f.allocs = append(f.allocs, a)
 	f.launched = append(f.launched, now)
@@ -305,7 +305,7 @@ func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
 		if a.Address != req.URL.Host {
 			continue
 		}
-		if a.Terminal() || f.dead[a.ID] || time.Since(a.Created) < f.load {
+		if a.Terminal() || f.dead[a.ID] || time.Since(a.Created.Add(-f.skew)) < f.load {
 			return nil, syscall.ECONNREFUSED
 		}
 		status, body := http.StatusOK, ""

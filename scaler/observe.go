@@ -35,7 +35,7 @@ func (s *service) observe(now time.Time) {
 	s.blind = nil
 	s.compare(now, obs)
 	first := !s.adopted
-	s.seen = obs
+	s.heardAt, s.seen = s.seen.At, obs
 	s.adopted = true
 	if first {
 		s.adoptedAt = now
@@ -108,6 +108,7 @@ func (s *service) compare(now time.Time, obs jobs.Observation) {
 // meet takes in an allocation that was not known.
 func (s *service) meet(now time.Time, a jobs.Allocation, adopt bool) *replica {
 	r := &replica{alloc: a, since: now, met: now}
+	r.reckon(s.heardAt, now)
 	s.replicas[a.ID] = r
 	if adopt {
 		// It may have had slots under an earlier scaler.
@@ -142,6 +143,9 @@ func (s *service) update(now time.Time, r *replica, a jobs.Allocation) {
 		s.changed = true
 	}
 	r.alloc = a
+	if started || died {
+		r.reckon(s.heardAt, now)
+	}
 	s.noteCut(r)
 	switch {
 	case died:

@@ -12,6 +12,8 @@ import (
 type replica struct {
 	alloc  jobs.Allocation
 	met    time.Time // when it was first seen
+	placed time.Time // by our clock; the fleet's may be wrong by minutes
+	began  time.Time // when its process started, by our clock
 	launch *launch   // the scale call that brought it; nil: adopted, or replaced by its fleet
 	story  bool      // a cold start is open
 
@@ -80,15 +82,37 @@ func (r *replica) launched() time.Time {
 	if r.launch != nil {
 		return r.launch.Decided
 	}
-	return r.alloc.Created
+	return r.placed
 }
 
 // loading is since when the replica has had the chance to become ready.
 func (r *replica) loading() time.Time {
-	if !r.alloc.Started.IsZero() {
-		return r.alloc.Started
+	if !r.began.IsZero() {
+		return r.began
 	}
-	return r.alloc.Created
+	return r.placed
+}
+
+// reckon puts what a fleet says of times on our clock, for whatever is decided
+// by them: a limit that a server's or a node's wrong clock could move would fail
+// a start that is well, or wait for one that is not. What is news was so at most
+// since, when the fleet was heard before; zero: the fleet is the one who knows.
+func (r *replica) reckon(since, now time.Time) {
+	a := &r.alloc
+	if r.placed.IsZero() {
+		r.placed = now
+		if !a.Created.IsZero() && a.Created.Before(now) {
+			r.placed = later(a.Created, since)
+		}
+	}
+	switch {
+	case a.Started.IsZero():
+		r.began = time.Time{}
+	case a.Started.After(now):
+		r.began = now
+	default:
+		r.began = later(a.Started, r.placed)
+	}
 }
 
 // starts reports whether the replica may still become ready for the first time.

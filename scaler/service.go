@@ -56,6 +56,7 @@ type service struct {
 	seen        jobs.Observation
 	blind       error     // of the last Observe
 	look        bool      // the fleet may say something else now
+	heardAt     time.Time // when the fleet was heard at the look before
 	lookAfter   time.Time // not before, if it does not let us
 	silent      bool      // it has not been heard for a while
 	adopted     bool      // the fleet has been seen once
