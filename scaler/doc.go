@@ -23,6 +23,29 @@
 // index, because that is what the fleet will stop: its slots are withdrawn, its
 // requests finish (at most scale_down.drain_timeout), then the count is lowered.
 // A draining replica that is wanted again is taken back before one is launched.
+// After the call the victims are compared with those that the fleet told to stop
+// (victims.go): if it chose others, whoever was spared serves again.
+//
+// # What others do
+//
+// Nomad has other masters: operators, deploys, node drains, preemption. What they
+// do is seen in the fleet's picture, told (a stored decision, a notice, the reason
+// that callers get) and respected:
+//
+//	job stopped, purged    stopped.go  paused until it is back, or an operator resumes
+//	count set by hand      change.go   pinned for a while, adopted or set back: by_hand of the policy
+//	job registered again   change.go   told; the launch brake is off; the count that the rules
+//	                                   or a pin want is restored
+//	deployment in the way  act.go      waited for; its end is tried at once
+//	node being drained     replica.go  the replica gives its slots back and keeps its place: the
+//	                                   fleet fills the same index elsewhere
+//	evicted, lost, unheard replica.go  no slots, from the moment it is seen
+//
+// Every change has an index, which is remembered: it is heeded once, also after a
+// restart, and what was done before the service was first met is how things are.
+// Between seeing a change and deciding on it nothing is done to the fleet. A call
+// that somebody else's change overtook (jobs.ErrChanged) is never repeated as it
+// was: look, decide, call.
 //
 // # What is written down
 //
@@ -42,9 +65,16 @@
 // # Failure
 //
 // Demand unknown: nothing goes down, no drain ends. Fleet unknown: nothing is
-// done to it. Redis silent for longer than the lease: the scaler touches nothing
-// but goes on observing for a minute, and resumes if nobody led in between. A
-// start that fails is counted with the task's last words; while the launch brake
+// done to it. Fleet silent, that is, its picture is older than 10 s: nothing goes
+// down and no drain begins or ends, because the victims would be guessed; but a
+// launch is asked for, for a count is absolute and the fleet compares it with its
+// own index: on an old picture the worst is a refusal, and to wait would be to
+// leave callers waiting for a picture. Permission denied: told, and tried each
+// 10 s; what is warm stays warm, for probes and slots need no permission. No room:
+// the fleet keeps the request, nothing is asked again, and it goes on by itself.
+//
+// Redis silent for longer than the lease: the scaler touches nothing but goes on
+// observing for a minute, and resumes if nobody led in between. A start that fails is counted with the task's last words; while the launch brake
 // holds, the count is lowered to what works, so that the fleet does not restart
 // for ever what cannot start.
 package scaler

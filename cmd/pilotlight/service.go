@@ -19,9 +19,9 @@ type serviceCommand struct {
 	Wake   serviceWakeCommand   `cmd:"" help:"Launch a replica as if a request had come."`
 	Sleep  serviceSleepCommand  `cmd:"" help:"Drain to zero until the next request."`
 	Pause  servicePauseCommand  `cmd:"" help:"Change nothing, and take no new requests while at zero."`
-	Resume serviceResumeCommand `cmd:"" help:"End a pause or a sleep."`
+	Resume serviceResumeCommand `cmd:"" help:"End a pause or a sleep, and bring back a job that was stopped or purged in Nomad."`
 	Pin    servicePinCommand    `cmd:"" help:"Hold exactly N replicas."`
-	Unpin  serviceUnpinCommand  `cmd:"" help:"Let the policy decide again."`
+	Unpin  serviceUnpinCommand  `cmd:"" help:"Let the policy decide again, also about a count that was set in Nomad itself."`
 }
 
 // Help is an example.
@@ -124,7 +124,20 @@ func writeService(w io.Writer, v web.ServiceInfo) error {
 	line("cold start", "p50 %s, p90 %s, last %s (of %d)", number(v.Cold.P50, " s"), number(v.Cold.P90, " s"), number(v.Cold.Last, " s"), v.Cold.Count)
 	line("policy", "version %d", v.PolicyVersion)
 	line("reason", "%s", v.Reason)
+	if v.Pinned != nil {
+		until := "until it is taken back"
+		if v.PinnedUntil != nil {
+			until = "until " + utc(*v.PinnedUntil)
+		}
+		line("pinned", "to %d %s", *v.Pinned, until)
+	}
 	line("note", "%s", noteOn(v))
+	for _, n := range v.Notices {
+		line("notice", "%s (since %s)", n.Text, utc(n.Since))
+		for _, d := range n.Detail {
+			line("", "%s", d)
+		}
+	}
 	if err := t.Flush(); err != nil || len(r.List) == 0 {
 		return err
 	}
@@ -214,7 +227,9 @@ func (servicePauseCommand) Help() string {
 }
 
 // Help is an example.
-func (serviceResumeCommand) Help() string { return "Example:\n  pilotlight service resume translate" }
+func (serviceResumeCommand) Help() string {
+	return "A job that somebody stopped or purged in Nomad is started or registered again, at count 0.\n\nExample:\n  pilotlight service resume translate --reason \"the new model is in place\""
+}
 
 // Help is an example.
 func (servicePinCommand) Help() string {
