@@ -24,12 +24,15 @@
 # The proxy finds the activators in Nomad's service registry, for example in a
 # template of its own job:
 #
-#   {{ range nomadService "pilotlight" }}server {{ .Address }}:{{ .Port }};
+#   {{ range $i, $s := nomadService "pilotlight" }}
+#   server a{{ $i }} {{ $s.Address }}:{{ $s.Port }} check
 #   {{ end }}
 #
-# (nginx, within upstream { … }; change_mode = "signal", SIGHUP). It must look
-# again more often than var.deregistered says, and try another one where a
-# connection is refused.
+# (HAProxy, change_mode = "signal"), with `option httpchk GET /readyz` and
+# `retry-on conn-failure 503`. Both matter in an update: the registry lists an
+# activator as soon as it runs, and a little after it has gone. Neither a refused
+# connection nor a 503 of Pilotlight's own has executed anything. The proxy must
+# follow the registry in less time than var.deregistered.
 
 variable "driver" {
   type        = string
@@ -117,8 +120,9 @@ job "pilotlight" {
   group "activator" {
     count = 2
 
-    # New ones first: there are never fewer than two, and the old ones leave the
-    # registry when the new ones are ready.
+    # New ones first, as many as there are: the old ones leave the registry when
+    # the new ones are ready. It takes room for four. Without room an update waits
+    # (progress_deadline), and the old ones go on; canary = 1 takes room for three.
     update {
       canary       = 2
       auto_promote = true
@@ -190,8 +194,8 @@ job "pilotlight" {
       kill_timeout = "10m30s" # above var.grace
 
       resources {
-        cpu    = 1000 # MHz
-        memory = 512  # MiB; 40 KiB for each request held, and their bodies
+        cpu    = 500 # MHz
+        memory = 512 # MiB; 40 KiB for each request held, and their bodies
       }
     }
   }
@@ -261,7 +265,7 @@ job "pilotlight" {
       kill_timeout = "30s"
 
       resources {
-        cpu    = 500 # MHz
+        cpu    = 200 # MHz
         memory = 256 # MiB
       }
     }
@@ -327,7 +331,7 @@ job "pilotlight" {
       kill_timeout = "30s"
 
       resources {
-        cpu    = 200 # MHz
+        cpu    = 100 # MHz
         memory = 128 # MiB
       }
     }
