@@ -146,7 +146,7 @@ func (s *service) take(asked time.Time, r *replica, by policies.GPU, g jobs.GPU)
 	}
 	now := time.Now()
 	g = checked(g)
-	if g.Why != "" && g.Why != r.gpu.Why {
+	if g.Why != "" && !s.saidOf(g.Why) {
 		level := slog.LevelDebug
 		if s.policy.ScaleUp.GPUUtilization != nil || s.policy.ScaleDown.GPUUtilization != nil {
 			level = slog.LevelWarn
@@ -160,6 +160,17 @@ func (s *service) take(asked time.Time, r *replica, by policies.GPU, g jobs.GPU)
 		r.gpu.since = now
 	}
 	r.gpu.GPU, r.gpu.read = g, now
+}
+
+// saidOf reports whether it was said of any replica already that its figures are
+// unknown for that reason.
+func (s *service) saidOf(why string) bool {
+	for _, r := range s.replicas {
+		if r.gpu.Why == why {
+			return true
+		}
+	}
+	return false
 }
 
 // checked makes unknown what no GPU can measure.

@@ -28,6 +28,7 @@ type devCommand struct {
 	State    string `help:"Folder for state; default below the user's own." type:"path" placeholder:"DIR"`
 	Verbose  bool   `help:"Log details."`
 	addresses
+	prometheusFlag
 }
 
 // Help is an example.
@@ -37,6 +38,10 @@ func (devCommand) Help() string { return "Example:\n  pilotlight dev --engine st
 func (d devCommand) Run(ctx context.Context, std streams) error {
 	if d.Fresh && d.Redis != "" {
 		return usageError{errors.New("--fresh empties only a Redis of dev's own, not the one of --redis")}
+	}
+	prometheus, err := d.server()
+	if err != nil {
+		return err
 	}
 	log := newLogger(std, false, d.Verbose)
 	specs, err := loadSpecs(d.Jobs)
@@ -78,7 +83,8 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 		if err := seedTexts(ctx, client, texts, from, log); err != nil {
 			return err
 		}
-		n := &node{roles: allRoles, redis: client, fleet: fl, specs: specs, log: log, addrs: d.addresses, dev: true, grace: 10 * time.Second}
+		n := &node{roles: allRoles, redis: client, fleet: fl, specs: specs, log: log, addrs: d.addresses, dev: true,
+			grace: 10 * time.Second, prometheus: prometheus}
 		if forgets != "" {
 			n.warnings = func() []string { return []string{forgets} }
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -41,17 +42,18 @@ type fleet struct {
 
 // node is one process: its roles over one Redis.
 type node struct {
-	roles    []string
-	redis    redis.UniversalClient
-	fleet    fleet // for the scaler role
-	specs    jobSpecs
-	log      *slog.Logger
-	addrs    addresses
-	dev      bool
-	region   string
-	grace    time.Duration // for requests in flight when told to stop
-	warnings func() []string
-	started  func(addresses) // called when requests are understood
+	roles      []string
+	redis      redis.UniversalClient
+	fleet      fleet // for the scaler role
+	specs      jobSpecs
+	log        *slog.Logger
+	addrs      addresses
+	dev        bool
+	region     string
+	prometheus *url.URL      // asked by the scaler role; nil: none
+	grace      time.Duration // for requests in flight when told to stop
+	warnings   func() []string
+	started    func(addresses) // called when requests are understood
 }
 
 // addresses of the three listeners.
@@ -143,7 +145,8 @@ func (n *node) run(ctx context.Context) error {
 	}
 	if n.has(roleScaler) {
 		s, err := scaler.New(scaler.Config{Fleet: n.fleet.Fleet, Ledger: queue.NewLedger(n.redis, n.log), Policies: store,
-			Specs: n.specs.find, History: hist, Lease: lease.New(n.redis, "scaler", n.log), Logger: n.log, Registry: reg, Region: n.region})
+			Specs: n.specs.find, History: hist, Lease: lease.New(n.redis, "scaler", n.log), Logger: n.log, Registry: reg, Region: n.region,
+			Prometheus: n.prometheus})
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type serveCommand struct {
 	LogJSON  bool          `name:"log-json" help:"Log as JSON."`
 	Verbose  bool          `help:"Log details."`
 	addresses
+	prometheusFlag
 }
 
 // Help is an example.
@@ -44,6 +45,10 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 			return usageError{fmt.Errorf("--role %q: allowed: %s", r, strings.Join(allRoles, ", "))}
 		}
 	}
+	prometheus, err := s.server()
+	if err != nil {
+		return err
+	}
 	log := newLogger(std, s.LogJSON, s.Verbose)
 	client, err := redisdb.Open(s.Redis)
 	if err != nil {
@@ -57,7 +62,7 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace}
+	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace, prometheus: prometheus}
 	if slices.Contains(s.Role, roleScaler) {
 		if n.fleet, err = s.fleet(log); err != nil {
 			return err

@@ -39,9 +39,9 @@ policy "chatglm" {
     demand          = 20
   }
 
-  # GPU utilization is read from the replica's own /metrics, where the engine has
-  # it. vLLM has not: take source = "nomad" with it, or the port of an exporter.
+  # Nomad's own statistics of the replica's GPU. An engine does not know how busy
+  # its GPU is: vLLM's /metrics, for one, has nothing of it.
   gpu {
-    source = "metrics"
+    source = "nomad"
   }
 }

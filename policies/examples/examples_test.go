@@ -58,7 +58,6 @@ func TestTheChatglmExampleIsTheProductionDeployment(t *testing.T) {
 		Window: 2 * time.Minute, MaxStep: 1, DrainTimeout: 5 * time.Minute,
 		LatencyMean: ptr(2 * time.Second), GPUUtilization: ptr(40.0), Demand: ptr(20.0),
 	}
-	want.GPU.Source = "metrics"
 	if diff := cmp.Diff(want, read(t, "chatglm.hcl")); diff != "" {
 		t.Error(diff)
 	}

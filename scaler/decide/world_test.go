@@ -35,7 +35,6 @@ func chatglm() *policies.Policy {
 	p.ScaleUp.LatencyMean, p.ScaleUp.GPUUtilization, p.ScaleUp.Demand = &five, some(85), some(50)
 	p.ScaleDown.Window, p.ScaleDown.Cooldown, p.ScaleDown.MaxStep = 2*time.Minute, 0, 1
 	p.ScaleDown.LatencyMean, p.ScaleDown.GPUUtilization, p.ScaleDown.Demand = &two, some(40), some(20)
-	p.GPU.Source = "metrics"
 	return p
 }
 
