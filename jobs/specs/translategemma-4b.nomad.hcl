@@ -220,7 +220,9 @@ failed=$(xargs -d '\n' -n 1 -P 4 sh -c 'echo "$1" | sha256sum --check --quiet 2>
   broken "wrong checksum: $(echo "$failed" | sed -n 's/: FAILED.*//p' | sort | paste -s -d ' ' | grep . || echo a line of SHA256SUMS)"
 if [ -n "$stamp" ]; then
   mkdir -p "$REMEMBER"
-  echo "$seen" > "$stamp.new.$$" && mv "$stamp.new.$$" "$stamp"
+  new=$(mktemp "$stamp.XXXXXX") # another replica may be at the same point
+  echo "$seen" > "$new"
+  mv "$new" "$stamp"
 fi
 echo "weights are right"
 EOT

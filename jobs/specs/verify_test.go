@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,6 +138,26 @@ func TestWeightsThatChangedAreNotRemembered(t *testing.T) {
 	w.verify(false)
 	w.write("model 1.safetensors", "tensors")
 	w.verify(true)
+}
+
+// Replicas that start together on one node verify together; the process numbers
+// of containers are alike.
+func TestSeveralReplicasVerifyAtOnce(t *testing.T) {
+	w := newWeights(t)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", w.script)
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "WEIGHTS=" + w.dir, "MANIFEST_SHA256=", "VERIFY=always", "REMEMBER=" + w.remember}
+			if said, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, said)
+			}
+		})
+	}
+	all.Wait()
+	if left, err := os.ReadDir(w.remember); err != nil || len(left) != 1 {
+		t.Errorf("left are %v (%v), want what is remembered of one folder", left, err)
+	}
 }
 
 func TestTheManifestItselfIsHeldToItsChecksum(t *testing.T) {
