@@ -64,8 +64,9 @@ func TestAPlanTellsWhatWouldFitAndWhyNotMore(t *testing.T) {
 			t.Errorf("%d: %s (-want +got)\n%s", n, p.Change, diff)
 		}
 	}
-	if d.Groups[0].Count != 2 || !d.Groups[0].AllAtOnce {
-		t.Errorf("planning with other counts has changed the draft: %+v", d.Groups)
+	p, err := c.Plan(t.Context(), d, nil, nodes)
+	if err != nil || p.Groups["server"] != (nomad.GroupPlan{Keep: 2}) || !d.Groups[0].AllAtOnce {
+		t.Errorf("planning with other counts has changed the draft: %+v, %v", p, err)
 	}
 	if after, err := c.Registered(t.Context(), ref.Namespace, ref.Job); err != nil || after.Version != there.Version {
 		t.Errorf("planning has made version %d of %d: %v", after.Version, there.Version, err)

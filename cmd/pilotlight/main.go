@@ -38,6 +38,7 @@ type commands struct {
 	Service   serviceCommand   `cmd:"" help:"See and operate services."`
 	Stub      stubCommand      `cmd:"" help:"A scripted model server, for tests and demos."`
 	Bench     benchCommand     `cmd:"" help:"Measure this build against yardsticks in the same run."`
+	Doctor    doctorCommand    `cmd:"" help:"Check Nomad, Redis, permissions and clocks, and say what to do."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 

@@ -58,6 +58,7 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("Redis does not answer: %w; check --redis", err)
 	}
+	logPersistence(ctx, client, log)
 	specs, err := loadSpecs(s.Jobs)
 	if err != nil {
 		return err
