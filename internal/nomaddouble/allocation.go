@@ -32,6 +32,7 @@ type allocation struct {
 	deployment   string
 	healthy      *health
 	unknownSince time.Time
+	failedAt     time.Time
 	CreateIndex  uint64
 	ModifyIndex  uint64
 	allocModify  uint64 // of the last change by a server, not by a client

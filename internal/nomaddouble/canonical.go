@@ -78,6 +78,9 @@ func filled(defaults, d map[string]any) map[string]any {
 		if text, isText := v.(string); isText && text == "" && def != nil {
 			continue
 		}
+		if def == nil && emptyObject(v) {
+			continue
+		}
 		defaults[k] = v
 	}
 	return defaults
@@ -135,6 +138,11 @@ func trimNetwork(n map[string]any) {
 			}
 		}
 	}
+}
+
+func emptyObject(v any) bool {
+	m, ok := v.(map[string]any)
+	return ok && len(m) == 0
 }
 
 func empty(v any) bool {

@@ -224,7 +224,7 @@ func (l *life) end(ctx context.Context) {
 func (l *life) giveUp(ended Exit) {
 	why := "Error was unrecoverable"
 	if ended.err == nil {
-		why = fmt.Sprintf("Exceeded allowed attempts %d in interval 30m0s and mode is \"fail\"", l.a.group.RestartAttempts)
+		why = fmt.Sprintf("Exceeded allowed attempts %d in interval %s and mode is \"fail\"", l.a.group.RestartAttempts, l.a.group.RestartInterval)
 	}
 	l.st.State, l.st.Failed = "dead", true
 	if l.st.FinishedAt.IsZero() {
@@ -292,7 +292,8 @@ func (s *Server) hear(n *node) {
 		return
 	}
 	freed := false
-	s.write([]string{tableAllocs}, func(index uint64) []event {
+	failed := make(map[*job]*evaluation)
+	s.write([]string{tableAllocs, tableEvals}, func(index uint64) []event {
 		var events []event
 		for _, a := range said {
 			if !slices.Contains(s.allocs, a) {
@@ -302,33 +303,24 @@ func (s *Server) hear(n *node) {
 			a.states = map[string]*taskState{a.mainTask(): a.said.state}
 			a.ModifyIndex, a.modified, a.job.index = index, time.Now(), index
 			if a.terminal() {
-				a.gone, freed = true, true
-				s.followUp(a)
+				a.gone, freed, a.failedAt = true, true, a.modified
 			}
 			events = append(events, allocEvent("AllocationUpdated", a))
+			if a.Client == "failed" && a.Desired == "run" && failed[a.job] == nil {
+				e := s.newEvaluation(a.job, "alloc-failure")
+				e.CreateIndex, e.Modified, e.JobModify = index, index, a.job.jobModify
+				failed[a.job] = e
+				events = append(events, evalEvent("AllocationUpdated", e))
+			}
 		}
 		return append(events, nodeEvent("AllocationUpdated", n))
 	})
+	for j, e := range failed {
+		s.process(j, e)
+	}
 	if freed {
 		s.unblock()
 	}
-}
-
-// followUp plans the replacement of a failed allocation. s.mu is held.
-func (s *Server) followUp(a *allocation) {
-	if a.Client != "failed" || a.Desired != "run" || !a.group.Reschedule {
-		return
-	}
-	s.spawn(func(ctx context.Context) {
-		if !sleep(ctx, a.group.RescheduleDelay) {
-			return
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if a.Desired == "run" {
-			s.evaluate(a.job, "alloc-failure")
-		}
-	})
 }
 
 // becomeHealthy takes an allocation for healthy that has run for a while; a

@@ -81,7 +81,7 @@ func (s *Server) deploy(p *step) *deployment {
 	}
 	changes := func(g *group) (n int) {
 		for _, a := range slices.Concat(p.kept, p.placed) {
-			if a.group == g && a.Client != "unknown" && (a.previous == nil || a.previous.version != a.version) {
+			if a.group == g && a.Client != "unknown" && !a.terminal() && (a.previous == nil || a.previous.version != a.version) {
 				n++
 			}
 		}

@@ -40,6 +40,7 @@ type group struct {
 	MaxParallel      int // of the update block
 	ProgressDeadline time.Duration
 	Scaling          *scaling
+	RestartInterval  time.Duration
 	RestartAttempts  int
 	RestartDelay     time.Duration
 	Reschedule       bool
@@ -106,6 +107,7 @@ type wireJob struct {
 		RestartPolicy *struct {
 			Attempts *int
 			Delay    *time.Duration
+			Interval *time.Duration
 		}
 		ReschedulePolicy *struct {
 			Attempts  *int
@@ -197,6 +199,7 @@ func readJob(raw json.RawMessage) (*job, error) {
 		if r := tg.RestartPolicy; r != nil {
 			g.RestartAttempts = value(r.Attempts, 2)
 			g.RestartDelay = value(r.Delay, 15*time.Second)
+			g.RestartInterval = value(r.Interval, 30*time.Minute)
 		}
 		if r := tg.ReschedulePolicy; r != nil {
 			g.Reschedule = value(r.Unlimited, false) || value(r.Attempts, 0) > 0

@@ -173,65 +173,6 @@ func TestAScaleTakesTheIndexesThatNomadTakes(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreThoseOfTheRecordings(t *testing.T) {
-	raw, err := os.ReadFile("../../nomad/testdata/errors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var recorded []struct {
-		What   string
-		Status int
-		Type   string `json:"content_type"`
-		Body   string
-	}
-	if err := json.Unmarshal(raw, &recorded); err != nil {
-		t.Fatal(err)
-	}
-	const scale = "PUT /v1/job/translate/scale "
-	provoke := map[string]string{
-		"scale: unknown job":                                      `PUT /v1/job/nope/scale {"Count":1,"Target":{"Group":"server"}}`,
-		"scale: unknown group":                                    scale + `{"Count":1,"Target":{"Group":"x"}}`,
-		"scale: no Target.Group":                                  scale + `{"Count":1}`,
-		"scale: above scaling.max":                                scale + `{"Count":9,"Target":{"Group":"server"}}`,
-		"scale: negative":                                         scale + `{"Count":-1,"Target":{"Group":"server"}}`,
-		"scale: Count with Error=true":                            scale + `{"Count":1,"Error":true,"Target":{"Group":"server"}}`,
-		"DELETE /v1/job/x/scale":                                  "DELETE /v1/job/x/scale",
-		"GET unknown job, GET its /scale":                         "GET /v1/job/nope",
-		"GET unknown allocation":                                  "GET /v1/allocation/00000000-0000-0000-0000-000000000000",
-		"GET unknown evaluation":                                  "GET /v1/evaluation/00000000-0000-0000-0000-000000000000",
-		"GET unknown node":                                        "GET /v1/node/00000000-0000-0000-0000-000000000000",
-		"register EnforceIndex=true JobModifyIndex=0, job exists": `PUT /v1/jobs {"EnforceIndex":true,"Job":{"ID":"translate"}}`,
-		"bad wait":                "GET /v1/allocations?index=1&wait=5",
-		"bad index":               "GET /v1/allocations?index=x",
-		"bad filter":              `GET /v1/nodes?filter=Bogus+==+"x"`,
-		"unknown /v1 path":        "GET /v1/nothing",
-		"event stream: bad topic": "GET /v1/event/stream?topic=Job:a:b",
-		"event stream: bad index": "GET /v1/event/stream?topic=Job:*&index=x",
-	}
-	inBubble(t, Config{}, func(t *testing.T, c *cluster) {
-		tried := 0
-		for _, r := range recorded {
-			call, ok := provoke[r.What]
-			if !ok {
-				continue
-			}
-			tried++
-			parts := append(strings.SplitN(call, " ", 3), "")
-			w := c.call(parts[0], parts[1], parts[2])
-			if w.Code != r.Status || w.Body.String() != r.Body {
-				t.Errorf("%s: got %d %q, want %d %q", r.What, w.Code, w.Body, r.Status, r.Body)
-			}
-		}
-		if tried != len(provoke) {
-			t.Errorf("tried %d of %d: a recording has another name", tried, len(provoke))
-		}
-		w := c.call("PUT", "/v1/job/translate/scale", `{"Count":1,"JobModifyIndex":5,"Target":{"Group":"server"}}`)
-		if w.Code != 500 || !strings.HasPrefix(w.Body.String(), "Enforcing job modify index 5: job exists with conflicting job modify index: ") {
-			t.Errorf("stale index: got %d %s", w.Code, w.Body)
-		}
-	})
-}
-
 func TestNamesFillTheLowestAndStopTheHighest(t *testing.T) {
 	inBubble(t, Config{Nodes: []Node{{Name: "n", Devices: []Device{GPUs(8)}}}}, func(t *testing.T, c *cluster) {
 		for _, step := range []struct {

@@ -21,6 +21,7 @@ type evaluation struct {
 	Snapshot              uint64
 	CreateIndex, Modified uint64
 	created, modified     time.Time
+	waitUntil             time.Time // not before then
 }
 
 func (e *evaluation) document() document {
@@ -35,6 +36,9 @@ func (e *evaluation) document() document {
 	}
 	if e.JobModify > 0 {
 		d["JobModifyIndex"] = e.JobModify
+	}
+	if !e.waitUntil.IsZero() {
+		d["WaitUntil"] = e.waitUntil.UTC()
 	}
 	if e.Snapshot > 0 {
 		d["SnapshotIndex"] = e.Snapshot
@@ -78,10 +82,15 @@ func (s *Server) evaluate(j *job, trigger string) *evaluation {
 // it is one. s.mu is held, in an entry being written.
 func (s *Server) restate(j *job, index uint64, kind string) []event {
 	j.index = index
-	status := s.status(j)
-	if purged := s.jobs[jobKey{j.Namespace, j.ID}] != j; purged || status == j.status {
+	j = s.jobs[jobKey{j.Namespace, j.ID}] // a purged one may have a namesake
+	if j == nil {
 		return nil
 	}
+	status := s.status(j)
+	if status == j.status {
+		return nil
+	}
+	j.index = index
 	j.status, j.modify = status, index
 	s.tables[tableJobs] = index
 	return []event{jobEvent(kind, j)}
@@ -127,9 +136,14 @@ func (s *Server) fail(j *job, e *evaluation) {
 
 // complete ends an evaluation. What could not be placed waits in a blocked one,
 // of which a job has at most one.
-func (s *Server) complete(j *job, e *evaluation, failed map[string]document, queued map[string]int) {
+func (s *Server) complete(p *step) {
+	j, e, failed := p.job, p.eval, p.failed
 	again := e.Status == "blocked"
-	e.Failed, e.Queued = failed, queued
+	e.Failed, e.Queued, e.Snapshot = failed, p.queued, p.snapshot
+	e.Annotations = document{}
+	for name, u := range p.done {
+		e.Annotations[name] = u.document()
+	}
 	e.Status, e.StatusDescription = "complete", ""
 	var canceled []*evaluation
 	switch {

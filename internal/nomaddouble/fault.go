@@ -89,6 +89,10 @@ func (s *Server) faulty(w http.ResponseWriter, r *http.Request, serve func(http.
 		refuse(w, fault.status, "%s", fault.body)
 		return
 	}
+	if region := r.URL.Query().Get("region"); region != "" && region != "global" {
+		refuse(w, 500, "No path to region")
+		return
+	}
 	_, stale := r.URL.Query()["stale"]
 	switch {
 	case stream, r.URL.Path == "/v1/agent/self", strings.HasPrefix(r.URL.Path, "/v1/client/"):

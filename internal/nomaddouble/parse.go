@@ -33,7 +33,88 @@ func (s *Server) parseJob(w http.ResponseWriter, r *http.Request) {
 	}
 	d := parsed(read)
 	readLiterals(req.JobHCL).complete(d)
-	answerPlain(w, d)
+	whole, err := asParser(d)
+	if err != nil {
+		refuse(w, 500, "%v", err)
+		return
+	}
+	answerPlain(w, whole)
+}
+
+// What the parser writes where a job file says nothing; a server keeps another
+// form (see canonical).
+const (
+	parsedJobDefaults = `{
+		"Affinities": null, "AllAtOnce": false, "Constraints": null, "ConsulNamespace": "", "CreateIndex": 0, "Datacenters": ["*"],
+		"DispatchIdempotencyToken": null, "Dispatched": false, "ID": "", "JobModifyIndex": 0, "Meta": null, "Migrate": null,
+		"ModifyIndex": 0, "Multiregion": null, "Name": "", "Namespace": "default", "NodePool": "", "NomadTokenID": "",
+		"ParameterizedJob": null, "ParentID": "", "Payload": null, "Periodic": null, "Priority": 50, "Region": "global",
+		"Reschedule": null, "Spreads": null, "Stable": false, "Status": "", "StatusDescription": "", "Stop": false,
+		"SubmitTime": null, "TaskGroups": [], "Type": "service", "UI": null, "VaultNamespace": "", "Version": 0, "VersionTag": null,
+		"Update": {"AutoPromote": false, "AutoRevert": false, "Canary": 0, "HealthCheck": "checks", "HealthyDeadline": 300000000000,
+			"MaxParallel": 1, "MinHealthyTime": 10000000000, "ProgressDeadline": 600000000000, "Stagger": 30000000000}
+	}`
+	parsedScaling = `{
+		"CreateIndex": 0, "Enabled": true, "ID": "", "Max": 0, "Min": 0, "ModifyIndex": 0, "Namespace": "", "Policy": null,
+		"Target": null, "Type": "horizontal"
+	}`
+	parsedNetwork = `{
+		"CIDR": "", "CNI": null, "DNS": null, "Device": "", "DynamicPorts": null, "Hostname": "", "IP": "", "MBits": null,
+		"Mode": "", "ReservedPorts": null
+	}`
+	parsedPort = `{"HostNetwork": "", "IgnoreCollision": false, "Label": "", "To": 0, "Value": 0}`
+)
+
+// asParser puts a parsed job into the form of Nomad's parser, every field there.
+func asParser(d document) (map[string]any, error) {
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	var plain map[string]any
+	if err := json.Unmarshal(raw, &plain); err != nil {
+		return nil, err
+	}
+	j := filled(template(parsedJobDefaults), plain)
+	groups := []any{}
+	for _, raw := range asList(plain["TaskGroups"]) {
+		g := filled(template(groupDefaults), asMap(raw))
+		if asMap(raw)["PreventRescheduleOnLost"] == nil {
+			g["PreventRescheduleOnLost"] = nil
+		}
+		if s := asMap(g["Scaling"]); s != nil {
+			g["Scaling"] = filled(template(parsedScaling), s)
+		}
+		for i, n := range asList(g["Networks"]) {
+			n := filled(template(parsedNetwork), asMap(n))
+			for _, kind := range []string{"DynamicPorts", "ReservedPorts"} {
+				for i, p := range asList(n[kind]) {
+					asList(n[kind])[i] = filled(template(parsedPort), asMap(p))
+				}
+			}
+			asList(g["Networks"])[i] = n
+		}
+		tasks := []any{}
+		for _, raw := range asList(asMap(raw)["Tasks"]) {
+			t := filled(template(taskDefaults), asMap(raw))
+			delete(t, "CSIPluginConfig")
+			t["Identity"] = nil
+			if t["RestartPolicy"] == nil {
+				t["RestartPolicy"] = g["RestartPolicy"]
+			}
+			asMap(t["LogConfig"])["Enabled"] = nil
+			for _, k := range []string{"DiskMB", "IOPS", "MemoryMaxMB", "SecretsMB"} {
+				if r := asMap(t["Resources"]); empty(r[k]) {
+					r[k] = nil
+				}
+			}
+			tasks = append(tasks, t)
+		}
+		g["Tasks"] = tasks
+		groups = append(groups, g)
+	}
+	j["TaskGroups"] = groups
+	return j, nil
 }
 
 // parsed writes a job spec as Nomad's parser does, as far as jobs.Spec goes.
@@ -52,6 +133,9 @@ func parsedGroup(g *jobs.Group) document {
 		"RestartPolicy": document{"Attempts": g.Restart.Attempts, "Interval": g.Restart.Interval, "Delay": g.Restart.Delay, "Mode": g.Restart.Mode}}
 	if g.Count < 0 {
 		d["Count"] = 1
+	}
+	if g.ShutdownDelay == 0 {
+		d["ShutdownDelay"] = nil
 	}
 	var dynamic, reserved []document
 	for _, p := range g.Ports {

@@ -10,21 +10,21 @@ import (
 // step is one plan being made: what it changes, in the order in which its
 // entry tells it.
 type step struct {
-	job     *job
-	eval    *evaluation
-	room    *room
-	kept    []*allocation // updated in place
-	placed  []*allocation
-	stopped []*allocation
-	failed  map[string]document
-	queued  map[string]int
-	done    map[string]updates
+	job      *job
+	eval     *evaluation
+	snapshot uint64 // the index that it looked at
+	room     *room
+	kept     []*allocation // updated in place
+	placed   []*allocation
+	stopped  []*allocation
+	failed   map[string]document
+	queued   map[string]int
+	done     map[string]updates
 }
 
 // plan places what is missing and stops what is too many. s.mu is held.
 func (s *Server) plan(j *job, e *evaluation) {
-	p := &step{job: j, eval: e, room: s.newRoom(j), failed: make(map[string]document), queued: make(map[string]int), done: make(map[string]updates)}
-	e.Snapshot = s.index
+	p := &step{job: j, eval: e, snapshot: s.index, room: s.newRoom(j), failed: make(map[string]document), queued: make(map[string]int), done: make(map[string]updates)}
 	for _, g := range j.Groups {
 		s.reconcile(p, g)
 	}
@@ -33,12 +33,8 @@ func (s *Server) plan(j *job, e *evaluation) {
 			s.tellToStop(p, a, "alloc not needed due to job update")
 		}
 	}
-	e.Annotations = document{}
-	for name, u := range p.done {
-		e.Annotations[name] = u.document()
-	}
 	s.writePlan(p)
-	s.complete(j, e, p.failed, p.queued)
+	s.complete(p)
 	for _, a := range p.placed {
 		s.spawn(func(ctx context.Context) { s.live(ctx, a) })
 	}
@@ -175,10 +171,18 @@ func (s *Server) update(p *step, g *group, live []*allocation, u *updates) {
 	}
 }
 
-// reschedule replaces what has failed, once its time has come.
+// reschedule replaces what has failed once its time has come, and until then
+// leaves an evaluation that waits for it.
 func (s *Server) reschedule(p *step, g *group, live []*allocation) {
 	for i, a := range live {
-		if a.Client != "failed" || !a.group.Reschedule || (!a.force && time.Since(a.modified) < a.group.RescheduleDelay) {
+		if a.Client != "failed" || !a.group.Reschedule {
+			continue
+		}
+		if wait := a.group.RescheduleDelay - time.Since(a.failedAt); wait > 0 && !a.force {
+			if a.followup == "" {
+				a.followup = s.later(p.job, a, wait)
+				p.kept = append(p.kept, a)
+			}
 			continue
 		}
 		a.force = false
@@ -189,6 +193,28 @@ func (s *Server) reschedule(p *step, g *group, live []*allocation) {
 			p.queued[g.Name]++
 		}
 	}
+}
+
+// later writes an evaluation that waits. s.mu is held.
+func (s *Server) later(j *job, a *allocation, wait time.Duration) string {
+	e := s.newEvaluation(j, "alloc-reschedule")
+	e.JobModify, e.waitUntil = j.jobModify, time.Now().Add(wait)
+	e.StatusDescription = "created for delayed rescheduling"
+	s.write([]string{tableEvals}, func(index uint64) []event {
+		e.CreateIndex, e.Modified = index, index
+		return []event{evalEvent("EvaluationUpdated", e)}
+	})
+	s.spawn(func(ctx context.Context) {
+		if !sleep(ctx, wait) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if a.Desired == "run" && e.Status == "pending" {
+			s.process(j, e)
+		}
+	})
+	return e.ID
 }
 
 // fill places what is missing, at the lowest free indexes.
