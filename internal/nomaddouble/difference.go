@@ -134,6 +134,9 @@ func compared(was, is map[string]any, context bool) (fields, objects []any) {
 		}
 	}
 	for _, k := range keys(was, is) {
+		if k == "Env" || k == "Meta" {
+			continue // their entries are fields
+		}
 		for i := range max(len(parts(was[k])), len(parts(is[k])), 0) {
 			a, b := part(was[k], i), part(is[k], i)
 			if (a == nil && b == nil) || reflect.DeepEqual(a, b) {

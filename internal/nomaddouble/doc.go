@@ -9,20 +9,36 @@
 // the job at i, its evaluation at i+1, the scaling event at i+2 (the answer's
 // Index), and a moment later the plan at i+3 and the complete evaluation at i+4.
 // Names fill the lowest free indices and stop the highest, blind to health; what
-// does not fit on the nodes' devices leaves a blocked evaluation that places when
-// a device is free again, which is when its client reports the end. Clients
-// report in batches. Blocking queries, the event stream's framing, heartbeats,
-// inclusive index and bounded buffer, and the texts of errors are as recorded.
-// Jobs without update { max_parallel = 0 } open a deployment at each scale that
-// leaves an allocation, and it refuses the next one while it is active.
+// stays is updated in place, what must change is replaced at its index and
+// starts when its predecessor has ended, all at once or, with an update block,
+// in a deployment that refuses scales. What does not fit on the nodes leaves a
+// blocked evaluation that places when something is free again, which is when a
+// client reports the end. Clients report in batches, one entry a node.
+//
+// Jobs are registered, stopped, purged, planned with their difference and
+// reverted; nodes are drained, lost, unknown and back; devices measure, or do
+// not, in every way that was seen. Blocking queries, the event stream's framing,
+// heartbeats, inclusive index and bounded buffer, and the texts of errors are as
+// recorded: testdata holds the recordings, and the tests drive the double
+// through their stories.
 //
 // # What is not
 //
-// There is no ACL, one region, no raft, and no statistics. Job files are read by
-// jobs/spec and so as far as that goes. Memory and CPU never run out. The tasks
-// of the raw_exec and exec drivers are real processes of this machine; tasks of
-// any other driver are pretended and run until they are told to stop (Crash ends
-// them too).
+// One region, no raft, no Consul or Vault, no system or batch scheduling, no
+// canaries, no preemption. Only a group's main task runs; those with a lifecycle
+// hook are passed over. Job files are read by jobs/spec, with what it leaves out
+// as it stands there. The tasks of the raw_exec and exec drivers are real
+// processes of this machine; tasks of any other driver are pretended and run
+// until they are told to stop (Crash and Exit end them too; Startup scripts what
+// comes before). Of constraints on nodes only equality is judged.
+//
+// # Faults
+//
+// Fail, Drop, Hang and AnswerOld befall single requests; Away, LoseLeader,
+// GoBack and Limit all of them; CutStreams, TearStreams, MuteStreams,
+// DeafenStreams and ReplayStreams the event streams; FailEvaluations, LoseStops
+// and CollectGarbage the servers; LoseNode, SetStatistics and Node.Skew a
+// client; RevokeToken a caller.
 //
 // # Life
 //

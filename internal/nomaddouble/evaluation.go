@@ -132,7 +132,20 @@ func (s *Server) fail(j *job, e *evaluation) {
 		e.Status, e.StatusDescription, e.Modified, e.modified, e.Blocked = "failed", "maximum attempts reached (5)", index, time.Now(), b.ID
 		return append([]event{evalEvent("EvaluationUpdated", e)}, s.restate(j, index, "EvaluationUpdated")...)
 	})
+	s.spawn(func(ctx context.Context) {
+		if !sleep(ctx, failedRetry) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if b.Status == "blocked" {
+			s.process(j, b)
+		}
+	})
 }
+
+// failedRetry is how long what a failed evaluation left waits at most.
+const failedRetry = time.Minute
 
 // complete ends an evaluation. What could not be placed waits in a blocked one,
 // of which a job has at most one.

@@ -91,7 +91,8 @@ func (s *Server) Limit(n int) {
 }
 
 // FailEvaluations lets the next n evaluations fail; what they were to do waits
-// in a blocked one, which goes on when something on a node is freed.
+// in a blocked one, which goes on after a minute or when something on a node is
+// freed.
 func (s *Server) FailEvaluations(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
