@@ -18,7 +18,6 @@ const (
 	gpuTimeout  = 2 * time.Second  // of one scrape, or one PromQL query
 	gpusTimeout = 4 * time.Second  // of a fleet's answer, which may be about several nodes
 	gpuFrozen   = 30 * time.Second // a measurement that stays the same for so long is not about now
-	gpuSkew     = time.Minute      // a measurement older than this by the clock of whoever made it is not, either
 )
 
 // measured is the last that was read of one replica's GPUs. What is unknown
@@ -191,7 +190,9 @@ func checked(g jobs.GPU) jobs.GPU {
 }
 
 // gpuNow is what is known of the replica's GPUs at this moment: nothing, and why,
-// if the last measurement is too old.
+// if the last measurement is too old. That is judged without the clock of whoever
+// made it, which the fleet knows better: by when it was read, and by whether a
+// newer one has come since.
 func (r *replica) gpuNow(now time.Time, sample time.Duration) jobs.GPU {
 	m := &r.gpu
 	switch {
@@ -205,8 +206,6 @@ func (r *replica) gpuNow(now time.Time, sample time.Duration) jobs.GPU {
 		return m.GPU
 	case now.Sub(m.since) > max(gpuFrozen, 3*sample+gpuTimeout):
 		return jobs.GPU{At: m.At, Why: "the measurement has been the same one for " + ago(now, m.since)}
-	case now.Sub(m.At) > max(gpuSkew, 3*sample+gpuTimeout):
-		return jobs.GPU{At: m.At, Why: "measured " + ago(now, m.At) + " ago by the clock of its node"}
 	}
 	return m.GPU
 }

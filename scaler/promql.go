@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-const promMaximum = 1 << 20 // bytes of one answer
+const (
+	promMaximum = 1 << 20     // bytes of one answer
+	promSkew    = time.Minute // between its clock and ours; more, and the answer is an old one
+)
 
 var errNoPrometheus = errors.New("no Prometheus is known to ask: start the scaler with --prometheus URL")
 
@@ -144,7 +147,7 @@ func readPoint(point json.RawMessage, now time.Time) (float64, error) {
 	switch age := float64(now.UnixMilli())/1000 - at; {
 	case err != nil && !math.IsInf(v, 0):
 		return 0, fmt.Errorf("the query gives %q, want a number", brief(text, ""))
-	case math.Abs(age) > gpuSkew.Seconds():
+	case math.Abs(age) > promSkew.Seconds():
 		return 0, fmt.Errorf("its answer is of %s: from a cache, or by a wrong clock", time.Unix(int64(at), 0).UTC().Format(time.RFC3339))
 	case !(v >= 0 && v <= 100): // NaN is not
 		return 0, fmt.Errorf("the query gives %v, want a percentage from 0 to 100", v)
