@@ -10,8 +10,12 @@
 // "not-judged" and nothing else: the value keeps Nomad's default, the rest of
 // the file is still read, and no rule is applied to what it could have said.
 //
-// Check judges one spec by what Pilotlight asks of a job that it scales; the
-// demands that depend on a policy as well are policies.Fit's. Refine gives the
+// Values for variables can be given besides the file (ParseWith); the spec keeps
+// them as the text that Nomad's own parser takes.
+//
+// Check judges one spec by what Pilotlight asks of a job that it scales. A job
+// with meta { pilotlight = "not-scaled" } is none; of that only how its tasks end
+// is judged. The demands that depend on a policy as well are policies.Fit's. Refine gives the
 // findings of either their exact place in the file.
 //
 // A place in a spec is written as the names of its blocks and their labels,
