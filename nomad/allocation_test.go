@@ -172,8 +172,58 @@ func TestTheRecordedWayToZeroKeepsWhatWasKnown(t *testing.T) {
 	}
 }
 
-func TestTheRecordedNodeDrainIsUnderstood(t *testing.T) {
-	replayed(t, "events-node-drain.ndjson", func(uint64, jobs.Observation) {})
+func TestTheRecordedNodeDrainIsSeenBeforeAnythingIsAskedOfItsReplicas(t *testing.T) {
+	const drained = "6f3b1dbb-5bc9-24bf-85a7-6f16c484a2d9"
+	var marked []uint64 // indexes at which a replica of that node, still wanted, was said to be on a draining node
+	replayed(t, "events-node-drain.ndjson", func(index uint64, o jobs.Observation) {
+		for _, a := range o.Allocations {
+			if a.NodeDraining && a.NodeID != drained {
+				t.Errorf("at %d: %s is said to be drained", index, a.Node)
+			}
+			if a.NodeDraining && a.Desired == jobs.DesiredRun {
+				marked = append(marked, index)
+			}
+			if index == 418 && a.NodeDraining {
+				t.Error("the drain is over, and not said to be")
+			}
+		}
+	})
+	// The replica is first heard of at 413, after the drain began at 410; it is told
+	// to stop at 415.
+	if diff := cmp.Diff([]uint64{413, 414}, marked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnEventTellsEverythingButTheVersion(t *testing.T) {
+	full := recorded[api.AllocationListStub](t, "alloc-full-gpu.json") // as events carry it
+	listed := recorded[api.AllocationListStub](t, "alloc-stub-gpu-resources.json")
+	full.Namespace, full.JobID, full.TaskGroup = translateRef.Namespace, translateRef.Job, translateRef.Group
+	listed.Namespace, listed.JobID, listed.TaskGroup = full.Namespace, full.JobID, full.TaskGroup
+	listed.ID, listed.ModifyIndex = full.ID, full.ModifyIndex
+	p := known(1)
+	p.applyAlloc(&full)
+	a := p.must(t).Allocations[0]
+	if len(a.Devices) == 0 || a.Address == "" || a.NodeID == "" || a.Version != 0 {
+		t.Errorf("got %+v, want devices, address and node, and no version", a)
+	}
+	if !p.takeUnlisted() {
+		t.Error("no list is asked for that would tell the version")
+	}
+	p.takeDirty()
+	p.applyList([]jobKey{translateKey}, []*api.AllocationListStub{&listed}, listed.ModifyIndex, true)
+	if a := p.must(t).Allocations[0]; a.Version != listed.JobVersion {
+		t.Errorf("got version %d after the list, want %d", a.Version, listed.JobVersion)
+	}
+	if refs := p.takeDirty(); len(refs) != 1 {
+		t.Errorf("the version was told as %d changes, want 1", len(refs))
+	}
+	next := full
+	next.ModifyIndex++
+	p.applyAlloc(&next)
+	if a := p.must(t).Allocations[0]; a.Version != listed.JobVersion {
+		t.Errorf("got version %d after the next event, want it kept", a.Version)
+	}
 }
 
 func TestTheAddressIsThatOfThePortNamedHTTP(t *testing.T) {

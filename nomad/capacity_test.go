@@ -56,7 +56,7 @@ func TestRecordedFailuresAreSaidInASentence(t *testing.T) {
 		})
 	}
 	t.Run("without the nodes the evaluation has to do", func(t *testing.T) {
-		want := "no room: 2 nodes looked at, devices: no devices match request exhausted on 1 node, computed class ineligible on 1 node"
+		want := "no room: 2 nodes looked at, devices: no devices match request exhausted on 1 node, 1 node of a kind that was refused already"
 		if got := why(exhausted, gpu, nil); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}

@@ -30,7 +30,7 @@ func (b blockage) reason(key jobKey, info jobInfo, group string, c *cluster) str
 	if aboutDevices(m) {
 		for _, ask := range g.devices {
 			if s := noDevice(ask, key, g, nodes, m); s != "" {
-				return s
+				return s + awayWith(ask, info, c) + lackingDriver(g, nodes)
 			}
 		}
 	}
@@ -42,7 +42,6 @@ func (b blockage) reason(key jobKey, info jobInfo, group string, c *cluster) str
 
 const (
 	missingDevices   = "missing devices"
-	missingDrivers   = "missing drivers"
 	classIneligible  = "computed class ineligible"
 	exhaustedDevices = "devices" // prefix of the dimension
 )
@@ -96,7 +95,7 @@ func noDevice(ask deviceAsk, key jobKey, g groupInfo, usable []nodeRoom, m *api.
 	var s string
 	switch {
 	case nodes == 0:
-		return fmt.Sprintf("no %s: no node has %s", what, ask.name) + lackingDriver(g, usable)
+		return fmt.Sprintf("no %s: no node has %s", what, ask.name)
 	case most < ask.count:
 		s = fmt.Sprintf("no fitting %s: %s, at most %d %s on one, %d needed on one node", what, plural(nodes, "node"), most, ask.name, ask.count)
 	case ask.constraints != "" && m.ConstraintFiltered[missingDevices] > 0 && !exhausted(m, exhaustedDevices):
@@ -120,7 +119,23 @@ func noDevice(ask deviceAsk, key jobKey, g groupInfo, usable []nodeRoom, m *api.
 	if lacking > 0 {
 		s += fmt.Sprintf("; %s %s or its driver", lack(lacking), ask.name)
 	}
-	return s + lackingDriver(g, usable)
+	return s
+}
+
+// awayWith says how many nodes have the device and take no allocations now.
+func awayWith(ask deviceAsk, info jobInfo, c *cluster) string {
+	states := make(map[string]int)
+	for _, n := range c.nodes {
+		has := slices.ContainsFunc(n.devices, func(d deviceRoom) bool { return d.matches(ask.name) })
+		if state := n.state(); has && state != "" && info.mayUse(n.NodeListStub) {
+			states[state]++
+		}
+	}
+	var b strings.Builder
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		fmt.Fprintf(&b, "; %s with it %s", plural(states[state], "node"), state)
+	}
+	return b.String()
 }
 
 // noMemory says how much memory or CPU is missing; "" if some node has both free,
@@ -209,7 +224,13 @@ func inTheWay(m *api.AllocationMetric) string {
 		parts = append(parts, fmt.Sprintf("%s exhausted on %s", dimension, plural(m.DimensionExhausted[dimension], "node")))
 	}
 	for _, constraint := range slices.Sorted(maps.Keys(m.ConstraintFiltered)) {
+		if constraint == classIneligible {
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("%s on %s", constraint, plural(m.ConstraintFiltered[constraint], "node")))
+	}
+	if n := m.ConstraintFiltered[classIneligible]; n > 0 {
+		parts = append(parts, plural(n, "node")+" of a kind that was refused already")
 	}
 	return fmt.Sprintf("no room: %s looked at, %s", plural(m.NodesEvaluated, "node"),
 		cmp.Or(strings.Join(parts, ", "), "no reason given"))

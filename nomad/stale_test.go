@@ -195,7 +195,9 @@ func TestAProcessThatStartsWithoutALeaderLearnsWhatAStaleServerKnows(t *testing.
 }
 
 // switchable passes requests on to one server after another.
-type switchable struct{ to atomic.Pointer[nomaddouble.Server] }
+type switchable struct {
+	to atomic.Pointer[nomaddouble.Server]
+}
 
 func (s *switchable) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.to.Load().ServeHTTP(w, r) }
 
