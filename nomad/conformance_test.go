@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -23,8 +25,28 @@ import (
 
 func TestFleetConformsOverTheDouble(t *testing.T) {
 	fleettest.Run(t, func(t *testing.T) fleettest.Harness {
-		_, address := startDouble(t, nomaddouble.Config{Delays: nomaddouble.Quick()})
-		return harness(t, address)
+		delays := nomaddouble.Quick()
+		delays.Deployment = time.Minute
+		double, address := startDouble(t, nomaddouble.Config{Delays: delays, Nodes: []nomaddouble.Node{
+			{Name: "node-1", Devices: []nomaddouble.Device{nomaddouble.GPUs(2)}},
+			{Name: "node-2", Devices: []nomaddouble.Device{nomaddouble.GPUs(2)}},
+		}})
+		h := conformance(t, address)
+		h.GPUs = parse(t, strings.Replace(h.Spec.Source, "resources {", "resources {\n        device \"nvidia/gpu\" {}", 1))
+		h.Measure = func(t *testing.T, a jobs.Allocation, utilization, used, total *float64) {
+			m := nomaddouble.Measurement{NotAvailable: utilization == nil}
+			if utilization != nil {
+				m = nomaddouble.Measurement{Utilization: *utilization, MemoryUsed: int64(*used) >> 20, MemoryTotal: int64(*total) >> 20}
+			}
+			for _, id := range a.Devices {
+				must(t, double.Measure(a.Node, id, m))
+			}
+		}
+		h.LoseNode = func(t *testing.T, node string) func() {
+			must(t, double.LoseNode(node))
+			return func() { must(t, double.ReturnNode(node)) }
+		}
+		return h
 	})
 }
 
@@ -35,7 +57,70 @@ func TestFleetConformsOverARealAgent(t *testing.T) {
 	if address == "" {
 		t.Skip("NOMAD_ADDR is not set: a nomad dev agent with raw_exec is needed")
 	}
-	fleettest.Run(t, func(t *testing.T) fleettest.Harness { return harness(t, address) })
+	fleettest.Run(t, func(t *testing.T) fleettest.Harness { return conformance(t, address) })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// conformance is a harness with all that can be done through Nomad's own API.
+// Its fleet reaches Nomad over a wire that can be cut.
+func conformance(t *testing.T, address string) fleettest.Harness {
+	t.Helper()
+	w := newWire(t, address)
+	h := harness(t, address)
+	h.Fleet = newFleet(t, w.address)
+	client, err := api.NewClient(&api.Config{Address: address})
+	must(t, err)
+	t.Cleanup(client.Close)
+	h.Cut = func(*testing.T) func() { return w.cut() }
+	h.Another = func(t *testing.T) fleettest.Fleet { return newFleet(t, address) }
+	h.Rolling = parse(t, strings.Replace(h.Spec.Source, "max_parallel = 0", "max_parallel     = 1\n      min_healthy_time = \"1m\"", 1))
+	h.Stop = func(t *testing.T) {
+		_, _, err := client.Jobs().Deregister(h.Ref.Job, false, nil)
+		must(t, err)
+	}
+	h.Purge = func(t *testing.T) {
+		_, _, err := client.Jobs().Deregister(h.Ref.Job, true, nil)
+		must(t, err)
+	}
+	h.ScaleByHand = func(t *testing.T, count int) {
+		_, _, err := client.Jobs().Scale(h.Ref.Job, h.Ref.Group, &count, "an operator", false, nil, nil)
+		must(t, err)
+	}
+	h.Deploy = func(t *testing.T) {
+		job, _, err := client.Jobs().Info(h.Ref.Job, nil)
+		must(t, err)
+		job.TaskGroups[0].Tasks[0].Env["RELEASE"] = "2"
+		_, _, err = client.Jobs().RegisterOpts(job, &api.RegisterOptions{PreserveCounts: true}, nil)
+		must(t, err)
+	}
+	h.DrainNode = func(t *testing.T, node string) func() { return drain(t, client, node) }
+	return h
+}
+
+// drain empties a node until undo, at the latest when the test ends.
+func drain(t *testing.T, client *api.Client, name string) (undo func()) {
+	t.Helper()
+	nodes, _, err := client.Nodes().List(nil)
+	must(t, err)
+	i := slices.IndexFunc(nodes, func(n *api.NodeListStub) bool { return n.Name == name })
+	if i < 0 {
+		t.Fatalf("no node is called %s", name)
+	}
+	set := func(spec *api.DrainSpec) {
+		if _, err := client.Nodes().UpdateDrain(nodes[i].ID, spec, spec == nil, nil); err != nil {
+			t.Errorf("drain of %s: %v", name, err)
+		}
+	}
+	set(&api.DrainSpec{Deadline: time.Minute})
+	undo = sync.OnceFunc(func() { set(nil) })
+	t.Cleanup(undo)
+	return undo
 }
 
 // startDouble serves a double for as long as the test lasts.
@@ -89,6 +174,9 @@ job %q {
     }
     update {
       max_parallel = 0
+    }
+    migrate {
+      min_healthy_time = "1s"
     }
     restart {
       attempts = 0

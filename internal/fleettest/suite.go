@@ -29,6 +29,20 @@ func Run(t *testing.T, newFleet func(t *testing.T) Harness) {
 		{"every life ends terminal and was in order", lifeInOrder},
 		{"a crashed task is reported with its last words", crashHasLastWords},
 		{"a fleet without room says why and places when there is room", blockedSaysWhy},
+		{"a note changes nothing", noteChangesNothing},
+		{"an allocation without devices has no GPU figures", noDevicesNoFigures},
+		{"GPU figures are those of the devices that an allocation holds, and unknown is never zero", figuresOfOwnDevices},
+		{"a job that somebody purged is not registered again until it is revived", purgedIsNotRegistered},
+		{"a job that was seen once and is missing is not registered", seenAndMissing},
+		{"a job that somebody stopped is known, says so, and starts nothing until it is revived", stoppedIsRespected},
+		{"revive changes nothing of a job that may run", reviveOfARunningJob},
+		{"a count that somebody else set is told as a change", countByHandIsTold},
+		{"a version that somebody else registered is told as a change", deployIsTold},
+		{"the fleet's own changes are nobody else's, also to another fleet", ownChangesAreOurs},
+		{"a node that is drained is told of its allocations", drainIsTold},
+		{"an allocation lost with its node is over, serves nothing, and is replaced", lostIsReplaced},
+		{"a connection that is cut for a while loses and doubles nothing", cutLosesNothing},
+		{"a scale during a deployment is refused as such", deploymentRefuses},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(start(t, newFleet(t))) })
 	}

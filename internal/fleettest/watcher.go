@@ -73,6 +73,32 @@ func (b *bench) observe() jobs.Observation {
 	return o
 }
 
+// beside is the bench of another fleet over the same cluster, watched too.
+func (b *bench) beside(f Fleet) *bench {
+	h := b.Harness
+	h.Fleet = f
+	return start(b.t, h)
+}
+
+// untilAnswer observes again after each reported change until the picture, or
+// the error instead of it, is as wanted.
+func (b *bench) untilAnswer(what string, wanted func(jobs.Observation, error) bool) jobs.Observation {
+	b.t.Helper()
+	deadline := time.NewTimer(b.Deadline)
+	defer deadline.Stop()
+	for {
+		o, err := b.Fleet.Observe(b.context(), b.Ref)
+		if wanted(o, err) {
+			return o
+		}
+		select {
+		case <-b.changes:
+		case <-deadline.C:
+			b.t.Fatalf("%s: not seen within %v; last picture %+v, %v", what, b.Deadline, o, err)
+		}
+	}
+}
+
 // until observes again after each reported change until the picture is as
 // wanted, and returns it. It never looks unasked: a change that is not reported
 // is a failure.
