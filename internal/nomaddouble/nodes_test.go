@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"strings"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -354,6 +353,62 @@ func TestAStartIsScriptedAndTold(t *testing.T) {
 		time.Sleep(time.Minute)
 		if got, _ = events(); got[len(got)-1] != "Not Restarting" || got[len(got)-2] != "Driver Failure no such image" {
 			t.Errorf("afterwards: got %v", got)
+		}
+	})
+}
+
+func TestAnExitIsToldAsTheClientSawIt(t *testing.T) {
+	inBubble(t, twoGPUs(), func(t *testing.T, c *cluster) {
+		c.register(strings.Replace(source, "network {", "restart {\nattempts = 0\nmode = \"fail\"\n}\nnetwork {", 1))
+		c.to(1)
+		time.Sleep(time.Second)
+		if err := c.Exit(c.newest(), Exit{Code: 137, Signal: 9, OutOfMemory: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		var list []struct {
+			ClientStatus string
+			TaskStates   map[string]struct {
+				Events []struct {
+					Type             string
+					ExitCode, Signal int
+					Details          map[string]string
+				}
+			}
+		}
+		c.ask("GET", "/v1/job/translate/allocations", "", &list)
+		events := list[0].TaskStates["engine"].Events
+		e := events[len(events)-2]
+		if list[0].ClientStatus != "failed" || e.Type != "Terminated" || e.ExitCode != 137 || e.Signal != 9 || e.Details["oom_killed"] != "true" {
+			t.Errorf("got %s, %+v", list[0].ClientStatus, e)
+		}
+	})
+}
+
+func TestStatisticsOfAnAllocationAreEmptyUnlessTheClientCollectsThem(t *testing.T) {
+	cfg := twoGPUs()
+	cfg.WithoutAllocationMetrics = true
+	inBubble(t, cfg, func(t *testing.T, c *cluster) {
+		c.to(1)
+		time.Sleep(time.Second)
+		var d struct {
+			Timestamp     int64
+			Tasks         map[string]any
+			ResourceUsage struct{ DeviceStats []any }
+		}
+		c.ask("GET", "/v1/client/allocation/"+c.newest()+"/stats", "", &d)
+		if d.Timestamp != 0 || len(d.Tasks) != 0 || d.ResourceUsage.DeviceStats == nil || len(d.ResourceUsage.DeviceStats) != 0 {
+			t.Errorf("got %+v", d)
+		}
+		var self struct {
+			Config struct {
+				Telemetry struct{ PublishAllocationMetrics *bool }
+				Client    struct{ MaxKillTimeout string }
+			}
+		}
+		c.ask("GET", "/v1/agent/self", "", &self)
+		if p := self.Config.Telemetry.PublishAllocationMetrics; p == nil || *p || self.Config.Client.MaxKillTimeout != "30s" {
+			t.Errorf("the agent says otherwise: %+v", self)
 		}
 	})
 }

@@ -2,13 +2,12 @@ package nomaddouble
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"time"
-
-	"encoding/json"
 )
 
 // Startup is what befalls the tasks of one job before they run, and how they
