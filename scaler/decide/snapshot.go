@@ -24,8 +24,13 @@ type Snapshot struct {
 	Operator   Operator      `json:"operator"`
 	Out        *Out          `json:"out,omitempty"`     // nothing can run; nil: it can
 	Hand       *Hand         `json:"by_hand,omitempty"` // a count set in the fleet itself that is held; nil: none
-	Starts     []float64     `json:"starts,omitempty"`  // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
-	Failures   Failures      `json:"failures"`
+	// Metrics are the values of the policy's metric blocks now, by their names: the
+	// mean over the ready replicas, or the one number that PromQL gives. Nil, or a
+	// name that is missing, is unknown (with source "metrics" also if any ready
+	// replica did not answer); NaN and infinities are taken for unknown.
+	Metrics  map[string]*float64 `json:"metrics,omitempty"`
+	Starts   []float64           `json:"starts,omitempty"` // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
+	Failures Failures            `json:"failures"`
 }
 
 // Replica as a decision sees it.
