@@ -29,17 +29,29 @@
 // # How a count is changed
 //
 // Through /v1/job/:id/scale, with the reason as message, at most one call in
-// flight per job, compared and set on the job's JobModifyIndex: a count that
-// somebody else changed meanwhile is read again before ours is sent. The same
-// count again is no call, because each call makes a job version and Nomad
-// keeps six.
+// flight per job, compared and set on the job's JobModifyIndex. The same count
+// again is no call, because each call makes a job version and Nomad keeps six. A
+// call whose answer was lost is looked up before another is made; a job that has
+// another version by then is not scaled, whoever made that: jobs.ErrChanged.
+//
+// # Who changed a job
+//
+// Each scale of ours carries, as meta "pilotlight", the version of the job that
+// it makes: known before it is sent, because it is compared and set. A version
+// without such a mark is somebody else's: a scale if a scaling event was written
+// right after it, else a deploy. So a process that starts now knows it too. What
+// was done to a job before Pilotlight left its first mark is nobody's change. A
+// new version is shown only once it is known whose it is; of our own nobody has
+// to be asked.
 //
 // # How it fails
 //
-// Each call has a deadline of its own (reads 5 s, writes 10 s, blocking
-// queries their wait and 5 s), on top of the caller's. Failed reads and scales
-// are retried for some seconds, then returned. A job that is stopped, purged,
-// of the wrong type or without the group is an error that says so, and nothing
-// is done about it: those are an operator's decisions. Whether a job was
-// purged or never existed is known only as long as the process lives.
+// Each call has a deadline of its own (reads 7 s, writes 10 s, blocking
+// queries their wait and 7 s), on top of the caller's. Failed reads and scales
+// are retried for 15 s, then returned with what Nomad said last; what is denied is
+// returned at once, with the capability that is missing. A job that is stopped,
+// purged, of the wrong type or without the group is an error that says so, and
+// nothing is done about it but by Revive: those are an operator's decisions.
+// Whether a job was purged or never existed is known by who remembers it there:
+// the caller of Ensure, or this process.
 package nomad

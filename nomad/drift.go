@@ -58,28 +58,21 @@ func (p *picture) ship(key jobKey, spec *jobs.Spec) (due bool) {
 // compare finds out how the job differs from its spec, unless that is known.
 // Who may not plan does not learn it, and who scales does not wait for it.
 func (f *Fleet) compare(ctx context.Context, key jobKey) {
-	spec, info, due := f.pic.takeDrift(key)
+	spec, due := f.pic.takeDrift(key)
 	if !due {
 		return
 	}
-	lines, err := f.planned(ctx, key, spec, info)
+	lines, err := f.planned(ctx, key, spec)
 	if f.pic.applyDrift(key, lines, err) {
 		f.log.InfoContext(ctx, "cannot tell how a job differs from its spec", "job", key.String(), "file", spec.File, "err", err)
 	}
 }
 
-// planned lets Nomad plan the spec against the job that it has, with the counts
-// and the state of the latter: neither is a difference.
-func (f *Fleet) planned(ctx context.Context, key jobKey, spec *jobs.Spec, info jobInfo) ([]string, error) {
+// planned lets Nomad plan the spec against the job that it has.
+func (f *Fleet) planned(ctx context.Context, key jobKey, spec *jobs.Spec) ([]string, error) {
 	job, err := f.parse(ctx, key, spec)
 	if err != nil {
 		return nil, err
-	}
-	job.Stop = &info.stopped
-	for _, tg := range job.TaskGroups {
-		if g, had := info.groups[deref(tg.Name)]; had {
-			tg.Count = new(g.count)
-		}
 	}
 	var plan *api.JobPlanResponse
 	err = write(ctx, key.namespace, func(w *api.WriteOptions) (err error) {
@@ -101,17 +94,17 @@ func (j *jobPicture) driftDue() bool {
 	return j.present && j.drift.spec != nil && (j.drift.of != j.drift.spec.Source || j.drift.index != j.reshaped)
 }
 
-// takeDrift returns the spec and the job to compare, if they are to be, to the
-// first who asks.
-func (p *picture) takeDrift(key jobKey) (spec *jobs.Spec, info jobInfo, due bool) {
+// takeDrift returns the spec to compare the job with, if it is to be compared, to
+// the first who asks.
+func (p *picture) takeDrift(key jobKey) (spec *jobs.Spec, due bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.jobs[key]
 	if j == nil || !j.driftDue() {
-		return nil, jobInfo{}, false
+		return nil, false
 	}
 	j.drift.of, j.drift.index = j.drift.spec.Source, j.reshaped
-	return j.drift.spec, j.info, true
+	return j.drift.spec, true
 }
 
 // applyDrift takes in a comparison and reports whether it has failed for the
@@ -210,7 +203,7 @@ func (l *lines) objects(where, prefix string, objects []*api.ObjectDiff) {
 func (l *lines) fields(where, prefix string, fields []*api.FieldDiff) {
 	for _, f := range fields {
 		if f.Type == "None" || f.Type == "" || prefix == "" && (f.Name == "Count" || f.Name == "Stop") {
-			continue
+			continue // how many run, and whether, is no matter of the spec
 		}
 		name := prefix + snake(f.Name)
 		if secretive(name) {

@@ -278,6 +278,26 @@ func TestAScaleThatLosesTheRaceIsNotSentAgainButDecidedAnew(t *testing.T) {
 	}
 }
 
+func TestTheSameCountSetByAnOperatorFirstIsTold(t *testing.T) {
+	inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		b.until(translateRef, "the job", func(o jobs.Observation) bool { return o.Count == 0 })
+		release := b.double.Hang(1, "PUT", scalePath)
+		done := make(chan error, 1)
+		go func() { done <- b.Scale(t.Context(), translateRef, 2, "ours", nil) }()
+		synctest.Wait()
+		byHand(t, b, 2)
+		release()
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want nothing: the count is as wanted", err)
+		}
+		if o := b.observe(translateRef); o.Count != 2 || o.Change == nil {
+			t.Errorf("got count %d and change %+v, want it told as theirs", o.Count, o.Change)
+		}
+	})
+}
+
 // byHand scales as nomad job scale does.
 func byHand(t *testing.T, b *bubble, count int) {
 	t.Helper()

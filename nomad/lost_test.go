@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,12 +41,11 @@ func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // once loses the answer of the next scale call, after before has run.
 func once(how func(*http.Request) (*http.Response, error), before func()) func(*http.Request) (*http.Response, error) {
-	done := false
+	var done atomic.Bool
 	return func(r *http.Request) (*http.Response, error) {
-		if done || r.Method != "PUT" || !strings.HasSuffix(r.URL.Path, "/scale") {
+		if r.Method != "PUT" || !strings.HasSuffix(r.URL.Path, "/scale") || done.Swap(true) {
 			return nil, nil
 		}
-		done = true
 		before()
 		return how(r)
 	}
@@ -71,6 +71,7 @@ func TestAScaleWhoseAnswerIsLostIsSeenAsDoneAndAsOurs(t *testing.T) {
 				b.http.Transport = &losing{b.http.Transport, once(lose, func() {})}
 				b.watch()
 				b.observe(translateRef)
+				b.double.Fail(1000, "GET", scalePath, 404, "job not found") // the server went before it wrote the event
 				b.scale(translateRef, 2)
 				if n := len(scaleCalls(b)); n != 1 {
 					t.Errorf("got %d scale calls, want 1", n)
