@@ -12,6 +12,7 @@ import (
 // others is what people and machines other than Pilotlight do to the fleet, and
 // what may fail between it and us. fleet.mu guards it.
 type others struct {
+	deaf               bool          // Revive says yes and does nothing
 	skew               time.Duration // of the fleet's clocks against ours
 	child              bool          // its groups live and die with their owner: nobody purges them
 	stopped            map[jobs.Ref]string
@@ -63,6 +64,9 @@ func (f *fleet) Revive(_ context.Context, _ *jobs.Spec, ref jobs.Ref, reason str
 	f.revived = append(f.revived, reason)
 	if err := errors.Join(f.fails(), f.unrevive); err != nil {
 		return err
+	}
+	if f.deaf {
+		return nil
 	}
 	delete(f.stopped, ref)
 	delete(f.purged, ref)

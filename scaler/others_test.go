@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -145,6 +146,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				h.fleet.set(func() { h.fleet.unrevive = nil })
 				within(t, 15*time.Second, "those who waited answered", func() bool { return h.ledger.waiting() == 0 })
 				tries := len(h.fleet.revived)
+				within(t, 5*time.Second, "ready", func() bool { return h.status().State == jobs.StateReady })
 				if tries < 2 || tries > 5 || h.fleet.revived[0] != "resumed by ann: model fixed" {
 					t.Errorf("revived %q; want a try each ten seconds, in the operator's words", h.fleet.revived)
 				}
@@ -169,6 +171,54 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestOnlyAResumeSinceTheJobWasTakenAwayBringsItBackAndOnce(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.operate(jobs.Command{Verb: jobs.VerbResume})
+		time.Sleep(time.Second)
+		h.fleet.stopJob("stopped in Nomad at 12:03 UTC")
+		time.Sleep(30 * time.Second)
+		if n := len(h.fleet.revived); n != 0 {
+			t.Errorf("revived %d times by a resume of before", n)
+		}
+		h.stop()
+		h.operate(jobs.Command{Verb: jobs.VerbResume}) // while nobody leads
+		h.operate(jobs.Command{Verb: jobs.VerbWake})
+		h.fleet.set(func() { h.fleet.deaf = true }) // it shows late
+		h.start()
+		time.Sleep(30 * time.Second)
+		if n := len(h.fleet.revived); n != 1 {
+			t.Errorf("revived %d times by one resume, want once", n)
+		}
+	})
+}
+
+func TestAJobThatIsStartedAgainIsNotStoppedAtOnceThoughNobodyAsks(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })
+		h.ledger.ask(1)
+		within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
+		h.ledger.set(func() { h.ledger.held = nil })
+		h.fleet.stopJob("stopped in Nomad at 12:03 UTC")
+		time.Sleep(5 * time.Minute)
+		h.fleet.set(func() { h.fleet.crash, h.fleet.load = 0, time.Second })
+		h.fleet.register(2)
+		h.ready(2)
+		time.Sleep(50 * time.Second)
+		if n := h.fleet.running(); n != 2 {
+			t.Errorf("%d replicas, want the 2 it was started with for a keep-alive", n)
+		}
+		if list := h.ruled(ruleReturned); len(list) != 1 || list[0].From != 0 || list[0].To != 2 {
+			t.Errorf("decisions %v, want one 0→2", list)
+		}
+		var kept memory
+		text, err := h.history.Memory(t.Context(), "translate")
+		if err != nil || json.Unmarshal(text, &kept) != nil || kept.Failures.InARow != 0 {
+			t.Errorf("failures %+v (%v), want none of the job of before", kept.Failures, err)
+		}
+		within(t, 5*time.Minute, "to zero by the rules", func() bool { return h.fleet.running() == 0 })
+	})
 }
 
 func TestACountSetByHandIsPinnedForAWhile(t *testing.T) {
@@ -202,6 +252,32 @@ func TestACountSetByHandIsPinnedForAWhile(t *testing.T) {
 		if st := h.status(); st.Pinned != nil || st.PinnedUntil != nil || h.notice(jobs.NoticeChangedByHand) != "" {
 			t.Errorf("still shown as pinned to %v: %v", st.Pinned, st.Notices)
 		}
+	})
+}
+
+func TestNothingIsDoneBetweenSeeingAChangeAndDecidingOnIt(t *testing.T) {
+	t.Run("while the demand is read slowly", func(t *testing.T) {
+		play(t, policy(func(p *policies.Policy) { oneKept(p); byHand("pin")(p) }), func(t *testing.T, h *house) {
+			h.ready(1)
+			h.ledger.set(func() { h.ledger.slow = 2 * time.Second })
+			time.Sleep(10 * time.Second)
+			h.fleet.scaleByHand(3, "")
+			time.Sleep(10 * time.Second)
+			if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
+				t.Errorf("scale calls (-want +got):\n%s", diff)
+			}
+		})
+	})
+	t.Run("right after a scale call", func(t *testing.T) {
+		play(t, policy(byHand("pin")), func(t *testing.T, h *house) {
+			h.ledger.ask(1)
+			time.Sleep(100 * time.Millisecond)
+			h.fleet.scaleByHand(3, "")
+			time.Sleep(10 * time.Second)
+			if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
+				t.Errorf("scale calls (-want +got):\n%s", diff)
+			}
+		})
 	})
 }
 
@@ -323,6 +399,25 @@ func TestWhatOthersDidIsHeededOnceAndNotBeforeTheServiceWasMet(t *testing.T) {
 	})
 }
 
+func TestAJobThatCameBackInAnotherClusterIsHeededThoughItCountsFromTheBeginning(t *testing.T) {
+	play(t, policy(byHand("pin")), func(t *testing.T, h *house) {
+		for n := range 5 {
+			h.fleet.scaleByHand(n%2, "")
+			time.Sleep(time.Second)
+		}
+		h.fleet.purge()
+		time.Sleep(time.Second)
+		h.fleet.set(func() { h.fleet.index = 0; delete(h.fleet.change, group) })
+		h.operate(jobs.Command{Verb: jobs.VerbResume})
+		within(t, 5*time.Second, "back", func() bool { return h.status().State == jobs.StateZero })
+		h.fleet.scaleByHand(2, "")
+		time.Sleep(time.Second)
+		if st := h.status(); st.Pinned == nil || *st.Pinned != 2 {
+			t.Errorf("pinned to %v, want 2", st.Pinned)
+		}
+	})
+}
+
 func TestADeployIsToldAndItsCountRestored(t *testing.T) {
 	play(t, policy(func(p *policies.Policy) { p.Replicas.Min = 3 }), func(t *testing.T, h *house) {
 		h.ledger.work = 20 * time.Millisecond
@@ -360,7 +455,27 @@ func TestADeployReleasesTheBrakeAndAPinOutlivesIt(t *testing.T) {
 
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 2})
 		h.ready(2)
+		h.fleet.set(func() { h.fleet.load = time.Hour })
+		h.fleet.register(2)
+		time.Sleep(time.Second)
+		var before []string
+		h.fleet.set(func() {
+			for _, a := range h.fleet.allocs {
+				if a.Desired == jobs.DesiredRun {
+					before = append(before, a.ID)
+				}
+			}
+			h.fleet.load = time.Second
+		})
 		h.fleet.register(1)
+		time.Sleep(10 * time.Millisecond)
+		for _, id := range before { // killed in the middle of their start
+			h.fleet.alter(id, func(a *jobs.Allocation) { a.Client, a.Failure = jobs.ClientFailed, "exit code 137" })
+		}
+		time.Sleep(500 * time.Millisecond)
+		if st := h.status(); st.Blocked != nil {
+			t.Errorf("blocked by %q: what a deploy kills has not failed to start", *st.Blocked)
+		}
 		h.ready(2)
 		if n := h.fleet.wants(); n != 2 {
 			t.Errorf("%d wanted, want the pin", n)
@@ -495,10 +610,18 @@ func TestWhateverTheFleetTakesAwayLosesItsSlotsAtOnce(t *testing.T) {
 			play(t, policy(oneKept), func(t *testing.T, h *house) {
 				h.ready(1)
 				h.fleet.alter("alloc-1", take)
+				phase := jobs.Draining
+				if name == "its node is not heard of" {
+					phase = jobs.Starting // it may be again
+				}
 				within(t, 20*time.Millisecond, "no slots", func() bool { return h.ledger.slots()["alloc-1"] == 0 })
 				time.Sleep(time.Second)
-				if st := h.status(); st.Blocked != nil {
+				st := h.status()
+				if st.Blocked != nil {
 					t.Errorf("blocked by %q: nothing of it is a failed start", *st.Blocked)
+				}
+				if list := st.Replicas.List; len(list) > 0 && list[0].ID == "alloc-1" && list[0].Phase != phase {
+					t.Errorf("shown as %s, want %s", list[0].Phase, phase)
 				}
 			})
 		})
@@ -518,6 +641,11 @@ func TestAScaleCallThatSomebodyElseOvertookIsDecidedAnew(t *testing.T) {
 		}
 		if st := h.status(); st.Pinned == nil || *st.Pinned != 2 {
 			t.Errorf("pinned to %v, want 2", st.Pinned)
+		}
+		for _, e := range h.written.since(time.Time{}) {
+			if e.Status != nil && e.Status.Blocked != nil {
+				t.Errorf("told as blocked: %s", *e.Status.Blocked)
+			}
 		}
 	})
 }

@@ -146,9 +146,6 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 
 // unplaced is how many allocations the fleet still owes.
 func (s *service) unplaced() int {
-	if s.out != nil {
-		return 0
-	}
 	placed := 0
 	for _, a := range s.seen.Allocations {
 		if a.Desired == jobs.DesiredRun && (!a.Terminal() || s.holds(a)) {
