@@ -17,8 +17,11 @@ const (
 	markNote = "note"
 	// settles is how long after a version of a job Nomad may still be writing what
 	// says who made it: the evaluation comes one raft entry later, the scaling event
-	// two.
-	settles = 500 * time.Millisecond
+	// two. On a busy server that was seen to take a second; to be wrong about it is
+	// worse than to wait, and only a server that died in between makes it so long.
+	settles = 2 * time.Second
+	// lookAgain is the longest pause between two looks meanwhile.
+	lookAgain = 80 * time.Millisecond
 	// fresh bounds the age of a version that may not have settled. Other than
 	// settles it is measured between the clocks of two machines.
 	fresh = 30 * time.Second
@@ -61,7 +64,7 @@ func (f *Fleet) changesIn(ctx context.Context, key jobKey, info jobInfo, before 
 		return nil, nil // which says so itself; as it was first registered
 	}
 	pause := 10 * time.Millisecond
-	for began := time.Now(); ; pause *= 2 {
+	for began := time.Now(); ; pause = min(2*pause, lookAgain) {
 		events, err := f.scalingEvents(ctx, key)
 		if err != nil {
 			return nil, err
