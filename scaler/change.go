@@ -100,7 +100,8 @@ func (s *service) onDeploy(now time.Time, c jobs.Change) {
 		d.At = now
 	}
 	for _, r := range s.replicas {
-		if r.met.Before(now) {
+		// Those that it brought may be seen before it is; both times are the fleet's.
+		if r.met.Before(now) && (c.At.IsZero() || r.alloc.Created.Before(c.At)) {
 			r.replaced = true
 			d.old = append(d.old, r)
 		}

@@ -444,6 +444,22 @@ func TestADeployIsToldAndItsCountRestored(t *testing.T) {
 	})
 }
 
+func TestADeployThatIsSeenAfterTheReplicasItBroughtCountsOnlyThoseItFound(t *testing.T) {
+	play(t, policy(func(p *policies.Policy) { p.Replicas.Min = 2 }), func(t *testing.T, h *house) {
+		h.ready(2)
+		h.fleet.register(2)
+		var c *jobs.Change
+		h.fleet.set(func() { c = h.fleet.change[group]; delete(h.fleet.change, group) })
+		time.Sleep(20 * time.Millisecond) // who made the new version takes a question to find out
+		h.fleet.set(func() { h.fleet.change[group] = c })
+		h.fleet.tellAll()
+		time.Sleep(time.Second)
+		if got, want := h.notice(jobs.NoticeDeployed), "count still 2, all replicas replaced (2)"; !strings.HasSuffix(got, want) {
+			t.Errorf("notice %q, want …%q", got, want)
+		}
+	})
+}
+
 func TestADeployReleasesTheBrakeAndAPinOutlivesIt(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })
