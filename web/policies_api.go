@@ -69,11 +69,18 @@ func (s *Server) getPolicy(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if tag := c.Request().Header.Get("If-None-Match"); tag != "" && (tag == "*" || strings.Contains(tag, etag(v.Version))) {
+	if unchanged(c.Request(), v.Version) {
 		c.Response().Header().Set("ETag", etag(v.Version))
 		return c.NoContent(http.StatusNotModified)
 	}
 	return sendPolicy(c, http.StatusOK, v)
+}
+
+// unchanged reports whether the caller has that version already.
+func unchanged(r *http.Request, version int) bool {
+	list := strings.Join(r.Header.Values("If-None-Match"), ",")
+	tags, _ := parseTags(list)
+	return list == "*" || slices.ContainsFunc(tags, func(tag entityTag) bool { return tag.matches(version, false) })
 }
 
 // sendPolicy answers v in the format that was asked for.
@@ -81,7 +88,7 @@ func sendPolicy(c echo.Context, status int, v policies.Version) error {
 	h := c.Response().Header()
 	h.Set("ETag", etag(v.Version))
 	h.Set("Last-Modified", v.At.UTC().Format(http.TimeFormat))
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept")
 	if wantsHCL(c.Request()) {
 		return c.Blob(status, mediaHCL+"; charset=utf-8", []byte(v.Text))
 	}
@@ -230,7 +237,7 @@ func (s *Server) rollback(c echo.Context, name string, version, base int, commen
 // save is the one way to change a policy, for API and forms.
 func (s *Server) save(c echo.Context, name, text string, base int, comment, by string) (policies.Version, error) {
 	if !serviceName.MatchString(name) {
-		return policies.Version{}, badRequest("a policy's name is 1 to 63 of a–z, 0–9 and -")
+		return policies.Version{}, wrongName()
 	}
 	if _, err := parseDraft(name, text); err != nil {
 		return policies.Version{}, err
@@ -280,10 +287,12 @@ func (s *Server) versions(ctx context.Context, name string) ([]policies.Version,
 }
 
 // baseOf is the version that a change says it is based on: 0 creates. If-Match: *
-// is any version that is in force when it is asked.
+// is any version that is in force when it is asked, and a list is the one of it
+// that is (RFC 9110 §13.1.1). Whatever it is, the store compares it again as it
+// writes.
 func (s *Server) baseOf(c echo.Context, name string) (int, error) {
 	h := c.Request().Header
-	match, noneMatch := h.Get("If-Match"), h.Get("If-None-Match")
+	match, noneMatch := strings.Join(h.Values("If-Match"), ","), h.Get("If-None-Match")
 	switch {
 	case match != "" && noneMatch != "":
 		return 0, badRequest("If-Match and If-None-Match exclude each other")
@@ -295,19 +304,33 @@ func (s *Server) baseOf(c echo.Context, name string) (int, error) {
 		return 0, newProblem(http.StatusPreconditionRequired, "precondition-required",
 			`say which version the change is based on: If-Match: "VERSION" (the ETag that was read), or If-None-Match: * to create`)
 	}
-	if match == "*" {
-		v, err := s.currentVersion(c.Request().Context(), name)
-		if errors.Is(err, policies.ErrNotFound) {
-			return 0, newProblem(http.StatusPreconditionFailed, "policy-changed", "there is no policy of that name (any more); nothing was written")
-		}
-		return v.Version, err
+	tags, isList := parseTags(match)
+	if match != "*" && !isList {
+		return 0, badRequest("If-Match is " + quoteName(match) + `; allowed: the ETag that was read ("3"), a list of such, or *`)
 	}
-	base, err := strconv.Atoi(strings.Trim(match, `"`))
-	if err != nil || base < 1 {
-		return 0, badRequest("If-Match is " + quoteName(match) + `; allowed: the ETag that was read ("3"), or *`)
+	if !serviceName.MatchString(name) {
+		return 0, wrongName()
 	}
-	return base, nil
+	v, err := s.currentVersion(c.Request().Context(), name)
+	if errors.Is(err, policies.ErrNotFound) {
+		return 0, newProblem(http.StatusPreconditionFailed, "policy-changed", "there is no policy of that name (any more); nothing was written")
+	}
+	if err != nil {
+		return 0, err
+	}
+	if match == "*" || slices.ContainsFunc(tags, func(tag entityTag) bool { return tag.matches(v.Version, true) }) {
+		return v.Version, nil
+	}
+	if !slices.ContainsFunc(tags, func(tag entityTag) bool { return !tag.weak }) {
+		info := infoOf(v)
+		p := newProblem(http.StatusPreconditionFailed, "policy-changed", `a weak tag (W/"…") never matches: send the ETag as it was read; nothing was written`)
+		p.Service, p.Current = name, &info
+		return 0, p
+	}
+	return 0, &policies.ConflictError{Name: name, Current: v}
 }
+
+func wrongName() *Problem { return badRequest("a policy's name is 1 to 63 of a–z, 0–9 and -") }
 
 func etag(version int) string { return `"` + strconv.Itoa(version) + `"` }
 

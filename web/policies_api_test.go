@@ -161,3 +161,23 @@ func TestADeletedPolicyCanBeBroughtBackFromItsHistory(t *testing.T) {
 		t.Errorf("%q, %v", v.Text, err)
 	}
 }
+
+func TestALostRaceNamesTheVersionThatWonHoweverTheTagWasWritten(t *testing.T) {
+	for _, tag := range []string{`"7"`, `"7", "8"`, `W/"1"`} {
+		s, _, _ := newTestServer(t)
+		w := call(s, "PUT", "/api/v1/policies/translate", translateText, asHCL, "If-Match: "+tag)
+		wantStatus(t, w, 412)
+		if p := decode[Problem](t, w); p.Current == nil || p.Current.Version != 1 {
+			t.Errorf("If-Match: %s: %+v, want version 1 named", tag, p)
+		}
+	}
+}
+
+func TestAReadingWithTheTagOfTheVersionInForceIsNotModified(t *testing.T) {
+	s, _, _ := newTestServer(t)
+	for tag, status := range map[string]int{`"1"`: 304, `W/"1"`: 304, `"7", "1"`: 304, "*": 304, `"11"`: 200, `"7"`: 200, "1": 200} {
+		if got := call(s, "GET", "/api/v1/policies/translate", "", "If-None-Match: "+tag).Code; got != status {
+			t.Errorf("If-None-Match: %s: %d, want %d", tag, got, status)
+		}
+	}
+}
