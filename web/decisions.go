@@ -13,8 +13,9 @@ import (
 const mostDecisions = 5000
 
 // toldRules are those of decisions that are told although the count stays: a
-// person or a fault caused them.
-var toldRules = []string{"asleep", "brake", "down-gate", "drain-timeout", "paused", "pinned", "unknown-demand", "wake"}
+// person or a fault caused them, here or in the fleet itself.
+var toldRules = []string{"asleep", "blocked", "brake", "by-hand", "deployed", "down-gate", "drain-timeout", "other-victim",
+	"paused", "pinned", "purged", "returned", "stopped", "unknown-demand", "wake"}
 
 // told reports whether a stored decision is shown. The scaler also stores one
 // when it first sees a service, a policy or a command, whatever comes of it.
@@ -39,17 +40,4 @@ func (s *Server) decisions(ctx context.Context, name string, limit int) ([]decid
 			return list[:min(len(list), limit)], nil
 		}
 	}
-}
-
-// pinned reports whether an operator's pin is in force, as far as the stored
-// decisions tell: a pause and the launch brake hide it.
-func (s *Server) pinned(ctx context.Context, name string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	stored, err := s.cfg.Services.Decisions(ctx, name, 20)
-	if err != nil {
-		return false, fromStore(fmt.Errorf("read decisions: %w", err))
-	}
-	i := slices.IndexFunc(stored, func(d decide.Decision) bool { return d.Rule != "paused" && d.Rule != "brake" })
-	return i >= 0 && stored[i].Rule == "pinned", nil
 }

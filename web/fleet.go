@@ -123,7 +123,7 @@ func joinFleet(now time.Time, statuses []jobs.Status, versions []policies.Versio
 	}
 	fleet := make([]service, 0, len(byName))
 	for _, svc := range byName {
-		svc.Replicas.List = orEmpty(svc.Replicas.List)
+		svc.Replicas.List, svc.Notices = orEmpty(svc.Replicas.List), orEmpty(svc.Notices)
 		fleet = append(fleet, *svc)
 	}
 	slices.SortFunc(fleet, func(a, b service) int { return cmp.Compare(a.Name, b.Name) })

@@ -20,6 +20,7 @@ type fleetBody struct {
 	Filter  fleetFilter
 	States  []stateLink
 	Columns []column
+	Heard   time.Time // the fleet, last, if that was long ago
 	Curl    *curlLine
 	DataURL string
 }
@@ -45,6 +46,8 @@ type fleetRow struct {
 	service
 	Ready, Held, InFlight, QPS, P95, GPU, LastCold Figure
 	Oldest                                         string
+	Tags                                           []string
+	Why                                            string // nothing can be launched
 	Verbs                                          []verbButton
 }
 
@@ -58,7 +61,7 @@ func (s *Server) fleetPage(c echo.Context) error {
 	}
 	filter := fleetFilter{Query: strings.TrimSpace(c.QueryParam("q")), State: c.QueryParam("state"), Sort: c.QueryParam("sort")}
 	body := fleetBody{Total: len(fleet), Filter: filter, DataURL: s.cfg.DataURL, Curl: s.fleetCurl(fleet)}
-	body.States = stateLinks(fleet, filter)
+	body.States, body.Heard = stateLinks(fleet, filter), oldestPicture(fleet)
 	body.Columns = fleetColumns(filter)
 	for _, svc := range fleet {
 		if (filter.State == "" || svc.State == filter.State) && strings.Contains(svc.Name, filter.Query) {
@@ -78,8 +81,12 @@ func rowOf(svc service) fleetRow {
 		InFlight: svc.count(svc.Demand.InFlight),
 		QPS:      rate(svc.QPS, "no traffic was measured in the last 10 s"),
 		P95:      milliseconds(svc.Latency.P95, "too few requests in the last minute"),
-		GPU:      figure(svc.GPU, 0, "%", "no ready replica reports its GPU"),
+		GPU:      figure(svc.GPU, 0, "%", svc.gpuWhy()),
 		LastCold: seconds(svc.Cold.Last, "no cold start yet"),
+		Tags:     svc.noticeTags(),
+	}
+	if svc.Blocked != nil && (svc.State == jobs.StateBlocked || svc.State == jobs.StatePaused) {
+		row.Why = *svc.Blocked
 	}
 	if svc.Status.Oldest != nil && svc.Demand.Held > 0 {
 		row.Oldest = span(time.Duration(*svc.Status.Oldest * float64(time.Second)))
@@ -88,6 +95,17 @@ func rowOf(svc service) fleetRow {
 		row.Verbs = append(row.Verbs, svc.button(verb))
 	}
 	return row
+}
+
+// gpuWhy is why the utilization is not known, if it is not.
+func (svc service) gpuWhy() string {
+	switch {
+	case svc.Status.GPUWhy != nil:
+		return *svc.Status.GPUWhy
+	case svc.Replicas.Ready == 0:
+		return "no replica is ready"
+	}
+	return "no ready replica reports its GPU"
 }
 
 func (svc service) button(verb string) verbButton {

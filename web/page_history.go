@@ -1,6 +1,8 @@
 package web
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,11 +23,15 @@ type listFilter struct {
 	More     string // URL that shows more, "" if this is all
 }
 
+// sortedOver is among how many of the newest cold starts the slowest are looked
+// for.
+const sortedOver = 1000
+
 type coldStartsBody struct {
 	Filter     listFilter
 	Waterfalls []waterfall
 	Stats      []phaseStats
-	Phases     []string
+	Over       string // what Stats are over, in words
 	NewestURL  string
 	SlowestURL string
 }
@@ -35,25 +41,28 @@ func (s *Server) coldStartsPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	starts, err := s.coldStarts(c.Request().Context(), filter.Service, filter.Limit)
+	filter.Services, filter.Sort = list, "newest"
+	read := filter.Limit
+	if c.QueryParam("sort") == "slowest" {
+		filter.Sort, read = "slowest", sortedOver
+	}
+	starts, err := s.coldStarts(c.Request().Context(), filter.Service, read)
 	if err != nil {
 		return err
 	}
-	filter.Services = list
-	filter.Sort = c.QueryParam("sort")
-	if filter.Sort != "slowest" {
-		filter.Sort = "newest"
-	}
-	filter.more("/cold-starts", len(starts))
-	body := coldStartsBody{Filter: filter, Stats: statsOf(starts), NewestURL: filter.url("/cold-starts", "", filter.Limit), SlowestURL: filter.url("/cold-starts", "slowest", filter.Limit)}
+	body := coldStartsBody{Stats: statsOf(starts), Over: fmt.Sprintf("the %d shown", len(starts)),
+		NewestURL: filter.url("/cold-starts", "", filter.Limit), SlowestURL: filter.url("/cold-starts", "slowest", filter.Limit)}
+	shown := starts[:min(len(starts), filter.Limit)]
 	if filter.Sort == "slowest" {
-		starts = slices.Clone(starts)
-		slices.SortStableFunc(starts, func(a, b jobs.ColdStart) int { return int(b.DurMS - a.DurMS) })
+		slowest := slices.SortedStableFunc(slices.Values(starts), func(a, b jobs.ColdStart) int { return cmp.Compare(b.DurMS, a.DurMS) })
+		shown = slowest[:len(shown)]
+		body.Over = fmt.Sprintf("all %d that are kept", len(starts))
+		if len(starts) == sortedOver {
+			body.Over = fmt.Sprintf("the newest %d", sortedOver)
+		}
 	}
-	body.Waterfalls = drawWaterfalls(starts)
-	for _, p := range phaseNames {
-		body.Phases = append(body.Phases, p.Name)
-	}
+	filter.more("/cold-starts", len(shown), len(starts))
+	body.Filter, body.Waterfalls = filter, drawWaterfalls(shown)
 	return s.renderPage(c, http.StatusOK, "cold_starts", page{Title: "Cold starts", Nav: "/cold-starts", Body: body,
 		Stream: filter.stream(topicColdStart)})
 }
@@ -73,7 +82,7 @@ func (s *Server) decisionsPage(c echo.Context) error {
 		return err
 	}
 	filter.Services = services
-	filter.more("/decisions", len(list))
+	filter.more("/decisions", len(list), len(list))
 	body := decisionsBody{Filter: filter}
 	for _, d := range list {
 		body.Rows = append(body.Rows, rowOfDecision(d))
@@ -98,8 +107,10 @@ func (s *Server) filtered(c echo.Context) (listFilter, []string, error) {
 	return listFilter{Service: c.QueryParam("service"), Limit: limit}, names, nil
 }
 
-func (f *listFilter) more(path string, shown int) {
-	if shown == f.Limit && f.Limit < 1000 {
+// more offers more than what is shown of a list of which so many were read, if
+// there may be more.
+func (f *listFilter) more(path string, shown, read int) {
+	if shown == f.Limit && f.Limit < 1000 && (f.Sort != "slowest" || read > shown) {
 		f.More = f.url(path, f.Sort, min(1000, 4*f.Limit))
 	}
 }

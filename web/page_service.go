@@ -28,7 +28,8 @@ type serviceBody struct {
 	Ranges       []rangeLink
 	RangeSeconds int
 	Curl         *curlLine
-	Pins         []verbButton
+	Notices      []noticeRow
+	Block        *block
 }
 
 // rangeLink chooses how much of the timeline is shown.
@@ -40,8 +41,10 @@ type rangeLink struct {
 // replicaRow is a replica with its figures as shown.
 type replicaRow struct {
 	jobs.Replica
-	GPU, Memory Figure
-	Busy        int // percent of its slots
+	GPU, Memory, MemoryTotal Figure
+	GPUWhy                   string  // GPU and Memory are unknown although they should be known
+	MemoryPercent            float64 // of the total, if both are known
+	Busy                     int     // percent of its slots
 }
 
 // decisionRow is a decision with its inputs as lines.
@@ -71,7 +74,8 @@ func (s *Server) servicePage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body := serviceBody{fleetRow: rowOf(svc), Sentence: svc.Sentence(time.Now()), Curl: s.curl(svc)}
+	now := time.Now()
+	body := serviceBody{fleetRow: rowOf(svc), Sentence: svc.Sentence(now), Curl: s.curl(svc)}
 	body.Ranges, body.RangeSeconds = rangeLinks(name, c.QueryParam("range"))
 	for _, r := range svc.Status.Replicas.List {
 		body.ReplicaRows = append(body.ReplicaRows, rowOfReplica(r))
@@ -80,17 +84,17 @@ func (s *Server) servicePage(c echo.Context) error {
 	decisions, decisionsErr := s.decisions(ctx, name, 12)
 	starts, startsErr := s.coldStarts(ctx, name, 20)
 	points, pointsErr := s.timeline(ctx, name, body.RangeSeconds)
-	pinned, pinnedErr := s.pinned(ctx, name)
-	for _, err := range []error{decisionsErr, startsErr, pointsErr, pinnedErr} {
+	for _, err := range []error{decisionsErr, startsErr, pointsErr} {
 		if err != nil && at.IsZero() {
 			return err
 		}
 	}
-	body.Pins = svc.pinCommands(pinned || pinnedErr != nil) // one Unpin too many does no harm
+	body.Notices, body.Block = svc.noticeRows(now), svc.block(now, decisions)
+	body.Verbs = svc.headVerbs(body.Notices)
 	for _, d := range decisions {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}
-	body.Steps, body.StripCaption = strip(time.Now(), svc, starts)
+	body.Steps, body.StripCaption = strip(now, svc, starts)
 	body.Waterfalls = drawWaterfalls(starts[:min(len(starts), 6)])
 	body.Points = thin(points, 60)
 	topics := strings.Join([]string{topicStatus, topicDecision, topicColdStart, topicPolicy, topicPoint}, ",")
@@ -98,17 +102,19 @@ func (s *Server) servicePage(c echo.Context) error {
 		Stream: eventsPath + "?topics=" + topics + "&service=" + url.QueryEscape(name)})
 }
 
-// pinCommands are offered in any state: a pin can always be set, and taken away
-// while there is one.
-func (svc service) pinCommands(pinned bool) []verbButton {
+// headVerbs are the commands beside the name: those of the state, and Pin, which
+// can always be set; not those that stand with a notice.
+func (svc service) headVerbs(notices []noticeRow) []verbButton {
 	if svc.Policy == nil {
 		return nil
 	}
-	commands := []verbButton{svc.button(jobs.VerbPin)}
-	if pinned {
-		commands = append(commands, svc.button(jobs.VerbUnpin))
+	var buttons []verbButton
+	for _, verb := range append(svc.offered(), jobs.VerbPin) {
+		if !slices.ContainsFunc(notices, func(n noticeRow) bool { return n.Action != nil && n.Action.Verb == verb }) {
+			buttons = append(buttons, svc.button(verb))
+		}
 	}
-	return commands
+	return buttons
 }
 
 func rangeLinks(name, chosen string) (links []rangeLink, rangeSeconds int) {
@@ -125,9 +131,23 @@ func rangeLinks(name, chosen string) (links []rangeLink, rangeSeconds int) {
 }
 
 func rowOfReplica(r jobs.Replica) replicaRow {
+	missing := "measured while it is ready"
+	switch {
+	case r.GPUUnknownReason != "":
+		missing = r.GPUUnknownReason
+	case r.Phase == jobs.Ready:
+		missing = "its source does not give it"
+	}
 	row := replicaRow{Replica: r,
-		GPU:    figure(r.GPUUtilizationPercent, 0, "%", "this replica does not report its GPU"),
-		Memory: bytesText(r.GPUMemoryUsedBytes, "this replica does not report its GPU memory")}
+		GPU:         figure(r.GPUUtilizationPercent, 0, "%", missing),
+		Memory:      bytesText(r.GPUMemoryUsedBytes, missing),
+		MemoryTotal: bytesText(r.GPUMemoryTotalBytes, missing)}
+	if row.GPU.Unknown() {
+		row.GPUWhy = r.GPUUnknownReason
+	}
+	if used, total := r.GPUMemoryUsedBytes, r.GPUMemoryTotalBytes; used != nil && total != nil && *total > 0 {
+		row.MemoryPercent = min(100, max(0, 100**used / *total))
+	}
 	if r.Slots > 0 {
 		row.Busy = min(100, 100*r.InFlight/r.Slots)
 	}

@@ -94,6 +94,7 @@ var templateFuncs = template.FuncMap{
 	"dict":     dict,
 	"now":      time.Now,
 	"add":      func(a, b int) int { return a + b },
+	"sub":      func(a, b time.Time) time.Duration { return max(0, a.Sub(b).Truncate(time.Second)) },
 	"short": func(id string) string {
 		if len(id) > 12 {
 			return id[:8]

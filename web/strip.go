@@ -27,6 +27,7 @@ func (s stripStep) StateWords() string {
 const (
 	stepHeld = iota
 	stepPlace
+	stepPull
 	stepStart
 	stepLoad
 	stepReady
@@ -36,6 +37,7 @@ const (
 var stripSteps = [...]struct{ label, about, phase string }{
 	stepHeld:     {"held", "the first request waits; the scaler decides", jobs.PhaseDecide},
 	stepPlace:    {"place", "an allocation is placed on a node", jobs.PhasePlace},
+	stepPull:     {"pull", "its node fetches artifacts and image, and runs what comes before the task", jobs.PhasePull},
 	stepStart:    {"start", "its task process starts", jobs.PhaseStart},
 	stepLoad:     {"load", "it loads, until its probe answers", jobs.PhaseLoad},
 	stepReady:    {"ready", "a request is released to it", jobs.PhaseReady},
@@ -43,15 +45,32 @@ var stripSteps = [...]struct{ label, about, phase string }{
 }
 
 // strip follows the wake that is going on, or tells the last one. starts are
-// the recorded cold starts, newest first.
+// the recorded cold starts, newest first. Where nothing is pulled, and nothing
+// was the last time, there is no such step.
 func strip(now time.Time, svc service, starts []jobs.ColdStart) (steps []stripStep, caption string) {
+	steps, caption = wholeStrip(now, svc, starts)
+	if steps[stepPull].State != "current" && (len(starts) == 0 || !pulled(starts[0])) {
+		steps = slices.Delete(steps, stepPull, stepPull+1)
+	}
+	return steps, caption
+}
+
+func pulled(c jobs.ColdStart) bool {
+	return slices.ContainsFunc(c.Phases, func(p jobs.ColdStartPhase) bool { return p.Name == jobs.PhasePull && p.DurMS > 0 })
+}
+
+func wholeStrip(now time.Time, svc service, starts []jobs.ColdStart) (steps []stripStep, caption string) {
 	switch svc.State {
 	case jobs.StateBlocked:
 		steps = untouched(starts, true)
 		reach(steps, stepPlace, "failed", time.Time{})
 		return steps, "Blocked on the way."
 	case jobs.StateWaking:
-		return wakingStrip(svc, starts), "A wake is going on."
+		caption = "A wake is going on."
+		if r := furthestReplica(svc.Replicas.List); r != nil && r.Progress != "" {
+			caption += " Its node says: " + sentence(cutText(r.Progress, 200))
+		}
+		return wakingStrip(svc, starts), caption
 	case jobs.StateReady:
 		if r := unanswered(svc.Replicas.List, starts); r != nil {
 			return readyStrip(now, svc, *r)
@@ -89,6 +108,8 @@ func wakingStrip(svc service, starts []jobs.ColdStart) []stripStep {
 		reach(steps, stepHeld, "current", held)
 	case r == nil:
 		reach(steps, stepPlace, "current", time.Time{})
+	case r.Progress != "": // said by its node, so it is placed; its task does not run yet
+		reach(steps, stepPull, "current", r.Since)
 	case r.Phase == jobs.Pending:
 		reach(steps, stepPlace, "current", r.Launched)
 	case r.Address == "":

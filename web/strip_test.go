@@ -34,6 +34,10 @@ func TestTheStripFollowsAWake(t *testing.T) {
 	unused := slices.Clone(this)
 	unused[0].Outcome = jobs.OutcomeUnused
 
+	pulls := replica(jobs.Starting, "127.0.0.1:1")
+	pulls.List[0].Progress = "Docker image pull progress: 3 of 8 layers"
+	withPull := []jobs.ColdStart{coldStart("a", "before", now.Add(-time.Hour), 1, 20, 40_000, 0, 3000, 2, 80)}
+
 	for _, test := range []struct {
 		name          string
 		status        jobs.Status
@@ -46,6 +50,10 @@ func TestTheStripFollowsAWake(t *testing.T) {
 		{"pending", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Pending, "")}, before, "done current todo todo todo todo", "going on"},
 		{"placed", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "")}, before, "done done current todo todo todo", "going on"},
 		{"loading", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, before, "done done done current todo todo", "going on"},
+		{"pulling, with its address", jobs.Status{State: jobs.StateWaking, Replicas: pulls}, before, "done done current todo todo todo todo",
+			"Its node says: Docker image pull progress: 3 of 8 layers."},
+		{"loading, after a pull the last time", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, withPull, "done done done done current todo todo", "going on"},
+		{"at zero, after a pull the last time", jobs.Status{State: jobs.StateZero}, withPull, "todo todo todo todo todo todo todo", "took 43 s"},
 		{"ready, the first request in flight", jobs.Status{State: jobs.StateReady, Replicas: ready, Demand: asked}, before,
 			"done done done done done current", "Ready 5.0 s after its launch; the first answer is being computed."},
 		{"ready, the first request not released yet", jobs.Status{State: jobs.StateReady, Replicas: ready, Demand: jobs.DemandCounts{Held: 1}}, nil,
@@ -103,8 +111,8 @@ func TestFinishedStepsOfAWakeShowItsOwnFiguresAndOnlyThoseToComeTheLastOnes(t *t
 	if diff := cmp.Diff(want, figuresOf(steps)); diff != "" {
 		t.Errorf("loading (-want +got):\n%s", diff)
 	}
-	if !steps[stepLoad].Since.Equal(now.Add(-3 * time.Second)) {
-		t.Errorf("loads since %v", steps[stepLoad].Since)
+	if load := steps[3]; load.Label != "load" || !load.Since.Equal(now.Add(-3*time.Second)) {
+		t.Errorf("%s since %v, want load", load.Label, load.Since)
 	}
 
 	again := slices.Concat([]jobs.ColdStart{coldStart("a", "x", now.Add(-time.Minute), 1, 20)}, before)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -17,7 +18,7 @@ var verbs = map[string]verbWords{
 	jobs.VerbWake:   {"Wake", "Launch a replica as if a request had come"},
 	jobs.VerbSleep:  {"Sleep", "Drain to zero until the next request"},
 	jobs.VerbPause:  {"Pause", "Change nothing, and take no new requests while at zero"},
-	jobs.VerbResume: {"Resume", "End a pause or a sleep"},
+	jobs.VerbResume: {"Resume", "End a pause or a sleep, and bring a job back that was stopped or purged in Nomad"},
 	jobs.VerbPin:    {"Pin", "Hold exactly this many replicas"},
 	jobs.VerbUnpin:  {"Unpin", "Let the policy decide again"},
 }
@@ -53,9 +54,27 @@ func (svc service) Sentence(now time.Time) string {
 		}
 		return s + "."
 	case jobs.StatePaused:
-		return fmt.Sprintf("Paused by an operator: nothing changes, and while no replica is ready requests are refused. %d of %s ready.", r.Ready, plural(r.Wanted, "wanted replica"))
+		return svc.pausedSentence()
 	}
 	return "In a state that this version does not know: " + svc.State + "."
+}
+
+// pausedSentence says by whose will nothing is launched: whoever stopped the job,
+// whoever holds the count at 0, or an operator who paused the service.
+func (svc service) pausedSentence() string {
+	r := svc.Replicas
+	const refused = " While no replica is ready, requests are refused."
+	switch {
+	case svc.has(jobs.NoticeStopped):
+		return "Stopped in Nomad: nothing is launched until the job is started again or the service is resumed." + refused
+	case svc.Pinned != nil && *svc.Pinned == 0 && r.Ready == 0 && svc.Blocked != nil:
+		return "Held at 0: " + strings.TrimSuffix(*svc.Blocked, ".") + "." + refused
+	}
+	who := "Paused by an operator"
+	if svc.Blocked != nil { // it says by whom, and why
+		who = strings.TrimSuffix(sentence(*svc.Blocked), ".")
+	}
+	return fmt.Sprintf("%s; nothing changes. %d of %s ready.%s", who, r.Ready, plural(r.Wanted, "wanted replica"), refused)
 }
 
 func (svc service) blockedWords() string {
@@ -120,13 +139,33 @@ func (svc service) consequence(verb string) string {
 	case jobs.VerbPause:
 		return fmt.Sprintf("The scaler stops changing this service: it keeps %s. While none is ready, requests are refused with 503. %s", plural(svc.Replicas.Wanted, "replica"), svc.heldWords())
 	case jobs.VerbResume:
-		return "The policy decides again, at once."
+		return svc.resumption()
 	case jobs.VerbPin:
 		return fmt.Sprintf("Exactly that many replicas are kept, whatever the demand, until it is unpinned. Now: %d wanted, %d ready.%s", svc.Replicas.Wanted, svc.Replicas.Ready, busy)
 	case jobs.VerbUnpin:
-		return "The policy decides again, at once."
+		if svc.Pinned == nil {
+			return "It is not pinned: nothing changes."
+		}
+		return fmt.Sprintf("The count of %d is not held any more: the policy decides again, at once. Now: %d wanted, %d ready.%s", *svc.Pinned, svc.Replicas.Wanted, svc.Replicas.Ready, busy)
 	}
 	return ""
+}
+
+// resumption is what becomes of a service that is resumed. Which of the two a
+// stopped job needs, its notice says.
+func (svc service) resumption() string {
+	then := "The policy decides again, at once."
+	if svc.Pinned != nil {
+		then = "It stays pinned to " + plural(*svc.Pinned, "replica") + "."
+	}
+	if !svc.has(jobs.NoticeStopped) {
+		return then
+	}
+	job := "The job"
+	if svc.Policy != nil && svc.Policy.Policy != nil {
+		job = "Job " + svc.Policy.Policy.Job
+	}
+	return job + " is started again in Nomad, with count 0, as it was registered last; if it was purged, the job spec that Pilotlight has of it is registered. " + then
 }
 
 func (svc service) heldWords() string {
@@ -148,6 +187,10 @@ func (svc service) offered() []string {
 	switch {
 	case svc.Policy == nil:
 		return nil
+	case svc.has(jobs.NoticeStopped):
+		return []string{jobs.VerbResume}
+	case svc.State == jobs.StatePaused && svc.Pinned != nil && *svc.Pinned == 0:
+		return []string{jobs.VerbUnpin} // if it is paused as well, that is offered next
 	case svc.State == jobs.StatePaused:
 		return []string{jobs.VerbResume}
 	case svc.State == jobs.StateZero || svc.State == jobs.StateDraining:
