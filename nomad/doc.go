@@ -12,17 +12,31 @@
 // # How the picture is kept
 //
 //	Watch ─┬─ stream    list → event stream from that index on, read raw
-//	       ├─ relist    list again every 30 s; while the stream is down,
-//	       │            blocking lists instead
+//	       ├─ relist    list again every 30 s, and every 5 s whether there is a
+//	       │            leader; while the stream is down, blocking lists instead
+//	       ├─ learn     who changed a job
 //	       ├─ explain   for groups that miss allocations: why, in a sentence
+//	       ├─ log       the last lines of tasks that failed
 //	       └─ dispatch  calls changed, one at a time
 //
 // A refused event stream answers 200 and then nothing; only the heartbeat
 // lines prove that it lives. A stream without a first line within 2 s, or
-// silent for 45 s, is cut and opened again, with jittered backoff. A stream
-// that starts later than the last known index cannot be told from one without
-// a gap, so each new stream begins with a list, and garbage collection, which
-// sends no event, is seen by the periodic list.
+// silent for 45 s, is cut and opened again, with jittered backoff. Nomad does
+// not say what its buffer no longer had, so each new stream begins with a list;
+// and garbage collection, which sends no event, is seen by the periodic list.
+// After that an allocation that is unknown and no newer than the list is one that
+// Nomad has forgotten: a server that returns tells its old events again.
+//
+// A heartbeat does not say that there is a leader. The picture is as young as
+// the last read that a leader answered; at rest that is 5 s at most. What a
+// server without one still knows adds to the picture, takes nothing away, and
+// does not make it younger. A list whose index is lower than that of one before is
+// held to be of the past until all lists have agreed for 2 s; then Nomad's state
+// was restored, and the picture is made anew, whatever indexes it has.
+//
+// At rest that is 16 calls a minute and one stream, however many jobs there are,
+// and 6 more while some allocation cannot be placed. Statistics of a node are
+// asked for by GPUs only, at most once a second and node.
 //
 // Without Watch every Observe asks Nomad.
 //

@@ -32,7 +32,7 @@ type Fleet struct {
 	mu    sync.Mutex
 	turns map[jobKey]chan struct{} // whose holder may write to the job
 
-	gpus gpuReader
+	gpus *gpuReader
 }
 
 // New returns the Fleet of one Nomad region. It makes no connection yet.
@@ -63,6 +63,7 @@ func newFleet(cfg Config, httpClient *http.Client) (*Fleet, error) {
 		rescope:   make(chan struct{}, 1),
 		deaf:      make(chan struct{}, 1),
 		turns:     make(map[jobKey]chan struct{}),
+		gpus:      newGPUReader(),
 	}, nil
 }
 
@@ -105,7 +106,7 @@ func (f *Fleet) believed() bool {
 }
 
 // believedFor is how old the picture may be: two checks and a list that failed.
-const believedFor = 2*checkEvery + listTimeout
+const believedFor = 2*checkEvery + readTimeout
 
 // signal leaves a token in c unless there is one.
 func signal(c chan struct{}) {

@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// listTimeout bounds one list: longer than the 5 s after which a server without
-	// a leader says so.
-	listTimeout = 7 * time.Second
 	// contact is how long ago a server may have heard its leader for its answer to
 	// be the present.
 	contact = 2 * time.Second
@@ -117,7 +114,7 @@ func (f *Fleet) Heard() (at time.Time, streaming bool) {
 // check asks, as cheaply as Nomad allows, whether there is a leader who answers.
 func (f *Fleet) check(ctx context.Context) error {
 	floor := f.pic.highest()
-	_, m, err := get[[]struct{}](ctx, f, "/v1/allocations", api.QueryOptions{Namespace: f.pic.scope(), PerPage: 1}, listTimeout)
+	_, m, err := get[[]struct{}](ctx, f, "/v1/allocations", api.QueryOptions{Namespace: f.pic.scope(), PerPage: 1}, readTimeout)
 	switch {
 	case err != nil:
 		return err

@@ -14,6 +14,9 @@ const (
 	gpuEvery   = time.Second      // least time between two questions to a node
 	gpuSilent  = 10 * time.Second // until a node that did not answer is asked again
 	gpuStale   = 30 * time.Second // age of a measurement from which on it says nothing
+	// gpuAtOnce is how many nodes are asked at once: frozen ones must not take all
+	// connections, by which everything else is asked and scaled.
+	gpuAtOnce = maxConns / 2
 )
 
 // GPUs returns what the devices of the group's running allocations measure, by
@@ -60,8 +63,13 @@ func (f *Fleet) GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, er
 
 // gpuReader shares the nodes' answers among all who ask.
 type gpuReader struct {
+	turns chan struct{} // holds a token for each question that is under way
 	mu    sync.Mutex
 	nodes map[string]*nodeReading
+}
+
+func newGPUReader() *gpuReader {
+	return &gpuReader{turns: make(chan struct{}, gpuAtOnce), nodes: make(map[string]*nodeReading)}
 }
 
 // nodeReading is the last answer of one node, and the question that is under way.
@@ -74,12 +82,9 @@ type nodeReading struct {
 // nodeStats returns what a node's devices measure, asking it if nobody has
 // within a second. It returns by the end of ctx, or of the node's deadline.
 func (f *Fleet) nodeStats(ctx context.Context, id, name string) nodeStats {
-	g := &f.gpus
+	g := f.gpus
 	for {
 		g.mu.Lock()
-		if g.nodes == nil {
-			g.nodes = make(map[string]*nodeReading)
-		}
 		r := g.nodes[id]
 		if r == nil {
 			r = new(nodeReading)

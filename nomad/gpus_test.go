@@ -249,6 +249,34 @@ func TestAFrozenNodeHoldsUpNoOther(t *testing.T) {
 	})
 }
 
+func TestFrozenNodesLeaveConnectionsForEverythingElse(t *testing.T) {
+	via := nodeStatsVia(func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() })
+	nodes := make([]int, 2*maxConns)
+	for i := range nodes {
+		nodes[i] = 1
+	}
+	inBubbleVia(t, gpus(nodes...), via, func(t *testing.T, b *bubble) {
+		b.launched(len(nodes))
+		done := make(chan map[string]jobs.GPU)
+		go func() { done <- b.gpus(translateRef) }()
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		b.scale(translateRef, len(nodes)-1)
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("a scale took %v while nodes did not answer", took)
+		}
+		got := <-done
+		if len(got) != len(nodes) {
+			t.Errorf("got %d answers, want one for each allocation", len(got))
+		}
+		for id, gpu := range got {
+			if gpu.Utilization != nil || gpu.Why == "" {
+				t.Errorf("%s: got %+v", id, gpu)
+			}
+		}
+	})
+}
+
 func TestAGroupWithoutDevicesHasNoGPUs(t *testing.T) {
 	inBubble(t, gpus(0), func(t *testing.T, b *bubble) {
 		b.watch()

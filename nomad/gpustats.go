@@ -43,6 +43,12 @@ func (f *Fleet) askNode(ctx context.Context, id, name string) (stats nodeStats, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
 	defer cancel()
+	select {
+	case f.gpus.turns <- struct{}{}:
+		defer func() { <-f.gpus.turns }()
+	case <-ctx.Done():
+		return nodeStats{why: fmt.Sprintf("node %s could not be asked in time: too many others do not answer", name)}, false
+	}
 	path := "/v1/client/stats?node_id=" + url.QueryEscape(id)
 	_, err := f.client.Raw().Query(path, &answer, (&api.QueryOptions{}).WithContext(ctx))
 	now := time.Now()

@@ -76,7 +76,7 @@ func (p *picture) applyDraining(nodes []*api.NodeListStub, index uint64, complet
 // because Nomad would refuse all of it.
 func (f *Fleet) listDraining(ctx context.Context, stale bool) error {
 	nodes, m, err := get[[]*api.NodeListStub](ctx, f, "/v1/nodes",
-		api.QueryOptions{AllowStale: stale, Filter: `SchedulingEligibility == "ineligible"`}, listTimeout)
+		api.QueryOptions{AllowStale: stale, Filter: `SchedulingEligibility == "ineligible"`}, readTimeout)
 	if status, _ := answered(err); status == http.StatusForbidden {
 		if f.blind.CompareAndSwap(false, true) {
 			f.log.WarnContext(ctx, `the token may not read nodes: node drains and GPUs are not seen; it needs node { policy = "read" }`)

@@ -10,7 +10,7 @@ import (
 
 // Observe returns the present picture of one group. While Watch runs it answers
 // from memory, except for the first question about a job; Observation.At then
-// says when Nomad was last heard, up to 30 s ago while nothing happens.
+// says when a leader last answered, up to 5 s ago while all is well.
 //
 // Errors: jobs.ErrUnknownJob, jobs.ErrPurged, jobs.ErrUnknownGroup; what a read said.
 func (f *Fleet) Observe(ctx context.Context, ref jobs.Ref) (jobs.Observation, error) {

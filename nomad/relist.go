@@ -74,7 +74,7 @@ func (f *Fleet) relistBy(ctx context.Context, after uint64, stale bool) (uint64,
 }
 
 func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64, stale bool) ([]*api.AllocationListStub, meta, error) {
-	timeout := listTimeout
+	timeout := readTimeout
 	q := api.QueryOptions{
 		Namespace:  f.pic.scope(),
 		AllowStale: stale,
@@ -94,7 +94,7 @@ func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64
 
 func (f *Fleet) listJobs(ctx context.Context, keys []jobKey, stale bool) ([]*api.JobListStub, meta, error) {
 	q := api.QueryOptions{Namespace: f.pic.scope(), AllowStale: stale, Filter: jobFilter("ID", keys)}
-	stubs, m, err := get[[]*api.JobListStub](ctx, f, "/v1/jobs", q, listTimeout)
+	stubs, m, err := get[[]*api.JobListStub](ctx, f, "/v1/jobs", q, readTimeout)
 	if err != nil {
 		return nil, m, fmt.Errorf("list jobs: %w", err)
 	}
@@ -140,7 +140,7 @@ func (f *Fleet) readJobs(ctx context.Context, keys []jobKey, stubs []*api.JobLis
 // readStaleJob reads a job from a server that may not hear a leader.
 func (f *Fleet) readStaleJob(ctx context.Context, key jobKey) error {
 	job, _, err := get[*api.Job](ctx, f, "/v1/job/"+url.PathEscape(key.id),
-		api.QueryOptions{Namespace: key.namespace, AllowStale: true}, listTimeout)
+		api.QueryOptions{Namespace: key.namespace, AllowStale: true}, readTimeout)
 	switch {
 	case notFound(err):
 		return nil // nothing is gone because such a server does not have it
