@@ -37,7 +37,8 @@ var allRoles = []string{roleActivator, roleScaler, roleWeb}
 // has one.
 type fleet struct {
 	scaler.Fleet
-	run func(context.Context) error // nil: none
+	run     func(context.Context) error // nil: none
+	metrics prometheus.Collector        // nil: none
 }
 
 // node is one process: its roles over one Redis.
@@ -71,16 +72,17 @@ func (n *node) has(role string) bool { return slices.Contains(n.roles, role) }
 func (n *node) run(ctx context.Context) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	dependency := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pilotlight_dependency_up",
-		Help: "1 while the dependency answers."}, []string{"dependency"})
-	reg.MustRegister(dependency)
+	redisUp := prometheus.NewGauge(prometheus.GaugeOpts{Name: dependencyUp, Help: dependencyUpHelp, ConstLabels: prometheus.Labels{"dependency": "redis"}})
+	reg.MustRegister(redisUp)
+	if n.fleet.metrics != nil {
+		reg.MustRegister(n.fleet.metrics)
+	}
 
 	store := policies.NewRedis(n.redis)
 	hist := history.New(n.redis)
 	life := &lifecycle{log: n.log}
 	ready := &health{}
 	var checks []func(context.Context) error
-	redisUp := dependency.WithLabelValues("redis")
 	checks = append(checks, func(ctx context.Context) error {
 		if err := n.redis.Ping(ctx).Err(); err != nil {
 			redisUp.Set(0)

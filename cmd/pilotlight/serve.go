@@ -98,11 +98,14 @@ func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
 		cfg.Address = s.Nomad
 	}
 	cfg.Logger = log
+	metrics := newNomadMetrics()
+	cfg.OnCall = metrics.called
 	f, err := nomad.New(cfg)
 	if err != nil {
 		return fleet{}, err
 	}
-	return fleet{Fleet: f}, nil
+	metrics.heard = f.Heard
+	return fleet{Fleet: f, metrics: metrics}, nil
 }
 
 // localFleet runs child processes of this one; waiting lets it stand by while
