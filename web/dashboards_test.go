@@ -34,6 +34,9 @@ var metrics = map[string][]string{
 	"pilotlight_usd_total":                   {"service"},
 	"pilotlight_leader":                      {"role"},
 	"pilotlight_dependency_up":               {"dependency"},
+	"pilotlight_blocked":                     {"service", "reason"},
+	"pilotlight_fleet_picture_age_seconds":   {},
+	"pilotlight_nomad_calls_total":           {"call", "outcome"},
 }
 
 var (
@@ -93,6 +96,11 @@ func TestTheGrafanaDashboardUsesOnlyMetricsThatExist(t *testing.T) {
 			for _, name := range checkQuery(t, panel.Title, target.Expr) {
 				used[name] = true
 			}
+		}
+	}
+	for _, name := range []string{"pilotlight_blocked", "pilotlight_fleet_picture_age_seconds", "pilotlight_nomad_calls_total"} {
+		if !used[name] {
+			t.Errorf("%s is not shown", name)
 		}
 	}
 	if len(used) < 15 {
