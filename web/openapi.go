@@ -135,15 +135,16 @@ func (set schemaSet) named(t reflect.Type) any {
 	}
 	properties := map[string]any{}
 	set[t.Name()] = map[string]any{"type": "object", "properties": properties} // before the fields: types may nest
-	set.fields(t, properties)
+	set.fields(t, t.Name(), properties)
 	return ref
 }
 
-// fields adds those of t; an outer field hides an embedded one of the same name.
-func (set schemaSet) fields(t reflect.Type, into map[string]any) {
+// fields adds those of t to the schema of that name; an outer field hides an
+// embedded one of the same name.
+func (set schemaSet) fields(t reflect.Type, schema string, into map[string]any) {
 	for field := range t.Fields() {
 		if field.Anonymous {
-			set.fields(field.Type, into)
+			set.fields(field.Type, schema, into)
 		}
 	}
 	for field := range t.Fields() {
@@ -154,6 +155,6 @@ func (set schemaSet) fields(t reflect.Type, into map[string]any) {
 		if name == "" {
 			name = field.Name
 		}
-		into[name] = set.of(field.Type)
+		into[name] = explained(set.of(field.Type), schema, name)
 	}
 }

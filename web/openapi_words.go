@@ -1,0 +1,92 @@
+package web
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// fieldWords say in openapi.json what fields mean, by schema and field. A test
+// wants them for every field of a service.
+var fieldWords = map[string]map[string]string{
+	"ServiceInfo": {
+		"name":                    "the service, which is the name of its policy",
+		"state":                   "zero: none wanted, none there; waking: wanted, none ready; ready: at least one is; draining: none wanted, some not gone yet; blocked: wanted, and blocked_reason says why none comes; paused: by an operator, or because the job was stopped in Nomad or is pinned to 0",
+		"replicas":                "by phase, and each of them",
+		"demand":                  "requests now",
+		"qps":                     "arrivals per second, mean over 10 s",
+		"latency_ms":              "time in the replica, over the last minute, without the hold",
+		"gpu_utilization_percent": "mean of the ready replicas of which it is known",
+		"gpu_memory_used_bytes":   "sum over the ready replicas; null unless it is known of all",
+		"gpu_unknown_reason":      "why gpu_utilization_percent is null although a replica is ready, in a sentence",
+		"oldest_hold_s":           "how long the oldest held request has waited",
+		"cold_start_s":            "of the last 50 that succeeded",
+		"eta_s":                   "until a replica is ready, while waking",
+		"blocked_reason":          "what keeps the service from having the replicas that it should have, in a sentence; also while some are ready",
+		"blocked_until":           "when a start is tried next; null: nothing but blocked_reason holds one back",
+		"policy_version":          "version of the policy that is acted on",
+		"reason":                  "of the last decision, in a sentence",
+		"last_demand":             "when anybody asked for the service last",
+		"pinned":                  "the count that an operator, or a change by hand in Nomad, holds; null: the policy decides",
+		"pinned_until":            "until when a count set by hand is held; null: until it is unpinned",
+		"fleet_at":                "when the fleet (Nomad) last answered with the present: how old the picture of the replicas is",
+		"notices":                 "what an operator should know and what passes, newest first",
+		"at":                      "when this was true; null: the scaler has not reported yet",
+		"stale":                   "the scaler should have reported since, and has not",
+	},
+	"Notice": {
+		"kind":   "changed-by-hand: somebody set the count in Nomad itself; deployed: somebody registered the job again; deployment: one is active and refuses scales; stopped: somebody stopped or purged the job; node-draining: nodes under replicas are being drained; drift: the registered job is not the job spec; fleet-silent: the fleet is not heard",
+		"text":   "a sentence",
+		"detail": "lines, such as the differences of a drift; absent: none",
+		"since":  "since when it is so, or when it happened",
+	},
+	"Replica": {
+		"id":                      "of its allocation",
+		"region":                  "of its fleet",
+		"node":                    "name of its node; empty until it is placed",
+		"address":                 "host:port where it answers; empty until known",
+		"index":                   "of its allocation within the job's group; the highest are stopped first",
+		"phase":                   "pending: no address yet; starting: its probe does not answer yet; ready; draining: no new requests; gone",
+		"since":                   "of the phase",
+		"started_at":              "when it was asked for",
+		"slots":                   "requests that it may have at once",
+		"in_flight":               "slots that are out",
+		"gpu_utilization_percent": "mean over its devices",
+		"gpu_memory_used_bytes":   "sum over its devices",
+		"gpu_memory_total_bytes":  "sum over its devices",
+		"gpu_unknown_reason":      "why a figure of a ready replica is null, in a sentence; absent: none is",
+		"progress":                "what its node does before its task runs, in the fleet's words; absent: nothing that is told",
+		"failure":                 "the last words of its task; absent: it has not failed",
+	},
+	"ReplicaCounts": {
+		"wanted": "by the last decision", "pending": "asked for, no address yet", "starting": "placed, not answering yet",
+		"ready": "answering", "draining": "finishing, without new requests", "list": "each of them, by index",
+	},
+	"DemandCounts":   {"in_flight": "at a replica", "held": "waiting for a slot", "async": "to be answered later"},
+	"Quantiles":      {"p50": "milliseconds", "p95": "milliseconds", "p99": "milliseconds"},
+	"ColdStartStats": {"p50": "seconds", "p90": "seconds", "last": "seconds", "count": "how many they are over"},
+}
+
+// fieldValues are all that a field of text may be, by schema and field.
+var fieldValues = map[string]map[string][]string{
+	"ServiceInfo": {"state": {jobs.StateZero, jobs.StateWaking, jobs.StateReady, jobs.StateDraining, jobs.StateBlocked, jobs.StatePaused}},
+	"Notice":      {"kind": slices.Sorted(maps.Keys(noticeKinds))},
+	"Replica":     {"phase": {string(jobs.Pending), string(jobs.Starting), string(jobs.Ready), string(jobs.Draining), string(jobs.Gone)}},
+}
+
+// explained adds to a field's schema what is known of it.
+func explained(schema any, in, field string) any {
+	words, values := fieldWords[in][field], fieldValues[in][field]
+	if words == "" && values == nil {
+		return schema
+	}
+	out := maps.Clone(schema.(map[string]any))
+	if words != "" {
+		out["description"] = words
+	}
+	if values != nil {
+		out["enum"] = values
+	}
+	return out
+}
