@@ -38,9 +38,10 @@ test-ui: setup build ## The web UI in headless Chromium
 	go test -timeout $(TEST_TIMEOUT) -v -run TestUI ./internal/e2e/...
 
 .PHONY: test-nomad
-test-nomad: ## The fleet's conformance suite against a real Nomad agent at NOMAD_ADDR
+test-nomad: ## The fleet's conformance suite and every fault against a real Nomad agent at NOMAD_ADDR
 	@test -n "$$NOMAD_ADDR" || { echo "NOMAD_ADDR is not set: start 'nomad agent -dev' and set NOMAD_ADDR=http://127.0.0.1:4646"; exit 2; }
 	go test -race -v -count=1 ./nomad/...
+	go test -race -v -count=1 -timeout $(TEST_TIMEOUT) -run Nomad ./internal/e2e
 
 .PHONY: fuzz
 fuzz: ## Every fuzz target for a short time (FUZZTIME=10s)

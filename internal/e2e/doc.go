@@ -8,4 +8,13 @@
 // checks that no child is left. What a machine does not have (redis-server,
 // Apertium, Chromium) skips the tests that need it, with a sentence that says so.
 // With -short all of them are skipped.
+//
+// What has Nomad in its name runs over the Nomad double, whose tasks are real
+// processes too, and over the agent at NOMAD_ADDR where that is set (make
+// test-nomad): an agent of this machine with the raw_exec driver. Pilotlight
+// reaches either through a gateway that notes what it asks for, goes away and
+// keeps answers back; each test has jobs with names of its own, which it purges.
+// Over the double alone: a node that is lost. Over an agent alone: Pilotlight as a
+// Nomad job, and, with ACLs and a management token in NOMAD_TOKEN, a token that is
+// revoked is tried there as well.
 package e2e

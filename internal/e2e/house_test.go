@@ -89,7 +89,7 @@ func greetedDev(t *testing.T, home string, args ...string) *house {
 	t.Helper()
 	skipIfShort(t)
 	state := filepath.Join(home, "state")
-	h := startHouse(t, home, append([]string{"dev", "--state", state}, args...)...)
+	h := startHouse(t, nil, home, append([]string{"dev", "--state", state}, args...)...)
 	h.state = state
 	h.awaitAddresses(t, greetingLine, func(m []string) {
 		*map[string]*string{"requests": &h.data, "web UI": &h.control, "metrics": &h.metrics}[m[1]] = m[2]
@@ -109,8 +109,14 @@ func startServe(t *testing.T, roles string, args ...string) *house {
 // startServeIn is startServe with the home and state of another one.
 func startServeIn(t *testing.T, home, roles string, args ...string) *house {
 	t.Helper()
+	return startServeWith(t, nil, home, roles, args...)
+}
+
+// startServeWith is startServeIn with variables for its environment.
+func startServeWith(t *testing.T, env []string, home, roles string, args ...string) *house {
+	t.Helper()
 	skipIfShort(t)
-	h := startHouse(t, home, append([]string{"serve", "--role", roles, "--state", filepath.Join(home, "state")}, args...)...)
+	h := startHouse(t, env, home, append([]string{"serve", "--role", roles, "--state", filepath.Join(home, "state")}, args...)...)
 	h.state = filepath.Join(home, "state")
 	h.awaitAddresses(t, servingField, func(m []string) {
 		h.data, h.control, h.metrics = "http://"+m[1], "http://"+m[2], "http://"+m[3]
@@ -119,10 +125,10 @@ func startServeIn(t *testing.T, home, roles string, args ...string) *house {
 	return h
 }
 
-func startHouse(t *testing.T, home string, args ...string) *house {
+func startHouse(t *testing.T, env []string, home string, args ...string) *house {
 	t.Helper()
 	h := &house{home: home}
-	h.process = startProcess(t, environment(home), binary, append(args, anyPort...)...)
+	h.process = startProcess(t, append(environment(home), env...), binary, append(args, anyPort...)...)
 	t.Cleanup(func() { h.stop(t) })
 	return h
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// traffic is an unbroken row of requests to a service that is warm.
+// traffic is an unbroken row of requests to a service.
 type traffic struct {
 	stop func()
+	warm bool // none may be held for a cold start
 	done sync.WaitGroup
 	sent atomic.Int64
 
@@ -21,22 +22,27 @@ type traffic struct {
 	wrong []string
 }
 
-// startTraffic sends from two clients, each one request after another, until
-// stopped.
+// startTraffic sends to a warm service from two clients, each one request after
+// another, until stopped.
 func startTraffic(t *testing.T, h *house, path string) *traffic {
 	t.Helper()
+	return (&traffic{warm: true}).start(t, func(ctx context.Context, text string) answer { return h.translate(ctx, path, text) })
+}
+
+func (tr *traffic) start(t *testing.T, translate func(ctx context.Context, text string) answer) *traffic {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	tr := &traffic{stop: cancel}
+	tr.stop = cancel
 	for c := range 2 {
 		tr.done.Go(func() {
 			pace := time.NewTicker(40 * time.Millisecond)
 			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
 				text := fmt.Sprint("warm ", c, " ", n)
-				a := h.translate(context.WithoutCancel(ctx), path, text)
+				a := translate(context.WithoutCancel(ctx), text)
 				tr.sent.Add(1)
 				err := a.check(text)
-				if err == nil && a.header.Get("Pilotlight-Cold-Start") != "false" {
+				if err == nil && tr.warm && a.header.Get("Pilotlight-Cold-Start") != "false" {
 					err = fmt.Errorf("it was cold: %s", a.header.Get("Server-Timing"))
 				}
 				if err != nil {
@@ -55,16 +61,16 @@ func startTraffic(t *testing.T, h *house, path string) *traffic {
 	return tr
 }
 
-// unbroken ends the traffic and wants every request of it answered, warm.
+// unbroken ends the traffic and wants every request of it answered.
 func (tr *traffic) unbroken(t *testing.T) {
 	t.Helper()
 	tr.stop()
 	tr.done.Wait()
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	t.Logf("%d warm requests", tr.sent.Load())
+	t.Logf("%d requests", tr.sent.Load())
 	if tr.sent.Load() < 20 {
-		t.Errorf("only %d warm requests were sent", tr.sent.Load())
+		t.Errorf("only %d requests were sent", tr.sent.Load())
 	}
 	for _, w := range tr.wrong {
 		t.Errorf("%s", w)

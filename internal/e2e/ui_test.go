@@ -21,6 +21,13 @@ func TestUI(t *testing.T) {
 	needForUI(t)
 	h := startDev(t, "--policies", filepath.Join(uiFolder, "fleet", "policies"), "--jobs", filepath.Join(uiFolder, "fleet", "jobs"))
 
+	runSpecs(t, h)
+}
+
+// runSpecs runs the specs for a Pilotlight; env is what they need to know
+// besides its addresses.
+func runSpecs(t *testing.T, h *house, env ...string) {
+	t.Helper()
 	args := []string{"test"}
 	if grep := os.Getenv("UI_GREP"); grep != "" {
 		args = append(args, "--grep", grep)
@@ -30,6 +37,7 @@ func TestUI(t *testing.T) {
 	cmd.Dir = uiFolder
 	cmd.Env = append(os.Environ(), "FORCE_COLOR=0",
 		"PILOTLIGHT_UI_DATA="+h.data, "PILOTLIGHT_UI_CONTROL="+h.control, "PILOTLIGHT_UI_METRICS="+h.metrics)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) } // the browser too
 	cmd.WaitDelay = 10 * time.Second

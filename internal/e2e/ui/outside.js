@@ -36,6 +36,29 @@ export async function api(path) {
 export const service = (name) => api(`/services/${name}`);
 
 /**
+ * An operator's command, through the API.
+ * @param {string} name @param {string} verb @param {{replicas?: number, reason?: string}} [body]
+ */
+export async function command(name, verb, body = {}) {
+  const answer = await fetch(`${control}/api/v1/services/${name}/${verb}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', From: 'Grace' },
+    body: JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${verb} ${name}: ${answer.status} ${await answer.text()}`);
+}
+
+/**
+ * What a person does in Nomad itself, past Pilotlight.
+ * @param {string} method @param {string} path @param {unknown} [body] @returns {Promise<any>}
+ */
+export async function nomad(method, path, body) {
+  const answer = await fetch(`${address('PILOTLIGHT_UI_NOMAD')}${path}`, { method, body: body === undefined ? undefined : JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+}
+
+/**
  * The policy in force as text, with its version.
  * @param {string} name @returns {Promise<{version: number, text: string}>}
  */

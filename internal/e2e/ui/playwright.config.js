@@ -1,5 +1,5 @@
 // How the specs run: one after another, against services of one Pilotlight that
-// TestUI has started, in the Chromium of the system. Each spec has a service of
+// TestUI or TestUIOverNomad has started, in the Chromium of the system. Each spec has a service of
 // its own and asks what it changes for its present state, so that any subset of
 // them can be run.
 import { existsSync } from 'node:fs';
@@ -11,6 +11,7 @@ const chromium = process.env.PILOTLIGHT_UI_CHROMIUM ?? ['/usr/bin/chromium', '/u
 
 export default defineConfig({
   testDir: '.',
+  testMatch: process.env.PILOTLIGHT_UI_NOMAD ? '**/nomad.spec.js' : /(?<!nomad)\.spec\.js$/,
   outputDir: artifacts + 'failures',
   workers: 1,
   retries: 0,
