@@ -23,6 +23,14 @@ type Exit struct {
 	err          error // it could not be started
 }
 
+// group is the allocation's, in the version of the job that it runs now: a
+// scale or a register may have brought it to another one.
+func (l *life) group() *group {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.a.group
+}
+
 // now by the clock of the allocation's node.
 func (l *life) now() time.Time { return time.Now().Add(l.a.node.Skew) }
 
@@ -30,7 +38,8 @@ func (l *life) now() time.Time { return time.Now().Add(l.a.node.Skew) }
 // failed for good, or the cluster ends.
 func (s *Server) live(ctx context.Context, a *allocation) {
 	defer close(a.ended)
-	l := &life{s: s, a: a, task: a.group.main(), st: &taskState{State: "pending"}}
+	l := &life{s: s, a: a, st: &taskState{State: "pending"}}
+	l.task = l.group().main()
 	if l.task == nil || !s.hears(ctx, a.node) {
 		return
 	}
@@ -56,14 +65,15 @@ func (s *Server) live(ctx context.Context, a *allocation) {
 		if ctx.Err() != nil {
 			return
 		}
-		if ended.err == nil && attempt < a.group.RestartAttempts {
+		g := l.group()
+		if ended.err == nil && attempt < g.RestartAttempts {
 			l.st.Restarts++
 			l.st.LastRestart = l.now()
-			l.st.add("Restarting", "Task restarting in "+a.group.RestartDelay.String(), l.now(),
-				document{"RestartReason": "Restart within policy", "StartDelay": a.group.RestartDelay},
-				document{"restart_reason": "Restart within policy", "start_delay": strconv.FormatInt(int64(a.group.RestartDelay), 10)})
+			l.st.add("Restarting", "Task restarting in "+g.RestartDelay.String(), l.now(),
+				document{"RestartReason": "Restart within policy", "StartDelay": g.RestartDelay},
+				document{"restart_reason": "Restart within policy", "start_delay": strconv.FormatInt(int64(g.RestartDelay), 10)})
 			l.report("pending", "")
-			if !l.pause(ctx, a.group.RestartDelay) {
+			if !l.pause(ctx, g.RestartDelay) {
 				l.end(ctx)
 				return
 			}
@@ -196,7 +206,7 @@ func (l *life) run(ctx context.Context) Exit {
 // stop ends the process as a client does that has been told to: a lost one
 // hears of it only when it is back.
 func (l *life) stop(ctx context.Context, p *process) Exit {
-	if !l.s.hears(ctx, l.a.node) || !sleep(ctx, l.s.delayed(func(d Delays) time.Duration { return d.Stop })+l.a.group.ShutdownDelay) {
+	if !l.s.hears(ctx, l.a.node) || !sleep(ctx, l.s.delayed(func(d Delays) time.Duration { return d.Stop })+l.group().ShutdownDelay) {
 		p.kill()
 		return <-p.ended
 	}
@@ -224,7 +234,7 @@ func (l *life) end(ctx context.Context) {
 func (l *life) giveUp(ended Exit) {
 	why := "Error was unrecoverable"
 	if ended.err == nil {
-		why = fmt.Sprintf("Exceeded allowed attempts %d in interval %s and mode is \"fail\"", l.a.group.RestartAttempts, l.a.group.RestartInterval)
+		why = fmt.Sprintf("Exceeded allowed attempts %d in interval %s and mode is \"fail\"", l.group().RestartAttempts, l.group().RestartInterval)
 	}
 	l.st.State, l.st.Failed = "dead", true
 	if l.st.FinishedAt.IsZero() {

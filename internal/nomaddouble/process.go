@@ -87,14 +87,17 @@ func (s *Server) start(a *allocation, t *task) (*process, error) {
 
 // environment of a task as a client sets it.
 func (s *Server) environment(a *allocation, t *task, dir string) map[string]string {
+	s.mu.Lock()
+	name, group := a.name(), a.group.Name
+	s.mu.Unlock()
 	env := map[string]string{
 		"NOMAD_ALLOC_ID":    a.ID,
-		"NOMAD_ALLOC_NAME":  a.name(),
+		"NOMAD_ALLOC_NAME":  name,
 		"NOMAD_ALLOC_INDEX": strconv.Itoa(a.Index),
 		"NOMAD_ALLOC_DIR":   filepath.Join(s.cfg.Dir, a.ID),
 		"NOMAD_TASK_DIR":    filepath.Join(dir, "local"),
 		"NOMAD_TASK_NAME":   t.Name,
-		"NOMAD_GROUP_NAME":  a.group.Name,
+		"NOMAD_GROUP_NAME":  group,
 		"NOMAD_JOB_ID":      a.job.ID,
 		"NOMAD_JOB_NAME":    a.job.ID,
 		"NOMAD_NAMESPACE":   a.job.Namespace,
