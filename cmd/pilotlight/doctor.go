@@ -181,7 +181,7 @@ func (d doctorCommand) examination() (x *examination, closing func(), err error)
 		}
 		closers = append(closers, func() { _ = x.redis.Close() })
 	}
-	cfg := nomadConfig(os.Getenv)
+	cfg := nomad.FromEnvironment(os.Getenv)
 	if d.Nomad != "" {
 		cfg.Address = d.Nomad
 	}

@@ -73,7 +73,7 @@ func (j jobPlanCommand) Run(ctx context.Context, std streams) error {
 	if planner.variables, err = j.text(); err != nil {
 		return err
 	}
-	cfg := nomadConfig(os.Getenv)
+	cfg := nomad.FromEnvironment(os.Getenv)
 	if j.Nomad != "" {
 		cfg.Address = j.Nomad
 	}

@@ -93,7 +93,7 @@ func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
 		}
 		return localFleet(dir, true, log)
 	}
-	cfg := nomadConfig(os.Getenv)
+	cfg := nomad.FromEnvironment(os.Getenv)
 	if s.Nomad != "" {
 		cfg.Address = s.Nomad
 	}
@@ -116,30 +116,6 @@ func localFleet(dir string, waiting bool, log *slog.Logger) (fleet, error) {
 		return fleet{}, err
 	}
 	return fleet{Fleet: f, run: f.Run}, nil
-}
-
-// nomadConfig reads what every Nomad tool reads.
-func nomadConfig(env func(string) string) nomad.Config {
-	c := nomad.Defaults()
-	set := func(to *string, name string) {
-		if v := env(name); v != "" {
-			*to = v
-		}
-	}
-	set(&c.Address, "NOMAD_ADDR")
-	set(&c.Token, "NOMAD_TOKEN")
-	set(&c.Namespace, "NOMAD_NAMESPACE")
-	set(&c.Region, "NOMAD_REGION")
-	set(&c.CACert, "NOMAD_CACERT")
-	set(&c.CAPath, "NOMAD_CAPATH")
-	set(&c.ClientCert, "NOMAD_CLIENT_CERT")
-	set(&c.ClientKey, "NOMAD_CLIENT_KEY")
-	set(&c.TLSServerName, "NOMAD_TLS_SERVER_NAME")
-	if v := env("NOMAD_HTTP_AUTH"); v != "" {
-		c.Username, c.Password, _ = strings.Cut(v, ":")
-	}
-	c.SkipVerify = env("NOMAD_SKIP_VERIFY") == "1" || strings.EqualFold(env("NOMAD_SKIP_VERIFY"), "true")
-	return c
 }
 
 // seed saves the policies of a folder or file that the store does not have yet.
