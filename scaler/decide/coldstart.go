@@ -78,6 +78,7 @@ type Wake struct {
 	At       time.Time `json:"at,omitzero"`        // the running one began; zero: none runs
 	Arrivals uint64    `json:"arrivals,omitempty"` // cumulative count when it began
 	Mean     float64   `json:"m,omitempty"`        // over past wakes; 0: none yet
+	Count    int       `json:"n,omitempty"`        // past wakes, at most enoughWakes
 }
 
 const (
@@ -94,6 +95,27 @@ func (w Wake) arrivals() float64 {
 	return w.Mean
 }
 
+// enoughWakes is how many wakes it takes until they say what a wake is like.
+const enoughWakes = 5
+
+// believable is how many arrivals within a cold start n arrivals so far can be
+// evidence of. Two requests at once are a rate of one a second, which over a
+// prior of 120 s would buy every replica there may be: n − 1 intervals are
+// believed to go on for 2·(n − 1) times as long, so that a batch of two is a
+// batch of two and forty requests are a flood. Once wakes are known, also for
+// no more than twice what they used to bring, or what has come already.
+func (w Wake) believable(n uint64) float64 {
+	if n < 2 {
+		return 0
+	}
+	seen := float64(n - 1)
+	most := 2 * seen * seen
+	if w.Count >= enoughWakes {
+		most = min(most, 2*max(w.arrivals(), seen))
+	}
+	return most
+}
+
 // observe begins a wake at the first demand while nothing is ready, and ends
 // it when a replica is. before is the cumulative arrivals at the last look.
 func (w Wake) observe(now time.Time, ready, demand int, before, arrivals uint64) Wake {
@@ -106,6 +128,7 @@ func (w Wake) observe(now time.Time, ready, demand int, before, arrivals uint64)
 			came = float64(arrivals - w.Arrivals)
 		}
 		w.Mean = (1-wakeArrivalsWeight)*w.arrivals() + wakeArrivalsWeight*came
+		w.Count = min(w.Count+1, enoughWakes)
 		w.At, w.Arrivals = time.Time{}, 0
 	case !w.At.IsZero() && demand == 0:
 		w.At, w.Arrivals = time.Time{}, 0

@@ -270,7 +270,10 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 		x: waiting + max(0, l.snap.InFlight), l: l.cold.p50, have: l.n0, c: c, mu: mu,
 		theta: l.p.Sizing.Patience, horizon: max(2*l.cold.p50, 600),
 	}
-	rate := func(w time.Duration) float64 { return l.mem.Samples.over(w, l.grid).rate(l.now, w) }
+	rate := func(w time.Duration) float64 {
+		win := l.mem.Samples.over(w, l.grid)
+		return min(win.rate(l.now, w), l.mem.Wake.believable(win.Arrivals)/b.l)
+	}
 	if l.ready == 0 {
 		b.lambda = max(rate(10*time.Second), rate(time.Minute), l.mem.Wake.arrivals()/b.l)
 	} else {
