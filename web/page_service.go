@@ -30,6 +30,7 @@ type serviceBody struct {
 	Curl         *curlLine
 	Notices      []noticeRow
 	Block        *block
+	LastReason   string // of the last decision
 }
 
 // rangeLink chooses how much of the timeline is shown.
@@ -91,6 +92,9 @@ func (s *Server) servicePage(c echo.Context) error {
 	}
 	body.Notices, body.Block = svc.noticeRows(now), svc.block(now, decisions)
 	body.Verbs = svc.headVerbs(body.Notices)
+	if svc.Status.Blocked == nil || *svc.Status.Blocked != svc.Reason { // else it is said already
+		body.LastReason = svc.Reason
+	}
 	for _, d := range decisions {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}

@@ -108,6 +108,8 @@ func wakingStrip(svc service, starts []jobs.ColdStart) []stripStep {
 		reach(steps, stepHeld, "current", held)
 	case r == nil:
 		reach(steps, stepPlace, "current", time.Time{})
+	case r.Progress != "" && r.Failure != "": // it is started again
+		reach(steps, stepStart, "current", r.Since)
 	case r.Progress != "": // said by its node, so it is placed; its task does not run yet
 		reach(steps, stepPull, "current", r.Since)
 	case r.Phase == jobs.Pending:

@@ -36,6 +36,8 @@ func TestTheStripFollowsAWake(t *testing.T) {
 
 	pulls := replica(jobs.Starting, "127.0.0.1:1")
 	pulls.List[0].Progress = "Docker image pull progress: 3 of 8 layers"
+	again := replica(jobs.Starting, "127.0.0.1:1")
+	again.List[0].Progress, again.List[0].Failure = "Task restarting in 15s", "exit code 1"
 	withPull := []jobs.ColdStart{coldStart("a", "before", now.Add(-time.Hour), 1, 20, 40_000, 0, 3000, 2, 80)}
 
 	for _, test := range []struct {
@@ -52,6 +54,7 @@ func TestTheStripFollowsAWake(t *testing.T) {
 		{"loading", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, before, "done done done current todo todo", "going on"},
 		{"pulling, with its address", jobs.Status{State: jobs.StateWaking, Replicas: pulls}, before, "done done current todo todo todo todo",
 			"Its node says: Docker image pull progress: 3 of 8 layers."},
+		{"started again by its node", jobs.Status{State: jobs.StateWaking, Replicas: again}, before, "done done current todo todo todo", "Its node says: Task restarting in 15s."},
 		{"loading, after a pull the last time", jobs.Status{State: jobs.StateWaking, Replicas: replica(jobs.Starting, "127.0.0.1:1")}, withPull, "done done done done current todo todo", "going on"},
 		{"at zero, after a pull the last time", jobs.Status{State: jobs.StateZero}, withPull, "todo todo todo todo todo todo todo", "took 43 s"},
 		{"ready, the first request in flight", jobs.Status{State: jobs.StateReady, Replicas: ready, Demand: asked}, before,

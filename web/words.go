@@ -109,12 +109,25 @@ func (svc service) waitingWords() string {
 
 func (svc service) doing() string {
 	switch r := svc.Replicas; {
+	case r.Starting > 0 && svc.prepared() == r.Starting:
+		return " " + plural(r.Starting, "replica") + " being prepared"
 	case r.Starting > 0:
 		return " " + plural(r.Starting, "replica") + " loading"
 	case r.Pending > 0:
 		return " " + plural(r.Pending, "replica") + " being placed"
 	}
 	return " launching"
+}
+
+// prepared counts the replicas whose nodes still fetch what they need: their tasks
+// do not run yet.
+func (svc service) prepared() (n int) {
+	for _, r := range svc.Replicas.List {
+		if r.Phase == jobs.Starting && r.Progress != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func (svc service) eta() string {
