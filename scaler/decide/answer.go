@@ -76,7 +76,7 @@ func (l *look) next() time.Time {
 			sooner(since.Add(d))
 		}
 		if n := len(l.mem.Levels); n > 0 && l.mem.Levels[n-1].K > 1 {
-			d, _ := l.restOf(2)
+			d, _ := l.restOf(l.mem.Levels[n-1].K)
 			sooner(l.mem.Levels[n-1].Last.Add(d))
 		}
 	}
@@ -85,11 +85,10 @@ func (l *look) next() time.Time {
 
 // restOf is τ of the first level, or of those above it.
 func (l *look) restOf(k int) (time.Duration, bool) {
-	auto := breakEven(k, l.cold.p50, l.p.Sizing.Patience, l.mem.Wake.arrivals(), 1/l.meanS, l.concurrency(), l.p.ToZero)
 	if k > 1 {
-		return auto, true
+		return l.tau(k), true
 	}
-	return lastKeepAlive(l.p.ToZero, auto)
+	return lastKeepAlive(l.p.ToZero, l.tau(1))
 }
 
 // tick is the time between looks that serves the policy, in seconds: no sample

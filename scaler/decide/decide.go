@@ -49,6 +49,8 @@ type look struct {
 	load            float64 // a, Erlang
 	lingers         bool    // the load of the windows still makes for more than one replica
 
+	keep     keeping
+	quiets   bool // demand has ended since the look before
 	up, down reading
 	inputs   map[string]any
 
@@ -89,8 +91,10 @@ func (l *look) see() {
 		l.observe()
 	}
 	l.mem.Latency = l.mem.Latency.observe(l.now, l.snap.Latency, max(up, down))
-	l.mem.Quiet = l.snap.Known && l.demand == 0
+	quiet := l.snap.Known && l.demand == 0
+	l.quiets, l.mem.Quiet = quiet && !l.mem.Quiet, quiet
 	l.awaitWake()
+	l.price()
 	l.up = upSignals(l.now, up, l.mem.Samples, l.grid, l.mem.Latency)
 	l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpuMax)
 }
@@ -112,14 +116,41 @@ func (l *look) observe() {
 			mean(float64(minute.Demand), minute.Samples))
 	}
 	if l.demand > 0 {
-		mem.LastDemand = l.now
+		l.asks(l.now)
 	} else if d := snap.LastDemand; d.After(mem.LastDemand) && !d.After(l.now) {
-		mem.LastDemand = d.Round(0).UTC()
+		l.asks(d.Round(0).UTC())
 	}
 	if l.ready > 0 && l.demand > 2*l.concurrency()*l.ready {
 		mem.Panic = l.now
 	}
 }
+
+// asks notes that somebody asked at a moment. It ends a gap if it is known that
+// nobody did since the demand before.
+func (l *look) asks(at time.Time) {
+	mem := &l.mem
+	if mem.Quiet && l.now.Sub(mem.At) <= 2*longestRest {
+		mem.Gaps = mem.Gaps.closed(0, mem.LastDemand, at, l.p.ToZero.AtLeast)
+	}
+	mem.LastDemand = at
+}
+
+// price sets what keep-alives are measured by, and chooses one for a gap of the
+// first level that opens now.
+func (l *look) price() {
+	theta, mu, m := l.p.Sizing.Patience, 1/l.meanS, l.mem.Wake.arrivals()
+	l.keep = keeping{
+		first: price(1, l.cold.p50, theta, m, mu, l.concurrency()),
+		upper: price(2, l.cold.p50, theta, m, mu, l.concurrency()),
+		l:     l.cold.p50, z: l.p.ToZero,
+	}
+	if l.quiets {
+		l.mem.Gaps = l.keep.open(l.mem.Gaps, l.now, 0, l.keep.first)
+	}
+}
+
+// tau is τ_k of mode auto.
+func (l *look) tau(k int) time.Duration { return l.keep.of(k, &l.mem.Gaps) }
 
 // awaitWake lets an operator's wake count as a request would: it waits until a
 // replica is ready, as long as a request may be held, and is demand until then.
@@ -198,11 +229,12 @@ func (l *look) weigh() {
 		lasting = max(lasting, l.n0) // what it was started for is not known
 	}
 	l.mem.Levels = need(l.mem.Levels, lasting, top, l.now)
-	theta, mu := l.p.Sizing.Patience, 1/l.meanS
-	m := l.mem.Wake.arrivals()
-	s.tau = breakEven(2, l.cold.p50, theta, m, mu, c, l.p.ToZero)
-	s.tau1, s.ends = lastKeepAlive(l.p.ToZero, breakEven(1, l.cold.p50, theta, m, mu, c, l.p.ToZero))
-	s.level, s.levelAt, l.mem.Levels = kept(l.mem.Levels, s.tau, l.now)
+	for k := l.mem.Gaps.Needed; k > max(lasting, 1); k = lowest(bandOf(k)) - 1 {
+		l.mem.Gaps = l.keep.open(l.mem.Gaps, l.now, bandOf(k), l.keep.upper)
+	}
+	l.mem.Gaps = l.mem.Gaps.climb(l.now, lasting, top, l.p.ToZero.AtLeast)
+	s.tau1, s.ends = lastKeepAlive(l.p.ToZero, l.tau(1))
+	s.level, l.mem.Levels = kept(l.mem.Levels, l.tau, l.now)
 	if idle := l.idle(); l.asked() || l.count > 0 && (!s.ends || idle < s.tau1) {
 		s.level = max(s.level, 1)
 	} else if l.p.ToZero.Mode == zeroAfter && l.p.Replicas.Min == 0 {
@@ -220,8 +252,7 @@ type sizes struct {
 	bought               int // of back, beside N₀
 	need, uncapped       int
 	level                int
-	levelAt              time.Time     // when the highest kept level was last needed
-	tau, tau1            time.Duration // of levels above the first, and of the first
+	tau1                 time.Duration // of the first level
 	ends                 bool          // false: the first level is kept for ever
 	why                  string        // of thr
 }
@@ -301,7 +332,9 @@ func (l *look) note(s sizes) {
 	in := l.inputs
 	in["c"], in["L50"], in["L90"] = l.concurrency(), l.cold.p50, l.cold.p90
 	in["N_load"], in["N_back"], in["N_thr"], in["N_level"], in["need"] = s.load, s.back, s.thr, s.level, s.need
-	in["tau_k"] = s.tau.Seconds()
+	if n := l.count; n > 1 {
+		in["tau_k"] = l.tau(n).Seconds()
+	}
 	if s.ends {
 		in["tau_1"] = s.tau1.Seconds()
 	}
@@ -349,7 +382,7 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case n == p.Replicas.Min && n > max(s.level, s.thr, s.any):
 		return n, "min", fmt.Sprintf("min is %d", n)
 	case n < l.count:
-		return n, "level", fmt.Sprintf("nothing has needed more than %s for %s", plural(n, "replica"), short(s.tau))
+		return n, "level", fmt.Sprintf("nothing has needed more than %s for %s", plural(n, "replica"), short(l.tau(max(n+1, 2))))
 	case s.thr >= n:
 		return n, "threshold", s.why
 	case n == 1 && l.demand > 0:
@@ -362,14 +395,14 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case n == 1 && !s.ends:
 		return n, "level", "the last replica is never stopped"
 	case n == 1:
-		return n, "level", fmt.Sprintf("the last replica is kept until %s after the last demand", short(s.tau1))
+		return n, "level", fmt.Sprintf("the last replica is kept until %s", l.keepReason(s.tau1))
 	case s.load >= n:
 		return n, "load", fmt.Sprintf("a load of %s Erlang over %d slots a replica, with headroom: %s", figure(l.load), c, plural(n, "replica"))
 	case s.need >= n:
 		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: the %s there %s through before another could help",
 			held, l.snap.InFlight, c, plural(n, "replica"), are(n))
 	default:
-		return n, "level", fmt.Sprintf("replica %d is kept until %s after it was last needed", n, short(s.tau))
+		return n, "level", fmt.Sprintf("replica %d is kept until %s after it was last needed: %s", n, short(l.tau(n)), l.keep.why(n, &l.mem.Gaps))
 	}
 }
 
@@ -385,6 +418,15 @@ func are(n int) string {
 		return "is"
 	}
 	return "are"
+}
+
+// keepReason says until when the last replica is kept, and why so long.
+func (l *look) keepReason(tau time.Duration) string {
+	s := short(tau) + " after the last demand"
+	if l.p.ToZero.Mode == zeroAuto {
+		s += ": " + l.keep.why(1, &l.mem.Gaps)
+	}
+	return s
 }
 
 func secondsOf(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

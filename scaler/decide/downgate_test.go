@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
-	"github.com/pilotlight/pilotlight/policies"
 )
 
 func TestAStepDownIsHeldForAReason(t *testing.T) {
@@ -86,29 +85,6 @@ func TestThresholdsAskForCounts(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			if got, _ := above([]condition{tc.c}, tc.count, tc.ready, tc.exact); got != tc.want {
 				t.Errorf("%d replicas, want %d", got, tc.want)
-			}
-		})
-	}
-}
-
-func TestAKeepAliveBreaksEvenWithinItsBounds(t *testing.T) {
-	z := policies.ToZero{Mode: "auto", AtLeast: 30 * time.Second, AtMost: 30 * time.Minute}
-	for _, tc := range []struct {
-		name        string
-		k           int
-		l, theta, m float64
-		want        time.Duration
-	}{
-		{"first level", 1, 120, 2, 2, 480 * time.Second},
-		{"first level, one request a wake", 1, 120, 2, 1, 360 * time.Second},
-		{"no more than one replica could have served", 1, 10, 2, 1000, 260 * time.Second},
-		{"level above", 2, 120, 2, 2, 240 * time.Second},
-		{"at least", 2, 5, 2, 2, 30 * time.Second},
-		{"at most", 1, 900, 2, 2, 30 * time.Minute},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			if got := breakEven(tc.k, tc.l, tc.theta, tc.m, 0.2, 8, z); got.Round(time.Second) != tc.want {
-				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
 	}

@@ -1,6 +1,10 @@
 package decide
 
 import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/pilotlight/pilotlight/policies"
@@ -13,35 +17,206 @@ const (
 	zeroAfter = "after"
 )
 
-// breakEven is τ = C, the price of needing level k when it is gone: idling
-// until the idle GPU-seconds have paid for the cold start costs at worst twice
-// the optimum, whatever the future brings [Karlin].
+const (
+	gapHalfLife   = 7 * 24 * 3600.0 // seconds until a gap weighs half
+	sameTime      = 90 * 60         // seconds of the day that count as the same time of day
+	otherTime     = 0.1             // weight of a gap at another time of day
+	enoughWeight  = 6.0             // Σw from which history is believed
+	worthwhile    = 0.95            // of break-even's cost that the best keep-alive must stay below
+	choiceLasts   = 60              // seconds in which a band that flutters is not chosen for again
+	samePrice     = 0.05            // share by which a price may differ for a choice to hold
+	gapMargin     = 1.02            // a keep-alive just after a gap of g is 1.02·g + 1 s
+	gapMarginSecs = 1.0
+)
+
+// price is C, what needing level k costs when it is gone, in seconds of an idle
+// replica:
 //
 //	C₁ = L + θ·L·(1 + (m′ − 1)/2)   m′ = max(1, min(m, c·μ·L + c))
 //	C_k = L + θ·L/2                  k ≥ 2
 //
 // The first request waits L, the others about half of it; more than one warm
-// replica could have served meanwhile is not the cold start's fault. Idling
-// costs one GPU-second a second.
-func breakEven(k int, l, theta, m, mu float64, c int, z policies.ToZero) time.Duration {
-	price := l + theta*l/2
-	if k == 1 {
-		m = max(1, min(m, float64(c)*mu*l+float64(c)))
-		price = l + theta*l*(1+(m-1)/2)
+// replica could have served meanwhile is not the cold start's fault.
+func price(k int, l, theta, m, mu float64, c int) float64 {
+	if k > 1 {
+		return l + theta*l/2
 	}
-	tau := time.Duration(price * float64(time.Second))
+	return l + theta*wakeWait(l, m, mu, c)
+}
+
+// wakeWait is W, the seconds that the requests of one cold start from zero wait
+// together.
+func wakeWait(l, m, mu float64, c int) float64 {
+	m = max(1, min(m, float64(c)*mu*l+float64(c)))
+	return l * (1 + (m-1)/2)
+}
+
+// clampKeep keeps a keep-alive of so many seconds within the policy's bounds.
+func clampKeep(s float64, z policies.ToZero) time.Duration {
+	tau := secondsOf(min(s, math.MaxInt32))
 	if z.AtMost > 0 {
 		tau = min(tau, z.AtMost)
 	}
 	return max(tau, z.AtLeast)
 }
 
+// Choice is a keep-alive, and what it was chosen from.
+type Choice struct {
+	At      int64   `json:"at"`                // unix seconds
+	Price   float64 `json:"price_s"`           // C
+	Keep    float64 `json:"keep_s"`            // τ, before the policy's bounds of later looks
+	History bool    `json:"history,omitempty"` // false: break-even
+	Seen    int     `json:"seen"`              // gaps
+	Below   float64 `json:"below,omitempty"`   // share of them, by weight, that the keep-alive outlasts
+	Gap     int64   `json:"gap_s,omitempty"`   // the longest of those, seconds
+}
+
+// choose picks the keep-alive τ of a band for a gap that opens now.
+//
+// Break-even, τ = C, costs at worst twice the optimum whatever the future brings
+// [Karlin]. History does better where gaps repeat: of past gaps g with weights
+// w = 2^(−age/7 d)·(1 within ±90 min of the same time of day, else 0.1),
+//
+//	J(τ) = Σ w·(g if g ≤ τ, else τ + C)
+//
+// is least at a bound or just after one of them, and exact, since the gaps are
+// sorted and summed as they are. It is believed if Σw ≥ 6 and it saves 5 %.
+func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
+	even := clampKeep(c, z).Seconds()
+	out := Choice{At: now.Unix(), Price: c, Keep: even, Seen: b.Count}
+	w := weigh(b, now)
+	if w.total < enoughWeight {
+		return out
+	}
+	best := w.cost(even, c) * worthwhile
+	consider := func(tau float64) {
+		tau = clampKeep(tau, z).Seconds()
+		if j := w.cost(tau, c); j < best {
+			best, out.Keep, out.History = j, tau, true
+		}
+	}
+	consider(0)
+	for _, g := range w.gaps {
+		consider(gapMargin*g.length + gapMarginSecs)
+	}
+	consider(math.MaxInt32)
+	if out.History {
+		i := w.upTo(out.Keep)
+		if out.Below = w.weight[i] / w.total; i > 0 {
+			out.Gap = int64(w.gaps[i-1].length)
+		}
+	}
+	return out
+}
+
+// weighed are gaps sorted by length, with running sums.
+type weighed struct {
+	gaps   []weighedGap
+	weight []float64 // of the first i
+	sum    []float64 // Σ w·g of the first i
+	total  float64
+}
+
+type weighedGap struct{ length, weight float64 }
+
+func weigh(b Band, now time.Time) weighed {
+	past := b.past()
+	w := weighed{gaps: make([]weighedGap, len(past)), weight: make([]float64, len(past)+1), sum: make([]float64, len(past)+1)}
+	const day = 24 * 3600
+	for i, p := range past {
+		apart := (now.Unix() - p.opened) % day
+		apart = min(max(apart, -apart), day-max(apart, -apart))
+		weight := math.Exp2(-float64(max(0, now.Unix()-p.opened)) / gapHalfLife)
+		if apart > sameTime {
+			weight *= otherTime
+		}
+		w.gaps[i] = weighedGap{float64(p.seconds), weight}
+	}
+	slices.SortFunc(w.gaps, func(a, b weighedGap) int {
+		return cmp.Or(cmp.Compare(a.length, b.length), cmp.Compare(a.weight, b.weight))
+	})
+	for i, g := range w.gaps {
+		w.weight[i+1] = w.weight[i] + g.weight
+		w.sum[i+1] = w.sum[i] + g.weight*g.length
+	}
+	w.total = w.weight[len(w.gaps)]
+	return w
+}
+
+// upTo is how many gaps are at most tau long.
+func (w weighed) upTo(tau float64) int {
+	n, _ := slices.BinarySearchFunc(w.gaps, tau, func(g weighedGap, tau float64) int {
+		if g.length <= tau {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+func (w weighed) cost(tau, c float64) float64 {
+	i := w.upTo(tau)
+	return w.sum[i] + (w.total-w.weight[i])*(tau+c)
+}
+
+// keeping is τ of every level, in one look.
+type keeping struct {
+	first, upper float64 // prices
+	l            float64 // cold start, seconds
+	z            policies.ToZero
+}
+
+// of is τ_k of mode auto.
+func (k *keeping) of(level int, g *Gaps) time.Duration {
+	choice, _ := k.choice(level, g)
+	return clampKeep(choice.Keep, k.z)
+}
+
+// choice is what history says of a level, if it is believed at today's price;
+// false: break-even.
+func (k *keeping) choice(level int, g *Gaps) (Choice, bool) {
+	c := k.upper
+	if level <= 1 {
+		c = k.first
+	}
+	if choice := g.choice(bandOf(level)); choice.History && choice.at(c) {
+		return choice, true
+	}
+	return Choice{Keep: c, Price: c}, false
+}
+
+// why says what τ of a level rests on.
+func (k *keeping) why(level int, g *Gaps) string {
+	start := short(secondsOf(math.Round(k.l)))
+	switch c, history := k.choice(level, g); {
+	case !history:
+		return fmt.Sprintf("what a cold start of %s costs", start)
+	case c.Gap == 0:
+		return fmt.Sprintf("all of the %d gaps seen were longer and cost more; cold start %s", c.Seen, start)
+	default:
+		return fmt.Sprintf("gaps up to %s are %.0f %% of the %d seen; cold start %s", short(secondsOf(float64(c.Gap))), 100*c.Below, c.Seen, start)
+	}
+}
+
+// at reports whether the choice was made for a price of about c.
+func (c Choice) at(price float64) bool { return math.Abs(c.Price-price) <= samePrice*price }
+
+// open chooses for a band whose gap opens now, unless it was just chosen for.
+func (k *keeping) open(g Gaps, now time.Time, band int, price float64) Gaps {
+	b := g.band(band)
+	if b.Count == 0 || b.Choice.at(price) && now.Unix() >= b.Choice.At && now.Unix()-b.Choice.At < choiceLasts {
+		return g
+	}
+	b.Choice = choose(b, now, price, k.z)
+	return g.with(b)
+}
+
 // lastKeepAlive is how long the last replica is kept after the last demand;
 // false: for ever. A fixed to_zero.after is exact: when it has passed with
 // nothing held or in flight, every replica goes, whatever levels and scale_down
-// say. Levels above the first are priced by [breakEven] in every mode. Level 1
-// is asked for by demand itself, not by the load that lingers in the windows:
-// it starts to idle at the last demand.
+// say. Levels above the first are priced in every mode. Level 1 is asked for by
+// demand itself, not by the load that lingers in the windows: it starts to idle
+// at the last demand.
 func lastKeepAlive(z policies.ToZero, auto time.Duration) (time.Duration, bool) {
 	switch z.Mode {
 	case zeroNever:

@@ -46,18 +46,27 @@ func need(levels []Level, n, top int, now time.Time) []Level {
 	return out
 }
 
-// kept is the highest level above the first that was needed within tau, 0 if
-// none was, with the moment it was; levels no longer kept are cut off.
-func kept(levels []Level, tau time.Duration, now time.Time) (int, time.Time, []Level) {
-	for len(levels) > 0 {
-		top := levels[len(levels)-1]
-		if top.K >= 2 && now.Sub(top.Last) < tau {
-			return top.K, top.Last, levels
+// kept is the highest level k above the first that was needed within its τ_k, 0
+// if none was; levels no longer kept are cut off. τ is one for each band.
+func kept(levels []Level, tau func(k int) time.Duration, now time.Time) (int, []Level) {
+	for n := len(levels); n > 0; n-- {
+		top, below := levels[n-1], 1
+		if n > 1 {
+			below = max(below, levels[n-2].K)
 		}
-		if top.K < 2 {
-			break
+		for k := top.K; k > below; k = lowest(bandOf(k)) - 1 {
+			if now.Sub(top.Last) >= tau(k) {
+				continue
+			}
+			levels = levels[:n]
+			if k < top.K { // the rest of the step is in a band that is not kept
+				levels = append(levels[:n-1:n-1], Level{k, top.Last})
+			}
+			return k, levels
 		}
-		levels = levels[:len(levels)-1]
 	}
-	return 0, time.Time{}, levels
+	if len(levels) > 0 && levels[0].K < 2 {
+		return 0, levels[:1]
+	}
+	return 0, nil
 }

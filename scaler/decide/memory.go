@@ -23,6 +23,7 @@ type Memory struct {
 	Latency   Latencies  `json:"latency"`
 	Peak      Peakedness `json:"peakedness"`
 	Levels    []Level    `json:"levels,omitempty"`
+	Gaps      Gaps       `json:"gaps,omitzero"`
 	Threshold Threshold  `json:"threshold"`
 	Wake      Wake       `json:"wake"`
 	Sleep     Sleep      `json:"sleep"`
@@ -35,10 +36,11 @@ type Memory struct {
 
 // Emptied is the memory of a service that has no replicas any more, through no
 // decision: they ended with their fleet. What they were kept for is forgotten, so
-// that nobody launches what nobody asks for; how the service wakes, sleeps and
+// that nobody launches what nobody asks for; how the service wakes, sleeps, rests and
 // brakes is not.
 func (m Memory) Emptied() Memory {
-	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake}
+	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake,
+		Gaps: Gaps{Bands: m.Gaps.Bands}}
 }
 
 // Adopted is the memory of a service whose count was set to n by somebody else

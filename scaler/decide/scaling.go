@@ -81,9 +81,7 @@ func (l *look) weighThresholds() {
 	if due := l.evaluates(); due && l.count > 0 {
 		n = l.clamp(l.evaluate())
 	}
-	theta := l.p.Sizing.Patience
-	auto := breakEven(1, l.cold.p50, theta, l.mem.Wake.arrivals(), 1/l.meanS, l.concurrency(), l.p.ToZero)
-	tau1, ends := lastKeepAlive(l.p.ToZero, auto)
+	tau1, ends := lastKeepAlive(l.p.ToZero, l.tau(1))
 	l.inputs["N_thr"] = n
 	switch idle := l.idle(); {
 	case l.asked() && n == 0:
