@@ -13,11 +13,13 @@ import (
 
 type benchCommand struct {
 	Output   string        `short:"o" default:"text" enum:"text,json" help:"Form of the results: text or json."`
-	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (below 5 minutes)."`
+	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (about 7 minutes)."`
 	Warm     benchWarm     `cmd:"" help:"A request to a ready replica, against a bare httputil.ReverseProxy."`
 	Wake     benchWake     `cmd:"" help:"50 wakes of the stub, against the stub started by hand."`
 	Apertium benchApertium `cmd:"" help:"10 wakes of Apertium, against the engine started by hand."`
-	Part     benchPart     `cmd:"" hidden:"" help:"A process of the warm benchmark."`
+	Nomad    benchNomad    `cmd:"" help:"Wakes over Nomad, against the same job scaled by hand: the double, and the agent at NOMAD_ADDR if that is set."`
+	Watch    benchWatch    `cmd:"" help:"500 allocations of 200 services in one scaler: CPU, memory, calls to Nomad."`
+	Part     benchPart     `cmd:"" hidden:"" help:"A process of a benchmark."`
 }
 
 // Help is an example.
@@ -30,6 +32,8 @@ type (
 	benchWarm     struct{}
 	benchWake     struct{}
 	benchApertium struct{}
+	benchNomad    struct{}
+	benchWatch    struct{}
 )
 
 // Help is an example.
@@ -51,7 +55,7 @@ type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
 // Run measures everything.
 func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
-	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium)
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch)
 }
 
 // Run measures the warm path.
@@ -67,6 +71,24 @@ func (benchWake) Run(ctx context.Context, std streams, b *benchCommand) error {
 // Run measures wakes of Apertium.
 func (benchApertium) Run(ctx context.Context, std streams, b *benchCommand) error {
 	return b.measure(ctx, std, bench.Apertium)
+}
+
+// Help is an example.
+func (benchNomad) Help() string {
+	return "The agent must run on this machine with the raw_exec driver.\n\nExample:\n  pilotlight bench nomad"
+}
+
+// Run measures wakes over Nomad.
+func (benchNomad) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.NomadWake, bench.AgentWake)
+}
+
+// Help is an example.
+func (benchWatch) Help() string { return "Example:\n  pilotlight bench watch -o json" }
+
+// Run measures what a large cluster costs.
+func (benchWatch) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Watch)
 }
 
 // benchReport is what -o json prints.
@@ -87,7 +109,8 @@ func (b *benchCommand) measure(ctx context.Context, std streams, list ...benchma
 	}
 	report := benchReport{Version: version, Go: runtime.Version(), CPUs: runtime.NumCPU(), At: time.Now().UTC()}
 	for _, measure := range list {
-		r, err := measure(ctx, bench.Config{Binary: binary, Progress: std.err})
+		r, err := measure(ctx, bench.Config{Binary: binary, Progress: std.err,
+			Nomad: os.Getenv("NOMAD_ADDR"), NomadToken: os.Getenv("NOMAD_TOKEN")})
 		if err != nil {
 			return err
 		}
@@ -106,9 +129,9 @@ func (b *benchCommand) measure(ctx context.Context, std streams, list ...benchma
 	return enc.Encode(report)
 }
 
-// benchPart is started by the warm benchmark only.
+// benchPart is started by benchmarks only.
 type benchPart struct {
-	Name     string `arg:"" enum:"upstream,bare,pooled,activator" help:"Which part."`
+	Name     string `arg:"" enum:"upstream,bare,pooled,activator,nomad" help:"Which part."`
 	Upstream string `help:"Address to forward to." placeholder:"ADDR"`
 }
 

@@ -6,6 +6,8 @@
 //	Warm      a proxied request, against a bare httputil.ReverseProxy
 //	Wake      a wake of the stub, against the stub started by hand
 //	Apertium  a wake of Apertium, against the engine started by hand
+//	NomadWake, AgentWake  a wake over Nomad, against the same job scaled by hand
+//	Watch     200 services with 500 allocations in one scaler, against 10 services
 //
 // What is measured runs in processes of its own, children of this binary; this
 // process only sends load and reads clocks. Measured thing and yardstick take
@@ -24,6 +26,8 @@ import "io"
 
 // Config of a benchmark.
 type Config struct {
-	Binary   string    // path of pilotlight, for the children
-	Progress io.Writer // a line for each step; nil: none
+	Binary     string    // path of pilotlight, for the children
+	Progress   io.Writer // a line for each step; nil: none
+	Nomad      string    // URL of an agent on this machine to measure over, too; "": none
+	NomadToken string    // its ACL token; "": none is needed
 }

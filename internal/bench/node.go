@@ -22,14 +22,15 @@ const (
 	lookEvery     = 10 * time.Millisecond
 )
 
-// node is a whole Pilotlight as dev runs it: every role in one process, and
-// replicas as its child processes.
+// node is a Pilotlight process: as dev runs it, every role in one and replicas as
+// its child processes, or as serve does, with roles over a Nomad.
 type node struct {
 	*child
-	service       string // that /translate is routed to
-	data, control string // URLs
-	last          string // replica that answered the last wake
-	client        *http.Client
+	service                string // that /translate is routed to
+	data, control, metrics string // URLs; metrics of serve only
+	last                   string // replica that answered the last wake
+	client                 *http.Client
+	woken                  func(context.Context) error // called after each wake; nil: nothing is
 }
 
 // startNode starts dev with its state in dir; args and env as far as they differ.
@@ -48,10 +49,39 @@ func startNode(ctx context.Context, cfg Config, service, dir string, env []strin
 		return nil, errors.Join(err, c.stop())
 	}
 	n.control = strings.TrimSuffix(n.control, "/")
+	return n.whenReady(ctx, n.data)
+}
+
+// startServe starts serve with these roles, over a Redis and a Nomad that are
+// there.
+func startServe(ctx context.Context, cfg Config, service, roles string, args ...string) (*node, error) {
+	n := &node{service: service, client: &http.Client{Timeout: time.Minute}}
+	args = append([]string{"serve", "--role", roles}, args...)
+	for _, l := range []struct {
+		flag string
+		url  *string
+	}{{"--data", &n.data}, {"--control", &n.control}, {"--metrics", &n.metrics}} {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		*l.url = "http://" + address
+		args = append(args, l.flag, address)
+	}
+	var err error
+	if n.child, err = startChild(ctx, cfg.Binary, nil, args...); err != nil {
+		return nil, err
+	}
+	return n.whenReady(ctx, n.metrics)
+}
+
+// whenReady waits until a listener says that all roles can work; a node that
+// never can is stopped.
+func (n *node) whenReady(ctx context.Context, listener string) (*node, error) {
 	if err := n.until(ctx, startPatience, "ready", func() (bool, error) {
-		return n.get(ctx, n.data+"/readyz", nil) == nil, nil
+		return n.get(ctx, listener+"/readyz", nil) == nil, nil
 	}); err != nil {
-		return nil, errors.Join(err, c.stop())
+		return nil, errors.Join(err, n.stop())
 	}
 	return n, nil
 }

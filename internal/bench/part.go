@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,15 +25,16 @@ import (
 	"github.com/pilotlight/pilotlight/policies"
 )
 
-// The parts of the warm benchmark, each a process.
+// The parts of benchmarks, each a process.
 const (
 	PartUpstream  = "upstream"  // a net/http server that reads the body and answers at once
 	PartBare      = "bare"      // a bare httputil.ReverseProxy in front of it
 	PartPooled    = "pooled"    // the same with a BufferPool
 	PartActivator = "activator" // Pilotlight's activator in front of it
+	PartNomad     = "nomad"     // a Nomad that is none, with the delays of a dev agent
 )
 
-// RunPart is one part of the warm benchmark: it says on out where it listens,
+// RunPart is one part of a benchmark: it says on out where it listens,
 // then answers each line from in with what the process has used so far, as a
 // JSON usage, until in or ctx ends. upstream is the address that a proxy
 // forwards to.
@@ -64,8 +66,16 @@ func RunPart(ctx context.Context, part, upstream string, in io.Reader, out io.Wr
 			return err
 		}
 		h = act
+	case PartNomad:
+		n, end, err := newNomadPart()
+		if err != nil {
+			return err
+		}
+		defer end()
+		loops.Go(func() { _ = n.double.Run(ctx) })
+		h = n
 	default:
-		return fmt.Errorf("part %q: allowed: %s, %s, %s, %s", part, PartUpstream, PartBare, PartPooled, PartActivator)
+		return fmt.Errorf("part %q: allowed: %s", part, strings.Join([]string{PartUpstream, PartBare, PartPooled, PartActivator, PartNomad}, ", "))
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -20,7 +20,7 @@ func endOf(c jobs.ColdStart, name string) (time.Time, error) {
 // phaseFigures tell where cold starts spend their time.
 func phaseFigures(stories []jobs.ColdStart) []Figure {
 	var out []Figure
-	for _, name := range []string{jobs.PhaseDecide, jobs.PhasePlace, jobs.PhaseStart, jobs.PhaseLoad, jobs.PhaseReady, jobs.PhaseFirstByte} {
+	for _, name := range []string{jobs.PhaseDecide, jobs.PhasePlace, jobs.PhasePull, jobs.PhaseStart, jobs.PhaseLoad, jobs.PhaseReady, jobs.PhaseFirstByte} {
 		var samples []float64
 		for _, c := range stories {
 			for _, p := range c.Phases {

@@ -105,9 +105,14 @@ func Wake(ctx context.Context, cfg Config) (result Result, err error) {
 	return wakeResult(woken, starts, begun)
 }
 
+// yardstick starts the same thing without Pilotlight, and ends it again.
+type yardstick interface {
+	run(ctx context.Context) (handStart, error)
+}
+
 // alternate lets the node wake and the engine start by hand, in turn, each n
 // times; the first turn only warms caches.
-func alternate(ctx context.Context, cfg Config, name string, times int, n *node, hand byHand) (woken []wake, starts []handStart, err error) {
+func alternate(ctx context.Context, cfg Config, name string, times int, n *node, hand yardstick) (woken []wake, starts []handStart, err error) {
 	if err := n.untilZero(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -118,6 +123,11 @@ func alternate(ctx context.Context, cfg Config, name string, times int, n *node,
 		w, err := n.wake(ctx)
 		if err != nil {
 			return nil, nil, err
+		}
+		if n.woken != nil {
+			if err := n.woken(ctx); err != nil {
+				return nil, nil, err
+			}
 		}
 		if err := n.sleep(ctx); err != nil {
 			return nil, nil, err
