@@ -5,8 +5,8 @@ import "time"
 // New returns a policy with every default, ready to be completed: it lacks a
 // job and a route. Blocks that may be absent (translate, cost) are absent.
 //
-// Of the fields that this version does not act on, to_zero.prewarm is false
-// (what this version does), the others have the default that they will have.
+// The fields that this version does not act on have the default that they will
+// have.
 func New(name string) *Policy {
 	return &Policy{
 		Name:        name,
@@ -44,6 +44,7 @@ func New(name string) *Policy {
 			Mode:    "auto",
 			AtLeast: 30 * time.Second,
 			AtMost:  30 * time.Minute,
+			Prewarm: true,
 		},
 		GPU:    GPU{Source: "nomad"},
 		ByHand: ByHand{Count: "pin", For: time.Hour},

@@ -27,8 +27,13 @@ func Diff(a, b *Policy) []Change {
 	if b == nil {
 		b = New("")
 	}
-	for i := range fields {
-		f := &fields[i]
+	all := fieldsOf(a)
+	for _, f := range fieldsOf(b) {
+		if fieldIn(a, f.path) == nil {
+			all = append(all[:len(all):len(all)], f)
+		}
+	}
+	for _, f := range all {
 		if !f.differs(b, a) {
 			continue
 		}

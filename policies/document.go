@@ -9,12 +9,14 @@ import (
 // judged. Reading it has found what has no place in a policy (errs); whether
 // the rest makes sense is for judge.
 type document struct {
-	file   string
-	name   string
-	at     place // of the policy itself
-	values map[string]writtenValue
-	blocks map[string]place
-	errs   ValidationErrors
+	file    string
+	name    string
+	at      place // of the policy itself
+	values  map[string]writtenValue
+	blocks  map[string]place
+	fields  map[string]field // of the entries
+	entries []entry
+	errs    ValidationErrors
 
 	nameless bool // it has none that could be judged, which is reported already
 
@@ -23,6 +25,12 @@ type document struct {
 	partial bool
 
 	start, end int // bytes of the policy block in its file
+}
+
+// entry is a block with a name, of a kind that may be repeated.
+type entry struct {
+	of   *block
+	name string
 }
 
 type writtenValue struct {
@@ -34,7 +42,7 @@ type writtenValue struct {
 type place struct{ line, column int }
 
 func newDocument(file string) *document {
-	return &document{file: file, values: map[string]writtenValue{}, blocks: map[string]place{}}
+	return &document{file: file, values: map[string]writtenValue{}, blocks: map[string]place{}, fields: map[string]field{}}
 }
 
 // maxErrors of one policy are reported: nobody reads more, and a hostile text
@@ -51,33 +59,81 @@ func (d *document) report(at place, path, message, allowed string) {
 	})
 }
 
-// enter notes that a block is written. It returns false if its content is not
-// to be read: it has no place here, stands twice, or is not supported.
-func (d *document) enter(path string, at place, labels int) bool {
-	b := blockNamed(path)
-	if b == nil {
-		d.misplacedBlock(path, at)
-		return false
+// enter notes that a block is written, and returns the prefix of its fields'
+// paths. It returns false if its content is not to be read: it has no place
+// here, or stands twice.
+func (d *document) enter(name string, at place, labels []string) (prefix string, ok bool) {
+	b := blockNamed(name)
+	switch {
+	case b == nil:
+		d.misplacedBlock(name, at)
+		return "", false
+	case b.entries != nil && len(labels) != 1:
+		d.report(at, name, fmt.Sprintf("has one name, this one has %d", len(labels)), name+` "name" { … }`)
+		return "", false
+	case b.entries != nil:
+		return d.enterEntry(b, labels[0], at)
 	}
-	if first, twice := d.blocks[path]; twice && !b.labelled {
-		message := "is written twice"
-		if first.line > 0 {
-			message += fmt.Sprintf(", first in line %d", first.line)
+	if len(labels) > 0 {
+		d.report(at, name, "takes no name", name+" { … }")
+	}
+	return name + ".", d.first(name, at, "one "+name+" block")
+}
+
+// enterEntry notes that a block of a kind that may be repeated is written.
+func (d *document) enterEntry(b *block, name string, at place) (prefix string, ok bool) {
+	if !isEntryName(name) {
+		d.report(at, b.name, show(name)+" is not a name of a "+b.name, entryName)
+		return "", false
+	}
+	path := entryPath(b.name, name)
+	if !d.first(path, at, "another name") {
+		return "", false
+	}
+	n := 1
+	for _, e := range d.entries {
+		if e.of == b {
+			n++
 		}
-		d.report(at, path, message, "one "+path+" block")
-		return false
-	} else if !twice {
+	}
+	if n > b.entries.most {
+		if _, said := d.blocks[b.name]; !said {
+			d.blocks[b.name] = at
+			d.report(at, b.name, fmt.Sprintf("%d is one too many", n), fmt.Sprintf("at most %d %s blocks", b.entries.most, b.name))
+		}
+		return "", false
+	}
+	d.entries = append(d.entries, entry{b, name})
+	for _, f := range b.of(name) {
+		d.fields[f.path] = f
+	}
+	return path + ".", true
+}
+
+// first notes where a block is written, and reports one that is written twice.
+func (d *document) first(path string, at place, allowed string) bool {
+	first, twice := d.blocks[path]
+	if !twice {
 		d.blocks[path] = at
+		return true
 	}
-	if labels > 0 && !b.labelled {
-		d.report(at, path, "takes no name", path+" { … }")
+	message := "is written twice"
+	if first.line > 0 {
+		message += fmt.Sprintf(", first in line %d", first.line)
 	}
-	return !b.labelled
+	d.report(at, path, message, allowed)
+	return false
+}
+
+// knows reports whether the path is a field's.
+func (d *document) knows(path string) bool {
+	_, entry := d.fields[path]
+	return entry || fieldAt(path) != nil
 }
 
 // attribute notes that a field is written.
 func (d *document) attribute(path string, value any, at, valueAt place) {
-	if fieldAt(path) == nil {
+	if !d.knows(path) {
 		d.misplacedAttribute(path, at)
 		return
 	}
@@ -111,7 +167,11 @@ func (d *document) misplacedAttribute(path string, at place) {
 	}
 	blockName, name := splitPath(path)
 	if blockName == "" && blockNamed(name) != nil {
-		d.report(at, path, "is a block, not a value", name+" { … }")
+		allowed := name + " { … }"
+		if blockNamed(name).entries != nil {
+			allowed = name + ` "name" { … }`
+		}
+		d.report(at, path, "is a block, not a value", allowed)
 		return
 	}
 	known := attributesOf(blockName)
@@ -168,9 +228,12 @@ func (d *document) judge() (*Policy, ValidationErrors) {
 		}
 	}
 
+	for _, e := range d.entries {
+		e.of.entries.add(p, e.name)
+	}
+
 	bad := map[string]bool{} // fields whose value says nothing
-	for i := range fields {
-		f := &fields[i]
+	for _, f := range fieldsOf(p) {
 		written, ok := d.values[f.path]
 		if !ok {
 			continue

@@ -29,8 +29,8 @@ type block struct {
 	// for the others, whose fields have their defaults when it is not written.
 	present func(*Policy) bool
 	create  func(*Policy)
-	// labelled: it may be repeated, each with a name.
-	labelled bool
+	// A block that may be repeated, each with a name; nil for the others.
+	entries *entries
 }
 
 // one is a field that always has a value; at returns nil when its block is absent.
@@ -100,6 +100,13 @@ func blockNamed(name string) *block {
 // policy block itself, in the order of the table.
 func attributesOf(blockName string) []string {
 	var names []string
+	kind, _, entry := strings.Cut(blockName, " ")
+	if b := blockNamed(kind); entry && b != nil && b.entries != nil {
+		for _, f := range b.entries.fields("", "") {
+			names = append(names, f.path)
+		}
+		return names
+	}
 	for i := range fields {
 		if b, n := fields[i].split(); b == blockName {
 			names = append(names, n)

@@ -14,10 +14,16 @@ type FieldDoc struct {
 // Fields documents every field, in the order in which they are written.
 func Fields() []FieldDoc {
 	defaults := full("")
+	all := fields
+	for i := range blocks {
+		if b := &blocks[i]; b.entries != nil { // an entry without a name stands for all of them
+			b.entries.add(defaults, "")
+			all = append(all[:len(all):len(all)], b.entries.fields(b.name+".", "")...)
+		}
+	}
 	var docs []FieldDoc
 	add := func(blockName string) {
-		for i := range fields {
-			f := &fields[i]
+		for _, f := range all {
 			if inBlock, _ := f.split(); inBlock != blockName {
 				continue
 			}
@@ -35,7 +41,7 @@ func Fields() []FieldDoc {
 	add("")
 	for i := range blocks {
 		b := &blocks[i]
-		if b.labelled {
+		if b.entries != nil {
 			docs = append(docs, FieldDoc{Path: b.name, Type: "block", Meaning: b.meaning, Supported: supported(b.name)})
 		}
 		add(b.name)

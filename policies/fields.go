@@ -21,10 +21,10 @@ var blocks = []block{
 	{name: "scale_up", meaning: "more replicas when ANY named condition holds as a mean over window"},
 	{name: "scale_down", meaning: "fewer replicas when ALL named conditions hold as a mean over window; a named signal without data holds the count"},
 	{name: "to_zero", meaning: "how long the last replica is kept without demand"},
-	{name: "schedule", meaning: "a minimum during a window of time", labelled: true},
+	{name: "schedule", meaning: "a minimum during a window of time", entries: schedules},
 	{name: "gpu", meaning: "where GPU utilization comes from"},
 	{name: "by_hand", meaning: "what becomes of a count that somebody sets in Nomad itself, with nomad job scale or its UI"},
-	{name: "metric", meaning: "a threshold on a metric of the model server", labelled: true},
+	{name: "metric", meaning: "a threshold on a metric of the model server", entries: metrics},
 	{
 		name: "cost", meaning: "what a replica costs",
 		present: func(p *Policy) bool { return p.Cost != nil },
@@ -167,7 +167,8 @@ var fields = []field{
 		func(p *Policy) *time.Duration { return &p.Sizing.Every }),
 	one("sizing.sample", duration{100 * time.Millisecond, time.Hour, time.Second}, "", "how often the signals are read",
 		func(p *Policy) *time.Duration { return &p.Sizing.Sample }),
-	later("sizing.drain_within", duration{time.Second, day, time.Minute}, "how soon the backlog is to be gone"),
+	maybe("sizing.drain_within", duration{time.Second, day, time.Minute}, "", "how soon after a cold start whatever waits now is to be through, whatever that costs",
+		func(p *Policy) **time.Duration { return &p.Sizing.DrainWithin }),
 
 	one("scale_up.window", window, "", "the means are taken over it",
 		func(p *Policy) *time.Duration { return &p.ScaleUp.Window }),
@@ -246,7 +247,7 @@ var fields = []field{
 		func(p *Policy) *time.Duration { return &p.ToZero.AtLeast }),
 	one("to_zero.at_most", duration{time.Second, 7 * day, 30 * time.Minute}, "", "upper bound of auto",
 		func(p *Policy) *time.Duration { return &p.ToZero.AtMost }),
-	one("to_zero.prewarm", flag{}, "", "by time of day, from the service's own history",
+	one("to_zero.prewarm", flag{}, "", "with after = \"auto\" and mode = \"auto\": one replica ahead of demand, by the time of day of the last seven days",
 		func(p *Policy) *bool { return &p.ToZero.Prewarm }),
 
 	one("gpu.source", choice{"nomad", "metrics", "prometheus"}, "", "nomad: device statistics of the node; metrics: a scrape of the replica's /metrics, or of an exporter on its node; prometheus: query",

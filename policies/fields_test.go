@@ -38,8 +38,8 @@ func fieldPath(goPath string) string {
 	return strings.ToLower(regexp.MustCompile(`([a-z0-9])([A-Z])`).ReplaceAllString(s, "${1}_$2"))
 }
 
-// noField has the places in a policy that no field is for: of blocks that are
-// refused, and those of Thresholds that mean something in one direction only.
+// noField has the places in a policy that no field of the table is for: entries,
+// which have their own (see entries_test.go), and those of Thresholds that mean something in one direction only.
 var noField = []string{"Name", "Schedules", "Metrics", "ScaleUp.DrainTimeout", "ScaleDown.CooldownAuto"}
 
 func TestEachPlaceInAPolicyHasTheFieldOfItsName(t *testing.T) {
@@ -180,8 +180,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 			t.Errorf("%s is a number without a unit", f.path)
 		}
 	}
-	if want := len(fields) + 2; len(docs) != want || len(byPath) != want {
-		t.Errorf("%d fields are documented, want %d: every field, and the blocks schedule and metric", len(byPath), want)
+	if want := len(fields) + 2 + 8; len(docs) != want || len(byPath) != want {
+		t.Errorf("%d fields are documented, want %d: every field, and the blocks schedule and metric with four each", len(byPath), want)
 	}
 	for path, want := range map[string]FieldDoc{
 		"scale_up.window":   {Type: "duration", Default: `"1m"`, Allowed: `a Go duration of at least 1s, at most 24h, such as "1m"`, Supported: true},
@@ -190,7 +190,9 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		"hold.heartbeat":    {Type: "duration", Default: `"10s"`, Allowed: `a Go duration of at least 1s, at most 1h, such as "10s"`},
 		"to_zero.after":     {Type: "duration or word", Default: `"auto"`, Allowed: `"auto", "never", or a Go duration of at least 100ms, at most 168h, such as "1m"`, Supported: true},
 		"replicas.max":      {Type: "whole number", Unit: "replicas", Default: "1", Allowed: "a whole number from 1 to 1000", Supported: true},
-		"schedule":          {Type: "block"},
+		"schedule":          {Type: "block", Supported: true},
+		"schedule.zone":     {Type: "text", Default: `"UTC"`, Allowed: zoneName.want, Supported: true},
+		"metric.up":         {Type: "number", Unit: "of the metric", Allowed: metricLimit.allowed(), Supported: true},
 		"route.models":      {Type: "list of text", Default: "[]", Allowed: "a name without spaces, at most 256 characters", Supported: true},
 		"translate.backend": {Type: "one of", Default: `"passthrough"`, Allowed: `"passthrough", "completions", "apertium"`, Supported: true},
 	} {
@@ -211,9 +213,11 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 		"request.timeout": `"10m"`, "request.first_byte": `"5m"`, "request.idle": `"1m"`,
 		"retry.attempts": "3", "retry.repeat": "", "result.keep": `"24h"`, "result.max_size": `"8MiB"`,
 		"sizing.mode": `"auto"`, "sizing.headroom": "0.5", "sizing.target_utilization": "", "sizing.patience": "2", "sizing.every": `"1s"`, "sizing.sample": `"1s"`,
+		"sizing.drain_within": "",
+		"schedule.zone":       `"UTC"`, "schedule.cron": `""`, "metric.source": `"metrics"`, "metric.up": "",
 		"scale_up.window": `"1m"`, "scale_up.cooldown": `"auto"`, "scale_up.max_step": "0",
 		"scale_down.window": `"2m"`, "scale_down.cooldown": `"0s"`, "scale_down.max_step": "0", "scale_down.drain_timeout": `"5m"`,
-		"to_zero.after": `"auto"`, "to_zero.at_least": `"30s"`, "to_zero.at_most": `"30m"`, "to_zero.prewarm": "false",
+		"to_zero.after": `"auto"`, "to_zero.at_least": `"30s"`, "to_zero.at_most": `"30m"`, "to_zero.prewarm": "true",
 		"gpu.source": `"nomad"`, "cost.usd_per_hour": "",
 	}
 	for _, d := range Fields() {

@@ -29,10 +29,14 @@ func FormatFile(ps []*Policy) []byte {
 
 func appendPolicy(file *hclwrite.Body, p *Policy) {
 	body := file.AppendNewBlock("policy", []string{p.Name}).Body()
-	defaults := full(p.Name)
+	defaults := fullLike(p)
 	appendFields(body, p, defaults, "")
 	for i := range blocks {
 		b := &blocks[i]
+		if b.entries != nil {
+			appendEntries(body, p, defaults, b)
+			continue
+		}
 		optional := b.present != nil
 		if optional && !b.present(p) {
 			continue
@@ -45,12 +49,20 @@ func appendPolicy(file *hclwrite.Body, p *Policy) {
 	}
 }
 
+func appendEntries(body *hclwrite.Body, p, defaults *Policy, b *block) {
+	for _, name := range b.entries.names(p) {
+		inner := hclwrite.NewBlock(b.name, []string{name})
+		appendFields(inner.Body(), p, defaults, entryPath(b.name, name))
+		body.AppendNewline()
+		body.AppendBlock(inner)
+	}
+}
+
 // appendFields writes the fields of one block that differ from their defaults
 // and reports whether there were any.
 func appendFields(body *hclwrite.Body, p, defaults *Policy, blockName string) bool {
 	written := false
-	for i := range fields {
-		f := &fields[i]
+	for _, f := range fieldsOf(p) {
 		inBlock, name := f.split()
 		if inBlock != blockName || !f.differs(p, defaults) {
 			continue

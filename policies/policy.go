@@ -87,10 +87,11 @@ type Result struct {
 
 // Sizing chooses how demand becomes a count.
 type Sizing struct {
-	Mode              string   // "auto", "thresholds"
-	Headroom          float64  // β, in square roots of the load
-	TargetUtilization *float64 // instead of Headroom
-	Patience          float64  // θ, GPU-seconds per request-second
+	Mode              string         // "auto", "thresholds"
+	Headroom          float64        // β, in square roots of the load
+	TargetUtilization *float64       // instead of Headroom
+	Patience          float64        // θ, GPU-seconds per request-second
+	DrainWithin       *time.Duration // nil: as soon as it is worth its price
 	Every             time.Duration
 	Sample            time.Duration
 }
@@ -118,14 +119,15 @@ type ToZero struct {
 	After   time.Duration // for "after": exact
 	AtLeast time.Duration
 	AtMost  time.Duration
-	Prewarm bool // true is not supported yet
+	Prewarm bool // one replica ahead of demand, by time of day; only in mode auto of both sizing and ToZero
 }
 
-// Schedule is a minimum during a window of time.
+// Schedule is a minimum during a window of time, which begins when cron says so
+// and lasts For.
 type Schedule struct {
 	Name string
-	Cron string
-	Zone string
+	Cron string // minute, hour, day of month, month, day of week
+	Zone string // of the IANA database, or "UTC"
 	For  time.Duration
 	Min  int
 }
@@ -152,13 +154,14 @@ type ByHand struct {
 	For   time.Duration // how long "pin" lasts
 }
 
-// Metric is a threshold on a model server's metric. Not supported yet.
+// Metric is one more condition of scale_up (Up), of scale_down (Down) or of
+// both, on a metric of the model server. It is a mean over their windows.
 type Metric struct {
 	Name   string
-	Source string
-	Query  string
-	Up     *float64
-	Down   *float64
+	Source string   // "metrics": the replicas' own /metrics, "prometheus"
+	Query  string   // the name of one metric, or PromQL that gives one number
+	Up     *float64 // nil: none
+	Down   *float64 // nil: none; else below Up
 }
 
 // Cost of one replica.

@@ -118,10 +118,10 @@ func readBlock(filename string, b *hclsyntax.Block) *document {
 	}
 	d.readAttributes("", b.Body)
 	for _, inner := range b.Body.Blocks {
-		if d.enter(inner.Type, placeAt(inner.TypeRange), len(inner.Labels)) && inner.Body != nil {
-			d.readAttributes(inner.Type+".", inner.Body)
+		if prefix, ok := d.enter(inner.Type, placeAt(inner.TypeRange), inner.Labels); ok && inner.Body != nil {
+			d.readAttributes(prefix, inner.Body)
 			for _, deeper := range inner.Body.Blocks {
-				d.misplacedBlock(inner.Type+"."+deeper.Type, placeAt(deeper.TypeRange))
+				d.misplacedBlock(prefix+deeper.Type, placeAt(deeper.TypeRange))
 			}
 		}
 	}

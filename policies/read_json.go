@@ -53,7 +53,7 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 			continue
 		}
 		var inner bytes.Buffer
-		if err := p.writeFields(&inner, blocks[i].name, false); err != nil {
+		if err := p.writeBlock(&inner, &blocks[i]); err != nil {
 			return nil, err
 		}
 		if inner.Len() > 0 || blocks[i].present != nil {
@@ -64,11 +64,32 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// writeBlock writes the members of one block; those of a block that may be
+// repeated are objects by its names.
+func (p *Policy) writeBlock(b *bytes.Buffer, of *block) error {
+	if of.entries == nil {
+		return p.writeFields(b, of.name, false)
+	}
+	for i, name := range of.entries.names(p) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if err := writeJSON(b, name); err != nil {
+			return err
+		}
+		b.WriteString(":{")
+		if err := p.writeFields(b, entryPath(of.name, name), false); err != nil {
+			return err
+		}
+		b.WriteByte('}')
+	}
+	return nil
+}
+
 // writeFields writes the members of one block, a comma before each (before the
 // first only if that is asked for).
 func (p *Policy) writeFields(b *bytes.Buffer, blockName string, comma bool) error {
-	for i := range fields {
-		f := &fields[i]
+	for _, f := range fieldsOf(p) {
 		inBlock, name := f.split()
 		if inBlock != blockName || f.get == nil {
 			continue
@@ -190,14 +211,29 @@ func (r *jsonReader) topMember(path string, at place, value json.Token) error {
 		return nil
 	case b != nil && value == nil:
 		return nil
-	case value == json.Delim('{') || b != nil && b.labelled:
-		if r.doc.enter(path, at, 0) {
-			return r.members(path+".", r.blockMember)
+	case b != nil && b.entries != nil && value == json.Delim('{'):
+		return r.members("", func(name string, at place, value json.Token) error { return r.entry(b, name, at, value) })
+	case value == json.Delim('{'):
+		if prefix, ok := r.doc.enter(path, at, nil); ok {
+			return r.members(prefix, r.blockMember)
 		}
 		return r.skip(value)
 	default:
 		return r.blockMember(path, at, value)
 	}
+}
+
+// entry reads one of the blocks that may be repeated: a member of an object
+// with their names.
+func (r *jsonReader) entry(b *block, name string, at place, value json.Token) error {
+	if value != json.Delim('{') {
+		r.doc.report(at, b.name, show(name)+" is not a block", b.name+`: {"name": { … }}`)
+		return r.skip(value)
+	}
+	if prefix, ok := r.doc.enterEntry(b, name, at); ok {
+		return r.members(prefix, r.blockMember)
+	}
+	return r.skip(value)
 }
 
 func (r *jsonReader) blockMember(path string, at place, value json.Token) error {

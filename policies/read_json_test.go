@@ -100,7 +100,7 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
     "after": "1m30s",
     "at_least": "30s",
     "at_most": "30m",
-    "prewarm": false
+    "prewarm": true
   },
   "gpu": {
     "source": "nomad",
@@ -135,7 +135,7 @@ func TestAWrongJSONDocumentNamesEveryFieldAndItsLine(t *testing.T) {
 				`line 3: scale_up.window: a list is not a duration; allowed: a Go duration of at least 1s, at most 24h, such as "1m"`,
 				`line 4: colour: is unknown; allowed: ` + quoted(blockNames()),
 				`line 4: weight: not supported yet; allowed: 1`,
-				`line 5: schedule: not supported yet; allowed: leave it out`,
+				`line 5: schedule: is a block, not a value; allowed: schedule "name" { … }`,
 			},
 		},
 		{`{"name": "a", "job": "j", "job": "k", "route": {"models": ["m"]}, "route": {}}`, []string{

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"strings"
 	"testing"
 	"time"
@@ -30,9 +31,29 @@ func anyPolicy() *rapid.Generator[*Policy] {
 				f.set(p, value)
 			}
 		}
+		drawEntries(t, p)
 		resolve(p)
 		return p
 	})
+}
+
+// drawEntries adds blocks of the kinds that may be repeated.
+func drawEntries(t *rapid.T, p *Policy) {
+	for i := range blocks {
+		b := &blocks[i]
+		if b.entries == nil {
+			continue
+		}
+		name := rapid.StringMatching(`[a-zA-Z0-9_-]([a-z 0-9]{0,5}[a-z])?`)
+		for _, n := range rapid.SliceOfNDistinct(name, 0, 3, rapid.ID[string]).Draw(t, b.name) {
+			b.entries.add(p, n)
+			for _, f := range b.of(n) {
+				if value := anyValue(f.shape).Draw(t, f.path); rapid.Bool().Draw(t, "set "+f.path) && f.shape.check(value) == "" {
+					f.set(p, value)
+				}
+			}
+		}
+	}
 }
 
 func blockIsAbsent(p *Policy, f *field) bool {
@@ -45,6 +66,8 @@ func anyValue(s shape) *rapid.Generator[any] {
 	switch s := s.(type) {
 	case text:
 		return rapid.Custom(func(t *rapid.T) any { return textLike(s).Draw(t, "text") })
+	case clockText:
+		return rapid.Map(rapid.SampledFrom([]string{"0 8 * * 1-5", "*/5 0-23/2 1,15 JAN-JUN ?", "0 0 29 2 *"}), func(s string) any { return s })
 	case choice:
 		return rapid.Custom(func(t *rapid.T) any { return rapid.SampledFrom(s).Draw(t, "word") })
 	case list:
@@ -122,12 +145,32 @@ func resolve(p *Policy) {
 			p.GPU.Query = map[string]string{"metrics": "vllm:kv_cache_usage_perc", "prometheus": "avg(up)"}[p.GPU.Source]
 		case "gpu.port":
 			p.GPU.Port = 0
-		default: // hysteresis
+		default:
+			if strings.Contains(path, `"`) { // of entries
+				resolveEntries(p)
+				continue
+			}
+			// hysteresis
 			_, name := splitPath(path)
 			drain, window := p.ScaleDown.DrainTimeout, p.ScaleDown.Window
 			if isThreshold(name) {
 				p.ScaleDown = Thresholds{Window: window, DrainTimeout: drain}
 			}
+		}
+	}
+}
+
+func resolveEntries(p *Policy) {
+	for i := range p.Schedules {
+		s := &p.Schedules[i]
+		s.Cron, s.For, s.Min = stdcmp.Or(s.Cron, "0 8 * * *"), stdcmp.Or(s.For, time.Hour), min(max(1, s.Min), p.Replicas.Max)
+	}
+	for i := range p.Metrics {
+		m := &p.Metrics[i]
+		m.Query = "vllm:num_requests_waiting"
+		if m.Up == nil && m.Down == nil || m.Up != nil && m.Down != nil && !(*m.Down < *m.Up) {
+			up := 8.0
+			m.Up, m.Down = &up, nil
 		}
 	}
 }

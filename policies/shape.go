@@ -247,4 +247,4 @@ func (n number) check(value any) string {
 	return ""
 }
 
-func (n number) plain(value any) any { return value }
+func (n number) plain(value any) any { return value.(float64) + 0 } // nor is -0 written

@@ -28,10 +28,6 @@ var notYet = []unsupported{
 	{path: "hold.heartbeat"},
 	{path: "result.keep"},
 	{path: "result.max_size"},
-	{path: "sizing.drain_within"},
-	{path: "to_zero.prewarm", but: false},
-	{path: "schedule"},
-	{path: "metric"},
 }
 
 const notSupportedYet = "not supported yet"

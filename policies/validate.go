@@ -17,10 +17,10 @@ func (p *Policy) Validate() error {
 	if !isPolicyName(p.Name) {
 		report("name", show(p.Name)+" is not a policy's name", policyName)
 	}
-	defaults := full(p.Name)
+	defaults := fullLike(p)
+	wrongEntries(p, report)
 	bad := map[string]bool{}
-	for i := range fields {
-		f := &fields[i]
+	for _, f := range fieldsOf(p) {
 		if !f.differs(p, defaults) {
 			continue
 		}
@@ -35,12 +35,6 @@ func (p *Policy) Validate() error {
 			bad[f.path] = true
 			report(f.path, notSupportedYet, u.instead())
 		}
-	}
-	if len(p.Schedules) > 0 {
-		report("schedule", notSupportedYet, refusal("schedule", nil).instead())
-	}
-	if len(p.Metrics) > 0 {
-		report("metric", notSupportedYet, refusal("metric", nil).instead())
 	}
 	if p.Sizing.TargetUtilization != nil && p.Sizing.Headroom != defaults.Sizing.Headroom {
 		report("sizing.target_utilization", headroomToo, "one of the two")
@@ -119,7 +113,9 @@ func contradictions(p *Policy) []contradiction {
 	if p.ToZero.AtLeast > p.ToZero.AtMost {
 		add(durationText(p.ToZero.AtLeast)+" is longer than to_zero.at_most", "at most "+durationText(p.ToZero.AtMost), "to_zero.at_least", "to_zero.at_most")
 	}
-	return append(found, gpuContradictions(p.GPU)...)
+	found = append(found, gpuContradictions(p.GPU)...)
+	found = append(found, scheduleContradictions(p)...)
+	return append(found, metricContradictions(p)...)
 }
 
 // hysteresis: what scales down must lie below what scales up, or the count
@@ -194,6 +190,11 @@ func Warnings(p *Policy, coldStart time.Duration) []FieldError {
 }
 
 func anyThreshold(p *Policy, blockName string) bool {
+	if slices.ContainsFunc(p.Metrics, func(m Metric) bool {
+		return blockName == "scale_up" && m.Up != nil || blockName == "scale_down" && m.Down != nil
+	}) {
+		return true
+	}
 	return slices.ContainsFunc(thresholds, func(name string) bool {
 		return fieldAt(blockName+"."+name).get(p) != nil
 	})

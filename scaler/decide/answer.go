@@ -52,7 +52,7 @@ func (l *look) answer(version int) (Decision, Memory) {
 // or a level ends.
 func (l *look) next() time.Time {
 	soon := time.Unix(floor(l.now.Unix(), l.tick())+l.tick(), 0).UTC()
-	watched := l.count > 0 && (named(&l.p.ScaleUp) || named(&l.p.ScaleDown))
+	watched := l.count > 0 && (l.names(false) || l.names(true))
 	if !l.snap.Known || l.asked() || l.starting > 0 || l.to != l.count || l.to != l.n0 && l.braking.until.IsZero() ||
 		l.held || watched || l.lingers && l.to > 1 {
 		return soon
@@ -66,6 +66,9 @@ func (l *look) next() time.Time {
 	sooner(l.braking.until)
 	if h := l.snap.Hand; h != nil {
 		sooner(h.Until.UTC())
+	}
+	if !l.sched.change.IsZero() {
+		sooner(l.sched.change)
 	}
 	if l.to > 0 {
 		since := l.mem.LastDemand

@@ -68,6 +68,17 @@ func (b *backlog) buy(most int) int {
 	return best
 }
 
+// within is how many replicas beside the present ones let everybody be through,
+// or in a slot, T_d seconds after a cold start, whatever that costs:
+//
+//	n_d = ceil((X + λ̂·T_h − c·μ·Σ(T_h − ℓ_i)⁺ − c·N₀) / (c·(μ·T_d + 1)))   T_h = L + T_d
+//
+// work is what the present fleet finishes within T_h.
+func (b *backlog) within(td, work float64) int {
+	left := float64(b.x) + b.lambda*(b.l+td) - work - float64(b.c*b.have)
+	return ceil(left / (float64(b.c) * (b.mu*td + 1)))
+}
+
 // area is the waiting that is left after the cold start with n more replicas,
 // in request-seconds: the triangle e²/2d of a queue e that drains at rate d, cut
 // at the horizon.

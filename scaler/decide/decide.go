@@ -50,7 +50,10 @@ type look struct {
 	lingers         bool    // the load of the windows still makes for more than one replica
 
 	keep     keeping
-	quiets   bool // demand has ended since the look before
+	sched    scheduled
+	drains   time.Duration // sizing.drain_within, if it has bought; 0: it has not
+	min      int           // of the policy and of its schedules
+	quiets   bool          // demand has ended since the look before
 	up, down reading
 	inputs   map[string]any
 
@@ -95,8 +98,10 @@ func (l *look) see() {
 	l.quiets, l.mem.Quiet = quiet && !l.mem.Quiet, quiet
 	l.awaitWake()
 	l.price()
+	l.schedules()
 	l.up = upSignals(l.now, up, l.mem.Samples, l.grid, l.mem.Latency)
 	l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpuMax)
+	l.up.Metrics, l.down.Metrics = l.metrics(up, false), l.metrics(down, true)
 }
 
 // observe moves the windows on with known demand.
@@ -110,6 +115,9 @@ func (l *look) observe() {
 		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals,
 		gpuMean: l.gpuMean, gpuMax: l.gpuMax,
 	}, mem.Quiet)
+	if mem.Samples.Slot != before {
+		l.observeMetrics(mem.Samples.Slot)
+	}
 	if l.p.Sizing.Mode != modeThresholds && mem.Samples.Slot != before {
 		minute := mem.Samples.over(time.Minute, l.grid)
 		mem.Peak = mem.Peak.observe(l.now.Unix()/60, l.ready, held, float64(l.demand),
@@ -185,7 +193,7 @@ func (l *look) awaitWake() {
 func (l *look) concurrency() int { return max(1, l.p.Replicas.Concurrency) }
 
 func (l *look) clamp(n int) int {
-	return max(min(n, l.p.Replicas.Max), l.p.Replicas.Min, 0)
+	return max(min(max(n, l.min), l.p.Replicas.Max), l.p.Replicas.Min, 0)
 }
 
 // settle sets the answer.
@@ -237,7 +245,7 @@ func (l *look) weigh() {
 	s.level, l.mem.Levels = kept(l.mem.Levels, l.tau, l.now)
 	if idle := l.idle(); l.asked() || l.count > 0 && (!s.ends || idle < s.tau1) {
 		s.level = max(s.level, 1)
-	} else if l.p.ToZero.Mode == zeroAfter && l.p.Replicas.Min == 0 {
+	} else if l.p.ToZero.Mode == zeroAfter && l.min == 0 {
 		l.expire(idle)
 		l.note(s)
 		return
@@ -264,7 +272,7 @@ func (l *look) expire(idle time.Duration) {
 	n := l.clamp(0)
 	switch {
 	case n > 0:
-		l.settle(n, "min", fmt.Sprintf("min is %d", n))
+		l.settle(l.minimum(n))
 	case l.count == 0:
 		l.settle(0, "idle", "nothing asked for")
 	default:
@@ -310,18 +318,34 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 	} else {
 		b.lambda = rate(l.average) // a burst shorter than a cold start must not buy GPUs
 	}
-	for i := range l.snap.Replicas {
-		switch r := &l.snap.Replicas[i]; r.Phase {
-		case jobs.Ready:
-			b.work += float64(c) * mu * b.l
-		case jobs.Pending, jobs.Starting:
-			b.work += float64(c) * mu * max(0, b.l-l.cold.rest(l.now.Sub(r.Launched)))
+	b.work = l.workWithin(b.l)
+	most := max(0, top-l.n0)
+	n := b.buy(most)
+	if d := l.p.Sizing.DrainWithin; d != nil {
+		within := min(b.within(d.Seconds(), l.workWithin(b.l+d.Seconds())), most)
+		l.inputs["n_d"] = within
+		if within > n {
+			n, l.drains = within, *d
 		}
 	}
-	n := b.buy(max(0, top-l.n0))
 	l.inputs["H_d"], l.inputs["E"], l.inputs["lambda_hat"], l.inputs["m"] = waiting, b.excess, b.lambda, l.mem.Wake.arrivals()
 	l.inputs["S"] = l.meanS
 	return l.n0 + n, n
+}
+
+// workWithin is how many requests the present fleet finishes within some seconds:
+// c·μ·Σ(T − ℓ_i)⁺.
+func (l *look) workWithin(t float64) float64 {
+	sum := 0.0
+	for i := range l.snap.Replicas {
+		switch r := &l.snap.Replicas[i]; r.Phase {
+		case jobs.Ready:
+			sum += t
+		case jobs.Pending, jobs.Starting:
+			sum += max(0, t-l.cold.rest(l.now.Sub(r.Launched)))
+		}
+	}
+	return float64(l.concurrency()) / l.meanS * sum
 }
 
 // note records the intermediate figures by symbol.
@@ -366,67 +390,6 @@ func (l *look) choose(s sizes) {
 	if n > l.count && (l.rule == "backlog" || l.rule == "threshold") {
 		l.mem.LastBuy = l.now
 	}
-}
-
-// explain names the step that asked for n, and says why in a sentence.
-func (l *look) explain(n int, s sizes) (int, string, string) {
-	p := l.p
-	held, c := max(0, l.snap.Held), l.concurrency()
-	switch {
-	case n == 0 && l.count == 0:
-		return n, "idle", "nothing asked for"
-	case n == 0:
-		return n, "to-zero", fmt.Sprintf("idle %s after the last demand", short(l.idle()))
-	case l.count > p.Replicas.Max && n == p.Replicas.Max:
-		return n, "max", fmt.Sprintf("max is %d", n)
-	case n == p.Replicas.Min && n > max(s.level, s.thr, s.any):
-		return n, "min", fmt.Sprintf("min is %d", n)
-	case n < l.count:
-		return n, "level", fmt.Sprintf("nothing has needed more than %s for %s", plural(n, "replica"), short(l.tau(max(n+1, 2))))
-	case s.thr >= n:
-		return n, "threshold", s.why
-	case n == 1 && l.demand > 0:
-		return n, "any-demand", fmt.Sprintf("%d held + %d in flight: at least 1 replica", held, l.snap.InFlight)
-	case n == 1 && l.waking:
-		return n, "wake", "woken" + by(l.snap.Operator)
-	case s.bought > 0 && s.back >= n:
-		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: %s soonest",
-			held, l.snap.InFlight, c, drains(n))
-	case n == 1 && !s.ends:
-		return n, "level", "the last replica is never stopped"
-	case n == 1:
-		return n, "level", fmt.Sprintf("the last replica is kept until %s", l.keepReason(s.tau1))
-	case s.load >= n:
-		return n, "load", fmt.Sprintf("a load of %s Erlang over %d slots a replica, with headroom: %s", figure(l.load), c, plural(n, "replica"))
-	case s.need >= n:
-		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: the %s there %s through before another could help",
-			held, l.snap.InFlight, c, plural(n, "replica"), are(n))
-	default:
-		return n, "level", fmt.Sprintf("replica %d is kept until %s after it was last needed: %s", n, short(l.tau(n)), l.keep.why(n, &l.mem.Gaps))
-	}
-}
-
-func drains(n int) string {
-	if n == 1 {
-		return "1 replica drains it"
-	}
-	return fmt.Sprintf("%d replicas drain it", n)
-}
-
-func are(n int) string {
-	if n == 1 {
-		return "is"
-	}
-	return "are"
-}
-
-// keepReason says until when the last replica is kept, and why so long.
-func (l *look) keepReason(tau time.Duration) string {
-	s := short(tau) + " after the last demand"
-	if l.p.ToZero.Mode == zeroAuto {
-		s += ": " + l.keep.why(1, &l.mem.Gaps)
-	}
-	return s
 }
 
 func secondsOf(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -8,7 +8,7 @@ type Decision struct {
 	At      time.Time `json:"at"`
 	From    int       `json:"from"`   // wanted before
 	To      int       `json:"to"`     // wanted now
-	Rule    string    `json:"rule"`   // name of the step that decided: "any-demand", "load", "backlog", "threshold", "level", "to-zero", "idle", "min", "max", "paused", "pinned", "asleep", "wake", "unknown-demand", "brake", "down-gate", "by-hand", "stopped", "purged", "deployed", "blocked", "other-victim", "drain-timeout", …
+	Rule    string    `json:"rule"`   // name of the step that decided: "any-demand", "load", "backlog", "threshold", "level", "to-zero", "idle", "min", "schedule", "prewarm", "max", "paused", "pinned", "asleep", "wake", "unknown-demand", "brake", "down-gate", "by-hand", "stopped", "purged", "deployed", "blocked", "other-victim", "drain-timeout", …
 	Reason  string    `json:"reason"` // a sentence with the numbers
 
 	Inputs        map[string]any `json:"inputs"`  // intermediate figures by symbol: a, z, N_load, N_back, N_thr, N_level, need, L50, S, lambda …
@@ -39,4 +39,6 @@ type Signal struct {
 	GPUUtilization *float64 `json:"gpu_utilization_percent"`
 	Demand         *float64 `json:"demand"` // per ready replica
 	QPS            *float64 `json:"qps"`    // per ready replica
+	// Metrics are the policy's metric blocks with a condition here, by name.
+	Metrics map[string]*float64 `json:"metrics,omitempty"`
 }

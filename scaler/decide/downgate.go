@@ -28,7 +28,7 @@ func (l *look) downGate(from, n int) (int, string) {
 		return from, fmt.Sprintf("at most %d within %s", down.MaxStep, short(down.Window))
 	}
 	var room, roomUp [maxConditions]condition
-	if ok, why := below(conditions(down, l.down.Signal, &room), l.down, l.snap.Replicas); !ok {
+	if ok, why := below(l.downs(&room), l.down, l.snap.Replicas); !ok {
 		return from, why
 	}
 	why := "with fewer scale_up would ask for them again"
@@ -36,8 +36,7 @@ func (l *look) downGate(from, n int) (int, string) {
 		n = from - down.MaxStep
 		why = fmt.Sprintf("at most %d within %s", down.MaxStep, short(down.Window))
 	}
-	ups := conditions(&l.p.ScaleUp, l.up.Signal, &roomUp)
-	return leastProjected(ups, n, from, l.ready), why
+	return leastProjected(l.ups(&roomUp), n, from, l.ready), why
 }
 
 func within(at time.Time, d time.Duration, now time.Time) bool {

@@ -24,6 +24,8 @@ type Memory struct {
 	Peak      Peakedness `json:"peakedness"`
 	Levels    []Level    `json:"levels,omitempty"`
 	Gaps      Gaps       `json:"gaps,omitzero"`
+	Metrics   []Metered  `json:"metrics,omitempty"`   // by the policy's metric blocks
+	Schedules []Window   `json:"schedules,omitempty"` // by the policy's schedules
 	Threshold Threshold  `json:"threshold"`
 	Wake      Wake       `json:"wake"`
 	Sleep     Sleep      `json:"sleep"`

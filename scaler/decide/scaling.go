@@ -8,7 +8,7 @@ import "fmt"
 func (l *look) raise() (int, string) {
 	up, t := &l.p.ScaleUp, &l.mem.Threshold
 	due := l.evaluates()
-	if !named(up) || l.count == 0 {
+	if !l.names(false) || l.count == 0 {
 		*t = Threshold{Evaluated: t.Evaluated}
 		return 0, ""
 	}
@@ -20,7 +20,7 @@ func (l *look) raise() (int, string) {
 		return t.Target, t.Reason
 	}
 	var room [maxConditions]condition
-	target, why := above(conditions(up, l.up.Signal, &room), l.count, l.ready, false)
+	target, why := above(l.ups(&room), l.count, l.ready, false)
 	l.step(target, why)
 	return t.Target, t.Reason
 }
@@ -91,7 +91,7 @@ func (l *look) weighThresholds() {
 			l.rule, l.reason = "wake", "woken"+by(l.snap.Operator)
 		}
 		return
-	case !l.asked() && ends && idle >= tau1 && l.p.Replicas.Min == 0:
+	case !l.asked() && ends && idle >= tau1 && l.min == 0:
 		l.endThresholds()
 		return
 	}
@@ -100,8 +100,8 @@ func (l *look) weighThresholds() {
 		l.settle(0, "idle", "nothing asked for")
 	case n < l.count && n == l.p.Replicas.Max:
 		l.settle(n, "max", fmt.Sprintf("max is %d", n))
-	case n > l.count && n == l.p.Replicas.Min:
-		l.settle(n, "min", fmt.Sprintf("min is %d", n))
+	case n > l.count && n == l.min:
+		l.settle(l.minimum(n))
 	case l.mem.Threshold.Reason == "":
 		l.settle(n, "threshold", fmt.Sprintf("%s until scale_up or scale_down says otherwise", plural(n, "replica")))
 	default:
@@ -114,7 +114,7 @@ func (l *look) weighThresholds() {
 func (l *look) endThresholds() {
 	if l.p.ToZero.Mode != zeroAfter && l.count > 0 {
 		var room [maxConditions]condition
-		if ok, why := below(conditions(&l.p.ScaleDown, l.down.Signal, &room), l.down, l.snap.Replicas); !ok {
+		if ok, why := below(l.downs(&room), l.down, l.snap.Replicas); !ok {
 			l.held = true
 			l.settle(l.clamp(l.count), "down-gate", fmt.Sprintf("down held at %d: %s", l.count, why))
 			return
@@ -127,7 +127,7 @@ func (l *look) endThresholds() {
 // scale_down.
 func (l *look) evaluate() int {
 	var room, roomDown [maxConditions]condition
-	ups := conditions(&l.p.ScaleUp, l.up.Signal, &room)
+	ups := l.ups(&room)
 	t := &l.mem.Threshold
 	target, by := above(ups, l.count, l.ready, true)
 	if target > l.count {
@@ -142,8 +142,8 @@ func (l *look) evaluate() int {
 		l.step(target, by)
 		return max(t.Target, l.count)
 	}
-	downs := conditions(&l.p.ScaleDown, l.down.Signal, &roomDown)
-	least := max(1, l.p.Replicas.Min)
+	downs := l.downs(&roomDown)
+	least := max(1, l.min)
 	if len(downs) == 0 || l.count <= least {
 		t.Reason = ""
 		return l.count

@@ -102,11 +102,12 @@ type condition struct {
 	value   *float64
 	linear  bool // falls in proportion as replicas are added
 	latency bool
+	metric  bool   // a metric block's
 	needs   uint64 // completions, for a latency
 }
 
 // maxConditions is how many thresholds one block can name.
-const maxConditions = 7
+const maxConditions = 7 + policies.MaxMetrics
 
 // conditions lists the named thresholds of a block with their values.
 func conditions(t *policies.Thresholds, s Signal, into *[maxConditions]condition) []condition {
@@ -144,12 +145,38 @@ func named(t *policies.Thresholds) bool {
 		t.GPUUtilization != nil || t.Demand != nil || t.QPS != nil
 }
 
+// ups are the conditions of scale_up with their values, downs those of
+// scale_down.
+func (l *look) ups(room *[maxConditions]condition) []condition {
+	return l.metricConditions(conditions(&l.p.ScaleUp, l.up.Signal, room), l.up.Signal, false)
+}
+
+func (l *look) downs(room *[maxConditions]condition) []condition {
+	return l.metricConditions(conditions(&l.p.ScaleDown, l.down.Signal, room), l.down.Signal, true)
+}
+
+// names reports whether the policy names any condition of scale_up or, if down,
+// of scale_down.
+func (l *look) names(down bool) bool {
+	if down && named(&l.p.ScaleDown) || !down && named(&l.p.ScaleUp) {
+		return true
+	}
+	for i := range l.p.Metrics {
+		if m := &l.p.Metrics[i]; down && m.Down != nil || !down && m.Up != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // bound writes the condition's limit.
 func (c condition) bound() string { return strings.TrimSuffix(c.show(c.limit), " a replica") }
 
 // show writes a value of the condition with its unit.
 func (c condition) show(v float64) string {
 	switch {
+	case c.metric:
+		return figure(v)
 	case c.latency:
 		return figure(v) + "s"
 	case c.name == "gpu_utilization":

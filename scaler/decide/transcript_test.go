@@ -22,11 +22,14 @@ import (
 //
 //	policy [example=chatglm]     an HCL policy block, or a shipped example
 //	advance 10s                  look each second; prints every change of count, rule or lock
+//	rest 24h                     look only when the decision before says so
 //	look [inputs]                decide now and print it
 //	arrive 40, hold 3, inflight 2
 //	pending|start|ready|drain|gone r1 [r2 …]
 //	latency 6s x20 | latency off what completes each second
 //	gpu r1 90 | gpu r1 unknown
+//	metric waiting 12 | metric waiting unknown
+//	clock 2026-03-28T12:00:00Z [Europe/Berlin]   set the clock, and print times as there
 //	starts 30 31 29 …            measured cold starts, seconds
 //	ledger lost|back
 //	fail gpu_seconds=90 | answered
@@ -54,7 +57,23 @@ func TestTranscripts(t *testing.T) {
 				w.pass(d, func(d Decision) {
 					if now := state(d); now != printed {
 						printed = now
-						fmt.Fprintln(&out, line(d))
+						fmt.Fprintln(&out, w.line(d))
+					}
+				})
+				if out.Len() == 0 {
+					return "nothing changes"
+				}
+				return out.String()
+			case "rest":
+				d, err := time.ParseDuration(td.CmdArgs[0].Key)
+				if err != nil {
+					td.Fatalf(t, "%v", err)
+				}
+				var out strings.Builder
+				w.rest(d, func(d Decision) {
+					if now := state(d); now != printed {
+						printed = now
+						fmt.Fprintln(&out, w.line(d))
 					}
 				})
 				if out.Len() == 0 {
@@ -64,7 +83,7 @@ func TestTranscripts(t *testing.T) {
 			case "look":
 				d := w.look()
 				printed = state(d)
-				out := line(d)
+				out := w.line(d)
 				for _, a := range td.CmdArgs {
 					v, err := json.Marshal(d.Inputs[a.Key])
 					if err != nil {
@@ -73,10 +92,10 @@ func TestTranscripts(t *testing.T) {
 					out += fmt.Sprintf("\n  %s = %s", a.Key, v)
 				}
 				if td.HasArg("signals") {
-					out = fmt.Sprintf("%s\n  up   %s\n  down %s", line(d), signals(d.Signals.Up), signals(d.Signals.Down))
+					out = fmt.Sprintf("%s\n  up   %s\n  down %s", w.line(d), signals(d.Signals.Up), signals(d.Signals.Down))
 				}
 				if td.HasArg("next") {
-					out = fmt.Sprintf("%s\n  next look in %s", line(d), d.Next.Sub(d.At))
+					out = fmt.Sprintf("%s\n  next look in %s", w.line(d), d.Next.Sub(d.At))
 				}
 				return out
 			default:
@@ -92,8 +111,12 @@ func state(d Decision) string {
 	return fmt.Sprint(d.To, d.Rule, d.BrakeUntil, d.MaxStarts, d.Rule == "down-gate", strings.HasPrefix(d.Reason, "down held"))
 }
 
-func line(d Decision) string {
-	s := fmt.Sprintf("%s  %d→%d  %s: %s", d.At.Sub(epoch), d.From, d.To, d.Rule, d.Reason)
+func (w *world) line(d Decision) string {
+	at := fmt.Sprint(d.At.Sub(epoch))
+	if w.zone != nil {
+		at = d.At.In(w.zone).Format("Mon 2 15:04:05 MST")
+	}
+	s := fmt.Sprintf("%s  %d→%d  %s: %s", at, d.From, d.To, d.Rule, d.Reason)
 	if !d.BrakeUntil.IsZero() {
 		s += fmt.Sprintf("  [no start for %s]", d.BrakeUntil.Sub(d.At))
 	} else if d.MaxStarts > 0 {
@@ -170,6 +193,24 @@ func act(t *testing.T, w *world, td *datadriven.TestData) {
 				w.gpu(id, nil)
 			} else {
 				w.gpu(id, some(float64(number(t, td, last))))
+			}
+		}
+	case "metric":
+		v := some(0)
+		if words[1] == "unknown" {
+			v = nil
+		} else if _, err := fmt.Sscan(words[1], v); err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		w.snap.Metrics = map[string]*float64{words[0]: v}
+	case "clock":
+		var err error
+		if w.now, err = time.Parse(time.RFC3339, words[0]); err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		if len(words) > 1 {
+			if w.zone, err = time.LoadLocation(words[1]); err != nil {
+				td.Fatalf(t, "%v", err)
 			}
 		}
 	case "starts":

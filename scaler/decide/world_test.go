@@ -49,6 +49,7 @@ type world struct {
 	mem    Memory
 	last   Decision
 	served served
+	zone   *time.Location // nil: times are printed since epoch
 }
 
 // served is what completes each second, and the 5 s buckets it has filled.
@@ -102,6 +103,20 @@ func (w *world) pass(d time.Duration, fn func(Decision)) {
 		if fn != nil {
 			fn(dec)
 		}
+	}
+}
+
+// rest lets time pass with a look only when the decision before asked for it.
+func (w *world) rest(d time.Duration, fn func(Decision)) {
+	w.t.Helper()
+	fn(w.look())
+	for end := w.now.Add(d); w.now.Before(end); {
+		if next := w.last.Next; next.After(w.now) && next.Before(end) {
+			w.now = next
+		} else {
+			w.now = end
+		}
+		fn(w.look())
 	}
 }
 

@@ -1,0 +1,149 @@
+package decide
+
+import (
+	"hash/fnv"
+	"math"
+	"time"
+
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+const meteredBuckets = 60 // of the longest window
+
+// Metered is the recent past of one of the policy's metrics, sampled with the
+// other gauges: sums in at most 60 buckets.
+type Metered struct {
+	Name string    `json:"name"`
+	Of   uint32    `json:"of"`          // hash of source and query: another one begins anew
+	Span int64     `json:"s"`           // length of a bucket, seconds
+	Last int64     `json:"t"`           // start of the last bucket, unix seconds
+	N    []int     `json:"n,omitempty"` // samples with a value; the last is of the last bucket
+	Sum  []float64 `json:"v,omitempty"` // of them; both are never written again
+}
+
+// known is the metric's value in a snapshot, nil if it is unknown or no number.
+func known(values map[string]*float64, name string) *float64 {
+	if v := values[name]; v != nil && !math.IsNaN(*v) && !math.IsInf(*v, 0) {
+		return v
+	}
+	return nil
+}
+
+// observeMetrics samples every metric of the policy at a grid point.
+func (l *look) observeMetrics(slot int64) {
+	if len(l.p.Metrics) == 0 {
+		l.mem.Metrics = nil
+		return
+	}
+	out := make([]Metered, len(l.p.Metrics))
+	for i := range l.p.Metrics {
+		m := &l.p.Metrics[i]
+		out[i] = Metered{Name: m.Name, Of: digest(m)}
+		for _, before := range l.mem.Metrics {
+			if before.Name == m.Name && before.Of == out[i].Of {
+				out[i] = before
+			}
+		}
+		out[i] = out[i].observe(slot, l.grid, known(l.snap.Metrics, m.Name))
+	}
+	l.mem.Metrics = out
+}
+
+func digest(m *policies.Metric) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(m.Source + " " + m.Query))
+	return h.Sum32()
+}
+
+// observe returns the past with one more sample; nil is one without a value.
+func (m Metered) observe(slot int64, g grid, value *float64) Metered {
+	span := g.sample * ceilDiv(max(bucketSeconds, ceilDiv(g.keep, meteredBuckets)), g.sample)
+	start := floor(slot, span)
+	passed := (start - m.Last) / span
+	if m.Span != span || start < m.Last || passed > int64(len(m.N)) {
+		m = Metered{Name: m.Name, Of: m.Of, Span: span}
+		passed = 1
+	}
+	most := int(g.keep/span) + 2
+	n, sum := make([]int, 0, most+1), make([]float64, 0, most+1)
+	n, sum = append(n, m.N...), append(sum, m.Sum...)
+	for range passed {
+		n, sum = append(n, 0), append(sum, 0)
+	}
+	if value != nil {
+		n[len(n)-1]++
+		sum[len(sum)-1] += *value
+	}
+	over := max(0, len(n)-most)
+	m.Last, m.N, m.Sum = start, n[over:], sum[over:]
+	return m
+}
+
+// over is the mean over the window that ends with a grid point; nil is unknown.
+// whole asks for a value in every bucket, else half of them is enough.
+func (m Metered) over(slot int64, w time.Duration, whole bool) *float64 {
+	if len(m.N) == 0 {
+		return nil
+	}
+	from := slot - seconds(w) // what ends by then is outside
+	samples, filled, total := 0, 0, 0
+	sum := 0.0
+	at := m.Last
+	for i := len(m.N) - 1; at+m.Span > from+1; i, at = i-1, at-m.Span {
+		total++
+		if i >= 0 && m.N[i] > 0 {
+			filled++
+			samples += m.N[i]
+			sum += m.Sum[i]
+		}
+	}
+	if filled == 0 || whole && filled < total || 2*filled < total {
+		return nil
+	}
+	return some(mean(sum, samples))
+}
+
+// metrics are the means of the policy's metrics over a window. In the window of
+// scale_down a hole makes one unknown, and so does not knowing it now.
+func (l *look) metrics(w time.Duration, down bool) map[string]*float64 {
+	var out map[string]*float64
+	for i := range l.p.Metrics {
+		m := &l.p.Metrics[i]
+		limit := m.Up
+		if down {
+			limit = m.Down
+		}
+		if limit == nil {
+			continue
+		}
+		if out == nil {
+			out = make(map[string]*float64, len(l.p.Metrics))
+		}
+		out[m.Name] = nil
+		if down && known(l.snap.Metrics, m.Name) == nil {
+			continue
+		}
+		for _, past := range l.mem.Metrics {
+			if past.Name == m.Name {
+				out[m.Name] = past.over(l.mem.Samples.Slot, w, down)
+			}
+		}
+	}
+	return out
+}
+
+// metricConditions appends the conditions of the policy's metrics. What one more
+// replica does to a metric is not known, so none of them is linear.
+func (l *look) metricConditions(out []condition, s Signal, down bool) []condition {
+	for i := range l.p.Metrics {
+		m := &l.p.Metrics[i]
+		limit := m.Up
+		if down {
+			limit = m.Down
+		}
+		if limit != nil {
+			out = append(out, condition{name: "metric " + m.Name, limit: *limit, value: s.Metrics[m.Name], metric: true})
+		}
+	}
+	return out
+}
