@@ -25,6 +25,7 @@ type policyCommand struct {
 	History  policyHistoryCommand  `cmd:"" help:"List the versions of a policy."`
 	Rollback policyRollbackCommand `cmd:"" help:"Save the text of an earlier version as the newest."`
 	Export   policyExportCommand   `cmd:"" help:"Write the policies in force to a folder."`
+	Simulate policySimulateCommand `cmd:"" help:"Replay a trace under a policy."`
 }
 
 // Help is an example.

@@ -1,6 +1,11 @@
 package simulate
 
-import "time"
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
 
 // bounds is what somebody who knows the future would need: unlimited slots, and
 // every start exactly in time.
@@ -80,4 +85,29 @@ func (b *bounds) least() float64 {
 		return 0
 	}
 	return (b.work/float64(b.slots) + b.start) * float64(b.gpus)
+}
+
+// Peaks returns how many replicas each service of a trace would need for nobody
+// to wait, at its worst moment, if a replica has so many slots. Errors: what
+// source says, and ctx's.
+func Peaks(ctx context.Context, source Source, slots int) (map[string]int, error) {
+	l := limit{setup: Setup{GPUs: 1}, slots: max(1, slots), services: map[string]*bounds{}}
+	for n := 0; ; n++ {
+		if n%batch == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r, err := source.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		l.take([]Request{r})
+	}
+	peaks := make(map[string]int, len(l.services))
+	for name, b := range l.services {
+		peaks[name] = b.peak
+	}
+	return peaks, nil
 }

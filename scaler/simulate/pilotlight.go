@@ -17,6 +17,7 @@ const (
 	keptStarts    = 50
 	busyGPU       = 95.0 // percent that a replica shows while any request is in flight: a kernel runs
 	sketchError   = 0.01
+	hopeful       = 24 * time.Hour // longer than any start: a deadline so far ahead says nothing
 	simulatedName = "simulated"
 )
 
@@ -78,6 +79,9 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 	if n := m.held.len(); n > 0 {
 		s.OldestHold = epoch.Add(m.held.first().at)
 		for i := range min(n, maxDeadlines) {
+			if m.held.items[m.held.head+i].at+m.maxWait > m.now+hopeful {
+				break // in time for any replica, as are those behind it
+			}
 			s.Deadlines = append(s.Deadlines, epoch.Add(m.held.items[m.held.head+i].at+m.maxWait))
 		}
 	}

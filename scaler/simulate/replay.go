@@ -9,9 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/pilotlight/pilotlight/policies"
 )
 
 // Setup is what all candidates of a replay meet alike.
@@ -29,6 +28,10 @@ type Setup struct {
 	Series time.Duration
 	// Lasts is the length of the trace if that is longer than its last request.
 	Lasts time.Duration
+	// Seeds is how many draws of cold starts every candidate meets, with Seed,
+	// Seed+1 and so on: figures are the medians over them, series those of the
+	// first. 0 is 1.
+	Seeds int
 }
 
 // DefaultSetup: cold starts of 120 s, lognormal with σ 0.15, half a second to
@@ -37,54 +40,12 @@ func DefaultSetup() Setup {
 	return Setup{Seed: 1, ColdStart: 2 * time.Minute, ColdSigma: 0.15, Launch: 500 * time.Millisecond}
 }
 
-// Candidate is one way to scale that is replayed.
-type Candidate struct {
-	Name   string
-	limits limits
-	price  *float64 // USD per replica and hour
-	make   func() controller
-}
-
-// Policy is Pilotlight under a policy.
-func Policy(name string, p *policies.Policy) Candidate {
-	return candidate(name, p, func() controller { return newPilotlight(p) })
-}
-
-// Baselines are the other ways to scale, with the bounds, slots and prices of a
-// policy. always-on is computed, not replayed: see Result.
-func Baselines(p *policies.Policy) []Candidate {
-	lo, hi := p.Replicas.Min, p.Replicas.Max
-	list := []Candidate{}
-	add := func(name string, make func() controller) { list = append(list, candidate(name, p, make)) }
-	for _, t := range []struct {
-		name string
-		of   time.Duration
-	}{{"fixed-5m", 5 * time.Minute}, {"fixed-10m", 10 * time.Minute}, {"fixed-15m", 15 * time.Minute}} {
-		add(t.name, func() controller { return &fixed{timeout: t.of, min: lo, max: hi} })
-	}
-	add("kpa", func() controller { return &kpa{min: lo, max: hi} })
-	add("hpa-keda", func() controller { return &hpa{min: lo, max: hi} })
-	add("nomad-as", func() controller { return &autoscaler{min: lo, max: hi} })
-	add("single-5m", func() controller { return &single{timeout: 5 * time.Minute} })
-	return list
-}
-
-func candidate(name string, p *policies.Policy, make func() controller) Candidate {
-	c := Candidate{Name: name, make: make, limits: limits{
-		slots: max(1, p.Replicas.Concurrency), gpus: 1, maxHeld: p.Hold.MaxRequests, maxWait: p.Hold.MaxWait,
-	}}
-	if p.Cost != nil {
-		c.price = p.Cost.USDPerHour
-	}
-	return c
-}
-
 // attached is a controller that has to hear what the model does.
 type attached interface{ attach(m *model) }
 
 // launches returns a service's draws of the time from a launch until ready.
-func (s Setup) launches(service string) func() time.Duration {
-	draw := rand.New(rand.NewPCG(s.Seed, hash(service)))
+func (s Setup) launches(service string, seed uint64) func() time.Duration {
+	draw := rand.New(rand.NewPCG(seed, hash(service)))
 	return func() time.Duration {
 		l := s.ColdStart.Seconds()
 		if s.ColdSigma > 0 {
@@ -103,12 +64,12 @@ const batch = 4096
 // it may be called from any goroutine, never twice at once. Errors: what source
 // says, and ctx's.
 func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, progress func(at time.Duration, requests uint64)) (*Report, error) {
-	if setup.GPUs < 1 {
-		setup.GPUs = 1
-	}
-	runs := make([]*run, len(list), len(list)+1)
-	for i := range list {
-		runs[i] = newRun(setup, list[i])
+	setup.GPUs, setup.Seeds = max(1, setup.GPUs), max(1, setup.Seeds)
+	runs := make([]*run, 0, len(list)*setup.Seeds)
+	for _, c := range list {
+		for i := range setup.Seeds {
+			runs = append(runs, newRun(setup, c, setup.Seed+uint64(i), i == 0))
+		}
 	}
 	limit := newLimit(setup, list)
 	ctx, cancel := context.WithCancel(ctx)
@@ -141,8 +102,7 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 	if err != nil {
 		return nil, err
 	}
-	last = max(last, setup.Lasts)
-	return finish(ctx, setup, last, n, runs, limit)
+	return finish(ctx, setup, max(last, setup.Lasts), n, runs, limit)
 }
 
 // deliver reads the source to its end, in batches, to every worker.
@@ -181,17 +141,19 @@ func deliver(ctx context.Context, source Source, feeds []chan []Request, progres
 	}
 }
 
-// run is one candidate over all services.
+// run is one candidate over all services, with one draw of cold starts.
 type run struct {
 	setup    Setup
 	of       Candidate
+	seed     uint64
+	drawn    bool // its series is asked for
 	services map[string]*model
 	order    []string
 }
 
-func newRun(setup Setup, c Candidate) *run {
+func newRun(setup Setup, c Candidate, seed uint64, drawn bool) *run {
 	c.limits.gpus = setup.GPUs
-	return &run{setup: setup, of: c, services: map[string]*model{}}
+	return &run{setup: setup, of: c, seed: seed, drawn: drawn && setup.Series > 0, services: map[string]*model{}}
 }
 
 func (r *run) take(requests []Request) {
@@ -206,12 +168,12 @@ func (r *run) take(requests []Request) {
 }
 
 func (r *run) begin(service string) *model {
-	c := r.of.make()
-	m := newModel(r.of.limits, c, r.setup.launches(service))
+	c := r.of.control(service)
+	m := newModel(r.of.limits, c, r.setup.launches(service, r.seed))
 	if a, ok := c.(attached); ok {
 		a.attach(m)
 	}
-	if r.setup.Series > 0 {
+	if r.drawn {
 		m.series = &series{step: r.setup.Series}
 	}
 	r.services[service] = m
@@ -221,7 +183,7 @@ func (r *run) begin(service string) *model {
 
 // end pools the services once the trace is over.
 func (r *run) end(ctx context.Context, at time.Duration) (pool tally, all []Point) {
-	slices.Sort(r.order)
+	slices.Sort(r.order) // sums of fractions depend on their order
 	for _, name := range r.order {
 		if ctx.Err() != nil {
 			return
@@ -276,4 +238,18 @@ func (l *limit) take(requests []Request) {
 		}
 		b.arrive(q.At, q.Seconds)
 	}
+}
+
+// parallel calls fn with every index below n, on all processors, and waits.
+func parallel(n int, fn func(i int)) {
+	var work sync.WaitGroup
+	var next atomic.Int64
+	for range min(max(1, runtime.GOMAXPROCS(0)), n) {
+		work.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				fn(i)
+			}
+		})
+	}
+	work.Wait()
 }

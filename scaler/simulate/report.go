@@ -10,10 +10,15 @@ import (
 // Report is what a replay has found.
 type Report struct {
 	Trace      string   `json:"trace"`
+	Policy     string   `json:"policy"`
+	Min        int      `json:"min"` // replicas, of the first candidate
+	Max        int      `json:"max"`
+	Slots      int      `json:"concurrency"` // of a replica
 	Requests   uint64   `json:"requests"`
 	Services   int      `json:"services"`
 	SpanS      float64  `json:"span_s"`
 	Seed       uint64   `json:"seed"`
+	Seeds      int      `json:"seeds"`        // figures are medians over so many draws of cold starts
 	ColdStartS float64  `json:"cold_start_s"` // the median
 	Results    []Result `json:"results"`
 	LowerBound Bound    `json:"lower_bound"`
@@ -23,7 +28,8 @@ type Report struct {
 type Bound struct {
 	GPUSeconds         float64 `json:"gpu_seconds"`          // OPT0: nobody waits
 	AnyWaitGPUSeconds  float64 `json:"any_wait_gpu_seconds"` // LB: whatever anybody waits
-	PeakReplicas       int     `json:"peak_replicas"`        // slots for everybody at the worst moment, all services
+	PeakReplicas       int     `json:"peak_replicas"`        // slots for everybody at the worst moment of each service, all services
+	PeakOfOne          int     `json:"peak_of_one_service"`  // of the service with the highest
 	MeanReplicasNeeded float64 `json:"mean_replicas_needed"` // over the span
 }
 
@@ -40,6 +46,8 @@ type Wait struct {
 // Result is what one candidate has cost and done, all services together.
 type Result struct {
 	Name         string   `json:"name"`
+	Patience     *float64 `json:"patience,omitempty"` // of a point of the sweep
+	Headroom     *float64 `json:"headroom,omitempty"`
 	GPUSeconds   float64  `json:"gpu_seconds"`
 	USD          *float64 `json:"usd"` // nil: the policy names no price
 	ColdStarted  uint64   `json:"cold_started"`
@@ -53,7 +61,8 @@ type Result struct {
 	AddedWait    Wait     `json:"added_wait_s"`
 	WaitedS      float64  `json:"waited_s"`       // all together
 	BusyShare    float64  `json:"busy_share"`     // of the slots that were paid for
-	ToLowerBound float64  `json:"to_lower_bound"` // GPU-seconds over the bound's; 0 if there is none
+	ToLowerBound float64  `json:"to_lower_bound"` // GPU-seconds over OPT0's; 0 if there is none
+	ToAnyWait    float64  `json:"to_any_wait_lower_bound"`
 	Series       []Point  `json:"series,omitempty"`
 }
 
@@ -67,7 +76,10 @@ func (r Result) J(theta float64) float64 { return r.GPUSeconds + theta*r.WaitedS
 func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs []*run, limit *limit) (*Report, error) {
 	rep := &Report{
 		Requests: n, Services: len(limit.services), SpanS: last.Seconds(),
-		Seed: setup.Seed, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{},
+		Seed: setup.Seed, Seeds: setup.Seeds, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{},
+	}
+	if len(runs) > 0 {
+		rep.Min, rep.Max, rep.Slots = runs[0].of.min, runs[0].of.max, runs[0].of.limits.slots
 	}
 	always := Result{Name: AlwaysOn}
 	var work float64
@@ -77,6 +89,7 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 		rep.LowerBound.GPUSeconds += b.zeroWait()
 		rep.LowerBound.AnyWaitGPUSeconds += b.least()
 		rep.LowerBound.PeakReplicas += b.peak
+		rep.LowerBound.PeakOfOne = max(rep.LowerBound.PeakOfOne, b.peak)
 		rep.LowerBound.MeanReplicasNeeded += b.inSlots
 		always.GPUSeconds += float64(b.peak*setup.GPUs) * b.until.Seconds()
 		work += b.work
@@ -84,15 +97,20 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	if rep.SpanS > 0 {
 		rep.LowerBound.MeanReplicasNeeded /= rep.SpanS
 	}
-	for _, r := range runs {
-		pool, points := r.end(ctx, last)
-		rep.Results = append(rep.Results, rep.result(r.of, &pool, points, setup))
+	each := make([]Result, len(runs))
+	parallel(len(runs), func(i int) {
+		pool, points := runs[i].end(ctx, last)
+		each[i] = rep.result(runs[i].of, &pool, points, setup)
+	})
+	for i := 0; i < len(each); i += setup.Seeds {
+		rep.Results = append(rep.Results, medians(each[i:i+setup.Seeds]))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	always.BusyShare = share(work, always.GPUSeconds, limit.slots, setup.GPUs)
 	always.ToLowerBound = ratio(always.GPUSeconds, rep.LowerBound.GPUSeconds)
+	always.ToAnyWait = ratio(always.GPUSeconds, rep.LowerBound.AnyWaitGPUSeconds)
 	always.USD = usd(limit.price, always.GPUSeconds, setup.GPUs)
 	rep.Results = append(rep.Results, always)
 	return rep, nil
@@ -100,12 +118,13 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 
 func (rep *Report) result(c Candidate, t *tally, points []Point, setup Setup) Result {
 	r := Result{
-		Name: c.Name, GPUSeconds: t.gpuSeconds, USD: usd(c.price, t.gpuSeconds, setup.GPUs),
+		Name: c.Name, Patience: c.Patience, Headroom: c.Headroom, GPUSeconds: t.gpuSeconds, USD: usd(c.price, t.gpuSeconds, setup.GPUs),
 		ColdStarted: t.cold, Delayed: t.delayed, Refused: t.refused, TimedOut: t.timedOut,
 		ScaleActions: t.actions, Launches: t.launches, Stops: t.stops, Flips: t.flips,
 		WaitedS: t.waited, Series: points,
 		BusyShare:    share(t.busy, t.gpuSeconds, c.limits.slots, setup.GPUs),
 		ToLowerBound: ratio(t.gpuSeconds, rep.LowerBound.GPUSeconds),
+		ToAnyWait:    ratio(t.gpuSeconds, rep.LowerBound.AnyWaitGPUSeconds),
 	}
 	if t.released > 0 {
 		r.AddedWait = Wait{

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/simulate"
+)
+
+type replayCommand struct {
+	Trace  string `arg:"" help:"Trace file, plain or gzipped; - for standard input."`
+	Policy string `required:"" help:"Policy file (or folder of them)." placeholder:"FILE"`
+	Name   string `help:"Name of the policy, if the file has several." placeholder:"NAME"`
+	replayFlags
+}
+
+// replayFlags are what a replay can be told beside its trace and policy.
+type replayFlags struct {
+	Baselines bool          `help:"Compare with the other ways to scale: always on, idle timeouts, KPA, HPA with KEDA, the Nomad Autoscaler, 0-1."`
+	Sweep     bool          `help:"Also replay the policy with every patience and headroom of the Pareto chart."`
+	ColdStart time.Duration `default:"120s" help:"Median time from a placed launch until the replica is ready." placeholder:"120s"`
+	PrefillMS float64       `name:"prefill-ms" default:"0.3" help:"Milliseconds in a slot per input token." placeholder:"0.3"`
+	DecodeMS  float64       `name:"decode-ms" default:"25" help:"Milliseconds in a slot per output token." placeholder:"25"`
+	Seed      uint64        `default:"1" help:"Seed of every draw: the same seed gives the same bytes." placeholder:"1"`
+	Seeds     int           `default:"1" help:"Draw the cold starts so many times and print medians." placeholder:"N"`
+	Output    string        `short:"o" default:"table" enum:"table,json,html" help:"Format: table, json or html (a report with charts)." placeholder:"FORMAT"`
+}
+
+// Help is an example.
+func (replayCommand) Help() string {
+	return `What would the policy have launched, what would that have cost, how long would requests have waited? Each service of the trace runs alone under the policy, on virtual time. Two forms of a trace: t_ms,service,input_tokens,output_tokens and minute,service,count.
+
+Example:
+  pilotlight replay scaler/simulate/traces/azure-llm-2023-code.csv.gz --policy policies/examples/translate.hcl --baselines
+  pilotlight replay trace.csv --policy chat.hcl --baselines --sweep -o html > report.html`
+}
+
+// Run replays and prints.
+func (r replayCommand) Run(ctx context.Context, std streams) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	p, err := onePolicy(r.Policy, r.Name, std.err)
+	if err != nil {
+		return err
+	}
+	return r.replay(ctx, std, r.Trace, p)
+}
+
+// check refuses values that mean nothing.
+func (f replayFlags) check() error {
+	wrong := func(flag string, value any, allowed string) error {
+		return usageError{fmt.Errorf("--%s is %v; allowed: %s", flag, value, allowed)}
+	}
+	perToken := func(v float64) bool { return v >= 0 && v <= 60_000 }
+	switch {
+	case f.ColdStart < 0 || f.ColdStart > 24*time.Hour:
+		return wrong("cold-start", f.ColdStart, "0s to 24h")
+	case !perToken(f.PrefillMS):
+		return wrong("prefill-ms", f.PrefillMS, "0 to 60000")
+	case !perToken(f.DecodeMS):
+		return wrong("decode-ms", f.DecodeMS, "0 to 60000")
+	case f.Seeds < 1 || f.Seeds > 101:
+		return wrong("seeds", f.Seeds, "1 to 101")
+	}
+	return nil
+}
+
+// onePolicy reads a file and picks a policy; what is wrong with the file, or to
+// be warned of, goes to w.
+func onePolicy(path, name string, w io.Writer) (*policies.Policy, error) {
+	set, err := readPolicySet([]string{path})
+	if err != nil {
+		return nil, err
+	}
+	if err := set.check(w); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range set.policies() {
+		if p.Name == name {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	switch {
+	case name != "":
+		return nil, usageError{fmt.Errorf("--name is %q; allowed: what %s has: %s", name, path, strings.Join(names, ", "))}
+	case len(names) > 1:
+		return nil, usageError{fmt.Errorf("%s has several policies: say which with --name; allowed: %s", path, strings.Join(names, ", "))}
+	case len(names) == 0:
+		return nil, usageError{fmt.Errorf("%s has no policy", path)}
+	}
+	return set.policies()[0], nil
+}
+
+// replay reads the trace once, whatever is compared.
+func (f replayFlags) replay(ctx context.Context, std streams, path string, p *policies.Policy) error {
+	in, name, size, err := openTrace(path, std.in)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	read := &counting{r: in}
+	trace, err := simulate.NewTrace(read, name, f.durations(), f.Seed)
+	if err != nil {
+		return err
+	}
+	setup := simulate.DefaultSetup()
+	setup.Seed, setup.Seeds, setup.ColdStart = f.Seed, f.Seeds, f.ColdStart
+	list := []simulate.Candidate{simulate.Policy(simulate.PolicyName, p)}
+	if f.Baselines {
+		list = append(list, simulate.Baselines(p)...)
+	}
+	if f.Sweep {
+		list = append(list, simulate.Sweep(p)...)
+	}
+	if f.Output == "html" {
+		setup.Series = time.Minute
+	}
+	// A replay makes much garbage and keeps little.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	line := newProgress(std.err, read, size)
+	rep, err := simulate.Replay(ctx, trace, setup, list, line.show)
+	line.clear()
+	if err != nil {
+		return err
+	}
+	rep.Trace, rep.Policy = name, p.Name
+	if !f.Baselines && f.Output != "html" {
+		rep.Results = withoutAlwaysOn(rep.Results)
+	}
+	out := bufio.NewWriter(std.out)
+	if err := f.write(out, rep); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+func withoutAlwaysOn(list []simulate.Result) []simulate.Result {
+	var kept []simulate.Result
+	for _, r := range list {
+		if r.Name != simulate.AlwaysOn {
+			kept = append(kept, r)
+		}
+	}
+	return kept
+}
+
+func (f replayFlags) durations() simulate.Durations {
+	d := simulate.DefaultDurations()
+	d.Input = time.Duration(math.Round(f.PrefillMS * float64(time.Millisecond)))
+	d.Output = time.Duration(math.Round(f.DecodeMS * float64(time.Millisecond)))
+	return d
+}
+
+// openTrace opens the file, or what comes on standard input; size is 0 where it
+// is not known.
+func openTrace(path string, in io.Reader) (r io.ReadCloser, name string, size int64, err error) {
+	if path == "-" {
+		return io.NopCloser(in), "standard input", 0, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", 0, usageError{err}
+	}
+	if err != nil {
+		return nil, "", 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = usageError{fmt.Errorf("%s is a folder; allowed: a file, or -", path)}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, "", 0, err
+	}
+	return f, path, info.Size(), nil
+}
+
+func (f replayFlags) write(w io.Writer, rep *simulate.Report) error {
+	switch f.Output {
+	case "html":
+		return rep.WriteHTML(w)
+	case "json":
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(rep)
+	default:
+		return writeReplayTable(w, rep)
+	}
+}

@@ -1,0 +1,138 @@
+package simulate
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	timelineWidth, timelineHeight = 1000.0, 340.0
+	timelineLeft, timelineRight   = 52.0, 12.0
+	timelineSplit                 = 214.0 // where the upper plot ends
+	timelineTop, timelineLower    = 30.0, 306.0
+	mostColumns, mostRows         = 900, 168
+	timelineGap                   = 26.0
+)
+
+// timeline is what the template "timeline" draws: replicas wanted and ready, and
+// requests held, over time.
+type timeline struct {
+	Describe            string
+	Width, Height       float64
+	Left, Right         float64
+	Top, Split          float64 // the upper plot
+	Lower, Bottom       float64 // the lower plot
+	X, Y, HeldY         []tickMark
+	Wanted, Ready, Held string  // points of polylines, and of a polygon
+	Rows                []Point // the table behind it
+	Step                string  // of a row
+}
+
+// newTimeline draws a series; nil if it is too short to draw.
+func newTimeline(points []Point) *timeline {
+	if len(points) < 2 {
+		return nil
+	}
+	t := &timeline{
+		Width: timelineWidth, Height: timelineHeight, Left: timelineLeft, Right: timelineWidth - timelineRight,
+		Top: timelineTop, Split: timelineSplit, Lower: timelineSplit + timelineGap, Bottom: timelineLower,
+	}
+	step := time.Duration((points[1].AtS - points[0].AtS) * float64(time.Second))
+	var every int
+	t.Rows, every = thin(points, mostRows)
+	t.Step = shortSpan(time.Duration(every) * step)
+	columns, _ := thin(points, mostColumns)
+	replicas, held := 1, 1
+	for _, p := range columns {
+		replicas, held = max(replicas, p.Wanted, p.Ready), max(held, p.Held)
+	}
+	last := points[len(points)-1].AtS + step.Seconds()
+	unit, name := timeUnit(last)
+	x := axis{hi: last / unit, from: t.Left, to: t.Right}
+	y := axis{hi: float64(replicas) * 1.08, from: t.Split, to: t.Top}
+	h := axis{hi: float64(held) * 1.08, from: t.Bottom, to: t.Lower, root: true}
+	t.X, t.Y, t.HeldY = x.ticks(10), whole(y.ticks(5)), whole(h.ticks(3))
+	for i := range t.X {
+		t.X[i].Label += name
+	}
+	var wanted, ready, waits strings.Builder
+	fmt.Fprintf(&waits, "%.1f,%.1f ", t.Left, t.Bottom)
+	for i, p := range columns {
+		from, to := x.at(p.AtS/unit), t.Right
+		if i+1 < len(columns) {
+			to = x.at(columns[i+1].AtS / unit)
+		}
+		stairs(&wanted, from, to, y.at(float64(p.Wanted)))
+		stairs(&ready, from, to, y.at(float64(p.Ready)))
+		stairs(&waits, from, to, h.at(float64(p.Held)))
+	}
+	fmt.Fprintf(&waits, "%.1f,%.1f", t.Right, t.Bottom)
+	t.Wanted, t.Ready, t.Held = wanted.String(), ready.String(), waits.String()
+	t.Describe = fmt.Sprintf("Replicas wanted and ready, at most %d, and requests held, at most %d, over %s.", replicas, held, shortSpan(time.Duration(last*float64(time.Second))))
+	return t
+}
+
+func stairs(w *strings.Builder, from, to, y float64) {
+	fmt.Fprintf(w, "%.1f,%.1f %.1f,%.1f ", from, y, to, y)
+}
+
+// thin joins neighbours until at most n points are left, and says how many each
+// stands for: with the most that was wanted, ready, held and asked for in them.
+func thin(points []Point, n int) ([]Point, int) {
+	every := (len(points) + n - 1) / n
+	var list []Point
+	for i, p := range points {
+		if i%every == 0 {
+			list = append(list, p)
+			continue
+		}
+		l := &list[len(list)-1]
+		l.Wanted, l.Ready, l.Held, l.Demand = max(l.Wanted, p.Wanted), max(l.Ready, p.Ready), max(l.Held, p.Held), max(l.Demand, p.Demand)
+	}
+	return list, every
+}
+
+// whole keeps the ticks of whole numbers.
+func whole(list []tickMark) []tickMark {
+	var out []tickMark
+	for _, t := range list {
+		if !strings.Contains(t.Label, ".") {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func timeUnit(seconds float64) (unit float64, name string) {
+	switch {
+	case seconds > 3*86400:
+		return 86400, " d"
+	case seconds > 3*3600:
+		return 3600, " h"
+	default:
+		return 60, " min"
+	}
+}
+
+// shortSpan writes a time in its two greatest units: 14d, 3h10m, 90s.
+func shortSpan(d time.Duration) string {
+	d = d.Round(time.Second)
+	days, rest := d/(24*time.Hour), d%(24*time.Hour)
+	switch {
+	case days > 0 && rest < time.Hour:
+		return fmt.Sprintf("%dd", days)
+	case days > 0:
+		return fmt.Sprintf("%dd%dh", days, rest/time.Hour)
+	case d >= time.Hour && d%time.Hour < time.Minute:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= 3*time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d >= 3*time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	default:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+}
