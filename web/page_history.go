@@ -31,7 +31,8 @@ type coldStartsBody struct {
 	Filter     listFilter
 	Waterfalls []waterfall
 	Stats      []phaseStats
-	Over       string // what Stats are over, in words
+	Read       int    // how many Stats are over
+	Over       string // … in words
 	NewestURL  string
 	SlowestURL string
 }
@@ -50,7 +51,7 @@ func (s *Server) coldStartsPage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body := coldStartsBody{Stats: statsOf(starts), Over: fmt.Sprintf("the %d shown", len(starts)),
+	body := coldStartsBody{Stats: statsOf(starts), Read: len(starts), Over: fmt.Sprintf("the %d shown", len(starts)),
 		NewestURL: filter.url("/cold-starts", "", filter.Limit), SlowestURL: filter.url("/cold-starts", "slowest", filter.Limit)}
 	shown := starts[:min(len(starts), filter.Limit)]
 	if filter.Sort == "slowest" {
