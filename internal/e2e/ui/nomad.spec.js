@@ -7,6 +7,8 @@ import { picture } from './pictures.js';
 
 /** @typedef {import('@playwright/test').Page} Page */
 
+test.describe.configure({ timeout: 120_000 }); // axe reads each page four times
+
 /** The notice of a kind. @param {Page} page @param {string} kind */
 const notice = (page, kind) => page.locator(`.notices li[data-kind="${kind}"]`);
 
