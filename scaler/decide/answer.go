@@ -36,6 +36,7 @@ func (l *look) answer(version int) (Decision, Memory) {
 		Inputs: l.inputs, Signals: Signals{Up: l.up.Signal, Down: l.down.Signal}, PolicyVersion: version,
 		BrakeUntil: l.braking.until, MaxStarts: l.braking.maxStarts,
 	}
+	l.prewarming()
 	d.Next = l.next()
 
 	mem := &l.mem

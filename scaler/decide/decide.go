@@ -99,6 +99,7 @@ func (l *look) see() {
 	l.awaitWake()
 	l.price()
 	l.schedules()
+	l.accountPrewarm()
 	l.up = upSignals(l.now, up, l.mem.Samples, l.grid, l.mem.Latency)
 	l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpuMax)
 	l.up.Metrics, l.down.Metrics = l.metrics(up, false), l.metrics(down, true)
@@ -141,6 +142,7 @@ func (l *look) asks(at time.Time) {
 		mem.Gaps = mem.Gaps.closed(0, mem.LastDemand, at, l.p.ToZero.AtLeast)
 	}
 	mem.LastDemand = at
+	mem.Prewarm = mem.Prewarm.seen(at, true)
 }
 
 // price sets what keep-alives are measured by, and chooses one for a gap of the
@@ -250,6 +252,9 @@ func (l *look) weigh() {
 		l.note(s)
 		return
 	}
+	if s.level == 0 && l.min == 0 {
+		s.pre, s.ahead = l.prewarms()
+	}
 	l.note(s)
 	l.choose(s)
 }
@@ -263,6 +268,8 @@ type sizes struct {
 	tau1                 time.Duration // of the first level
 	ends                 bool          // false: the first level is kept for ever
 	why                  string        // of thr
+	pre                  bool          // one replica ahead of demand
+	ahead                string        // why
 }
 
 // expire is the end of a fixed keep-alive, exact: everything above min goes.
@@ -368,6 +375,9 @@ func (l *look) note(s sizes) {
 // than before, and says which step won.
 func (l *look) choose(s sizes) {
 	raw := max(s.level, s.thr, s.any)
+	if s.pre {
+		raw = max(raw, 1)
+	}
 	n := l.clamp(raw)
 	if from := l.clamp(l.count); n < from {
 		at, why := l.downGate(from, n)

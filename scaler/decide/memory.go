@@ -24,6 +24,7 @@ type Memory struct {
 	Peak      Peakedness `json:"peakedness"`
 	Levels    []Level    `json:"levels,omitempty"`
 	Gaps      Gaps       `json:"gaps,omitzero"`
+	Prewarm   Prewarm    `json:"prewarm,omitzero"`
 	Metrics   []Metered  `json:"metrics,omitempty"`   // by the policy's metric blocks
 	Schedules []Window   `json:"schedules,omitempty"` // by the policy's schedules
 	Threshold Threshold  `json:"threshold"`
@@ -42,7 +43,7 @@ type Memory struct {
 // brakes is not.
 func (m Memory) Emptied() Memory {
 	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake,
-		Gaps: Gaps{Bands: m.Gaps.Bands}}
+		Gaps: Gaps{Bands: m.Gaps.Bands}, Prewarm: m.Prewarm}
 }
 
 // Adopted is the memory of a service whose count was set to n by somebody else

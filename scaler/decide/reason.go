@@ -18,10 +18,12 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 		return n, "max", fmt.Sprintf("max is %d", n)
 	case n == min(l.min, p.Replicas.Max) && n > max(s.level, s.thr, s.any):
 		return l.minimum(n)
-	case n < l.count:
+	case n < l.count && !s.pre:
 		return n, "level", fmt.Sprintf("nothing has needed more than %s for %s", plural(n, "replica"), short(l.tau(max(n+1, 2))))
 	case s.thr >= n:
 		return n, "threshold", s.why
+	case s.pre && n == 1 && s.thr < 1:
+		return n, rulePrewarm, s.ahead
 	case n == 1 && l.demand > 0:
 		return n, "any-demand", fmt.Sprintf("%d held + %d in flight: at least 1 replica", held, l.snap.InFlight)
 	case n == 1 && l.waking:

@@ -1,0 +1,257 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+const (
+	binSeconds     = 300 // of the day, one mark each: was there any demand
+	binsADay       = 24 * 3600 / binSeconds
+	prewarmDays    = 7
+	prewarmSlack   = 600.0 // Δ, seconds: a hit is a demand within two bins
+	prewarmLead    = 1.1   // of a cold start
+	fewestDays     = 2
+	enoughOfClass  = 3   // days of the same class (weekday, weekend) from which only they count
+	prewarmShare   = 0.2 // of the GPU-seconds of 24 h that prewarming may take
+	prewarmsJudged = 20  // in the account
+	prewarmOff     = 24 * time.Hour
+)
+
+const rulePrewarm = "prewarm"
+
+// Prewarm remembers at what times of day a service is asked, and what starting
+// ahead of that has brought.
+type Prewarm struct {
+	Days  []Day     `json:"days,omitempty"`  // at most 9, oldest first; marks are never written again
+	Hours []Hour    `json:"hours,omitempty"` // of the last 24 h, oldest first; never written again
+	Gains []float64 `json:"gains,omitempty"` // of the last prewarms, GPU-seconds, oldest first
+	Off   time.Time `json:"off,omitzero"`    // it loses money: not before then
+	Since time.Time `json:"since,omitzero"`  // the running one began; zero: none runs
+	Spent float64   `json:"spent,omitempty"` // by the running one, GPU-seconds
+}
+
+// Day has the marks of one day, UTC.
+type Day struct {
+	Day   int64  `json:"d"` // since 1970
+	From  int    `json:"f"` // bin of its first look: what was before is not known
+	Marks []byte `json:"m"` // a bit for each bin
+}
+
+// Hour counts GPU-seconds.
+type Hour struct {
+	Hour    int64   `json:"h"` // since 1970
+	Used    float64 `json:"u"`
+	Prewarm float64 `json:"p,omitempty"` // of Used, for which only prewarming had a reason
+}
+
+func binAt(t time.Time) (day int64, bin int) {
+	u := t.Unix()
+	return u / (24 * 3600), int(u % (24 * 3600) / binSeconds)
+}
+
+// seen notes a look, and a mark if somebody asked at that moment.
+func (p Prewarm) seen(at time.Time, asked bool) Prewarm {
+	day, bin := binAt(at)
+	i := slices.IndexFunc(p.Days, func(d Day) bool { return d.Day == day })
+	if i < 0 {
+		if n := len(p.Days); n > 0 && day < p.Days[n-1].Day { // the clock was set back
+			return p
+		}
+		days := slices.Clip(p.Days[max(0, len(p.Days)-prewarmDays-1):])
+		p.Days = append(days, Day{Day: day, From: bin, Marks: make([]byte, binsADay/8)})
+		i = len(p.Days) - 1
+	}
+	if d := p.Days[i]; asked && d.Marks[bin/8]&(1<<(bin%8)) == 0 {
+		d.Marks = slices.Clone(d.Marks)
+		d.Marks[bin/8] |= 1 << (bin % 8)
+		p.Days = slices.Clone(p.Days)
+		p.Days[i] = d
+	}
+	return p
+}
+
+// marked reports whether there was demand in a bin, and whether that is known.
+func (p *Prewarm) marked(day int64, bin int) (marked, known bool) {
+	for i := range p.Days {
+		if d := &p.Days[i]; d.Day == day && bin >= d.From && len(d.Marks) == binsADay/8 {
+			return d.Marks[bin/8]&(1<<(bin%8)) != 0, true
+		}
+	}
+	return false, false
+}
+
+// chance is p, how probable demand within two bins from a moment on is:
+// hits/(days + 2) over the last seven days, once there are three only those of
+// the same class. The two days too many are the doubt without which it kept GPUs
+// on most of the day.
+func (p *Prewarm) chance(at time.Time) (chance float64, hits, days int) {
+	day, bin := binAt(at)
+	var all, same [2]int // hits, days
+	for back := int64(1); back <= prewarmDays; back++ {
+		first, known := p.marked(day-back, bin)
+		if !known {
+			continue
+		}
+		next, after := day-back, bin+1
+		if after == binsADay {
+			next, after = next+1, 0
+		}
+		second, _ := p.marked(next, after)
+		hit := 0
+		if first || second {
+			hit = 1
+		}
+		all[0], all[1] = all[0]+hit, all[1]+1
+		if weekend(day) == weekend(day-back) {
+			same[0], same[1] = same[0]+hit, same[1]+1
+		}
+	}
+	if same[1] >= enoughOfClass {
+		all = same
+	}
+	if all[1] < fewestDays {
+		return 0, all[0], all[1]
+	}
+	return float64(all[0]) / float64(all[1]+2), all[0], all[1]
+}
+
+// weekend reports whether a day since 1970, a Thursday, is Saturday or Sunday.
+func weekend(day int64) bool { return (day+4)%7%6 == 0 }
+
+// uses adds GPU-seconds to the account of an hour.
+func (p Prewarm) uses(now time.Time, gpuSeconds float64, prewarming bool) Prewarm {
+	if gpuSeconds <= 0 {
+		return p
+	}
+	hour := now.Unix() / 3600
+	hours := make([]Hour, 0, len(p.Hours)+1)
+	for _, h := range p.Hours {
+		if h.Hour > hour-24 && h.Hour <= hour {
+			hours = append(hours, h)
+		}
+	}
+	if n := len(hours); n == 0 || hours[n-1].Hour != hour {
+		hours = append(hours, Hour{Hour: hour})
+	}
+	h := &hours[len(hours)-1]
+	h.Used += gpuSeconds
+	if prewarming {
+		h.Prewarm += gpuSeconds
+		p.Spent += gpuSeconds
+	}
+	p.Hours = hours
+	return p
+}
+
+// ended closes the account of the running prewarm with what it has brought.
+func (p Prewarm) ended(now time.Time, gain float64) Prewarm {
+	gains := append(slices.Clip(p.Gains[max(0, len(p.Gains)-prewarmsJudged+1):]), gain)
+	p.Gains, p.Since, p.Spent = gains, time.Time{}, 0
+	if sum := sumOf(gains); len(gains) == prewarmsJudged && sum < 0 {
+		p.Gains, p.Off = nil, now.Add(prewarmOff)
+	}
+	return p
+}
+
+func sumOf(list []float64) (sum float64) {
+	for _, v := range list {
+		sum += v
+	}
+	return sum
+}
+
+// affords reports whether the budget has room for so many GPU-seconds more: a
+// fifth of what the service used within 24 h, and one prewarm a day in any case.
+func (p *Prewarm) affords(now time.Time, more float64, one float64) bool {
+	hour := now.Unix() / 3600
+	used, spent := 0.0, 0.0
+	for _, h := range p.Hours {
+		if h.Hour > hour-24 && h.Hour <= hour {
+			used, spent = used+h.Used, spent+h.Prewarm
+		}
+	}
+	return spent+more <= max(prewarmShare*used, one)
+}
+
+// accountPrewarm books the time since the look before, and judges a prewarm that
+// has met demand: with the share f of the cold start that it saved,
+//
+//	gain = f·(θ·W + L) − what it spent
+func (l *look) accountPrewarm() {
+	p, since := l.mem.Prewarm, l.mem.At
+	if l.snap.Known {
+		p = p.seen(l.now, l.demand > 0)
+	}
+	running := l.mem.Rule == rulePrewarm && !p.Since.IsZero()
+	if dt := l.now.Sub(since); !since.IsZero() && dt > 0 && dt <= 2*longestRest {
+		p = p.uses(l.now, dt.Seconds()*float64(l.n0), running)
+	}
+	switch {
+	case running && l.asked():
+		saved := 1.0
+		if l.ready == 0 {
+			saved = min(1, l.now.Sub(p.Since).Seconds()/l.cold.p50)
+		}
+		p = p.ended(l.now, saved*(l.p.Sizing.Patience*l.wakeWait()+l.cold.p50)-p.Spent)
+	case !running:
+		p.Since, p.Spent = time.Time{}, 0 // something else took over
+	}
+	l.mem.Prewarm = p
+}
+
+// wakeWait is W of a wake now.
+func (l *look) wakeWait() float64 {
+	return wakeWait(l.cold.p50, l.mem.Wake.arrivals(), 1/l.meanS, l.concurrency())
+}
+
+// prewarms is a floor of one replica ahead of demand at this time of day:
+//
+//	p·θ·W > (1 − p)·(L + Δ) + p·Δ/2
+//
+// It starts the day, and carries a replica over a gap that history says will
+// end. A budget and its own account bound what that may cost.
+func (l *look) prewarms() (floor bool, reason string) {
+	p := &l.mem.Prewarm
+	z := &l.p.ToZero
+	running := !p.Since.IsZero()
+	if !z.Prewarm || z.Mode != zeroAuto || l.asked() || l.now.Before(p.Off) {
+		return false, ""
+	}
+	start := l.cold.p50
+	at := l.now.Add(secondsOf(prewarmLead * start))
+	chance, hits, days := p.chance(at)
+	if hits == 0 {
+		return false, ""
+	}
+	w := l.wakeWait()
+	l.inputs["p"], l.inputs["W"] = chance, w
+	if chance*l.p.Sizing.Patience*w <= (1-chance)*(start+prewarmSlack)+chance*prewarmSlack/2 {
+		return false, ""
+	}
+	one := start + prewarmSlack
+	more := one
+	if running {
+		more = 0
+	}
+	if !p.affords(l.now, more, one) {
+		return false, ""
+	}
+	_, bin := binAt(at)
+	from := time.Unix(int64(bin)*binSeconds, 0).UTC()
+	return true, fmt.Sprintf("asked between %s and %s UTC on %d of %d days: one replica ahead",
+		from.Format("15:04"), from.Add(secondsOf(prewarmSlack)).Format("15:04"), hits, days)
+}
+
+// prewarming follows what the decision came to: a prewarm begins when the floor
+// alone keeps a replica, and has lost what it spent if it ends without demand.
+func (l *look) prewarming() {
+	p := &l.mem.Prewarm
+	switch now := l.rule == rulePrewarm; {
+	case now && p.Since.IsZero():
+		p.Since, p.Spent = l.now, 0
+	case !now && !p.Since.IsZero() && l.mem.Rule == rulePrewarm && !l.asked():
+		*p = p.ended(l.now, -p.Spent)
+	}
+}
