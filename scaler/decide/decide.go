@@ -341,7 +341,8 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 }
 
 // workWithin is how many requests the present fleet finishes within some seconds:
-// c·μ·Σ(T − ℓ_i)⁺.
+// c·μ·Σ(T − ℓ_i)⁺. A start under way is never expected later than one that is
+// launched now, or it would be launched again.
 func (l *look) workWithin(t float64) float64 {
 	sum := 0.0
 	for i := range l.snap.Replicas {
@@ -349,7 +350,7 @@ func (l *look) workWithin(t float64) float64 {
 		case jobs.Ready:
 			sum += t
 		case jobs.Pending, jobs.Starting:
-			sum += max(0, t-l.cold.rest(l.now.Sub(r.Launched)))
+			sum += max(0, t-min(l.cold.rest(l.now.Sub(r.Launched)), l.cold.p50))
 		}
 	}
 	return float64(l.concurrency()) / l.meanS * sum

@@ -29,6 +29,23 @@ func drawPolicy(t *rapid.T) *policies.Policy {
 	if rapid.Bool().Draw(t, "target") {
 		p.Sizing.TargetUtilization = some(0.7)
 	}
+	p.ToZero.Prewarm = rapid.Bool().Draw(t, "prewarm")
+	if rapid.Bool().Draw(t, "drain within") {
+		d := rapid.SampledFrom([]time.Duration{time.Second, time.Minute}).Draw(t, "within")
+		p.Sizing.DrainWithin = &d
+	}
+	if rapid.IntRange(0, 2).Draw(t, "schedule") == 0 {
+		p.Schedules = []policies.Schedule{{
+			Name: "now and then", Cron: rapid.SampledFrom([]string{"*/10 * * * *", "1 8 * * *"}).Draw(t, "cron"), Zone: "Europe/Berlin",
+			For: rapid.SampledFrom([]time.Duration{time.Minute, 10 * time.Minute}).Draw(t, "for"), Min: rapid.IntRange(1, 2).Draw(t, "min"),
+		}}
+	}
+	if rapid.IntRange(0, 2).Draw(t, "metric") == 0 {
+		p.Metrics = []policies.Metric{{Name: "waiting", Source: "metrics", Query: "waiting", Up: some(8), Down: some(1)}}
+		if rapid.Bool().Draw(t, "only down") {
+			p.Metrics[0].Up = nil
+		}
+	}
 	for _, b := range []*policies.Thresholds{&p.ScaleUp, &p.ScaleDown} {
 		up := b == &p.ScaleUp
 		pick := func(hi, lo float64) *float64 {
@@ -63,7 +80,7 @@ func drawHappening(t *rapid.T, w *world) {
 	ids := []string{"r0", "r1", "r2", "r3", "r4", "r5"}
 	id := func() string { return rapid.SampledFrom(ids).Draw(t, "replica") }
 	op := &w.snap.Operator
-	switch rapid.IntRange(0, 21).Draw(t, "what") {
+	switch rapid.IntRange(0, 23).Draw(t, "what") {
 	case 0, 1, 2:
 		w.arrive(rapid.IntRange(0, 60).Draw(t, "arrive"))
 	case 3, 4:
@@ -101,6 +118,13 @@ func drawHappening(t *rapid.T, w *world) {
 		*op = rapid.SampledFrom([]Operator{{}, {}, {Paused: true}, {Pinned: new(int)}, {Asleep: true, SleepAt: w.now}, {WakeAt: w.now}}).Draw(t, "operator")
 	case 20:
 		w.snap.Out = rapid.SampledFrom([]*Out{nil, nil, {Rule: "stopped", Reason: "stopped by ann"}, {Rule: "purged", Reason: "purged"}}).Draw(t, "out")
+	case 22:
+		w.snap.Metrics = nil
+		if rapid.IntRange(0, 2).Draw(t, "metric known") > 0 {
+			w.snap.Metrics = map[string]*float64{"waiting": some(rapid.SampledFrom([]float64{0, 5, 100}).Draw(t, "waiting"))}
+		}
+	case 23:
+		w.now = w.now.Add(-rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(t, "clock set back"))
 	case 21:
 		w.snap.Hand = nil
 		if rapid.Bool().Draw(t, "by hand") {
@@ -204,6 +228,38 @@ func TestMoreDemandNeverGivesFewerReplicas(t *testing.T) {
 				less.Held, more.Held, less.InFlight, more.InFlight, a.To, a.Reason, b.To, b.Reason)
 		}
 	})
+}
+
+// Once the fleet has done what was asked, nothing more is asked at that moment:
+// a replica that starts is never launched a second time.
+func TestWhatIsLaunchedIsNotLaunchedAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, drawPolicy(t))
+		live(t, w, func(first Decision) {
+			more := first.To - w.snap.running()
+			if more <= 0 || first.MaxStarts > 0 {
+				return
+			}
+			for i := range more {
+				w.replica(fmt.Sprint("launched-", first.At.UnixNano(), "-", i), jobs.Pending)
+			}
+			again, _ := Decide(w.now, w.p, 1, w.snap, w.mem)
+			if again.To > first.To {
+				t.Fatalf("%s: %d→%d (%s); with them starting %d→%d (%s)", w.now.Sub(epoch),
+					first.From, first.To, first.Reason, again.From, again.To, again.Reason)
+			}
+		})
+	})
+}
+
+// running counts the replicas that decisions count on: N₀.
+func (s *Snapshot) running() (n int) {
+	for _, r := range s.Replicas {
+		if r.Phase == jobs.Pending || r.Phase == jobs.Starting || r.Phase == jobs.Ready {
+			n++
+		}
+	}
+	return n
 }
 
 // Erasing what was seen of the GPUs or of demand, anywhere in a history, never

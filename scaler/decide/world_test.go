@@ -261,6 +261,7 @@ func lawful(p *policies.Policy, snap Snapshot, mem Memory, d Decision) error {
 		{"gpu_utilization", down.GPUUtilization != nil, v.GPUUtilization, false},
 		{"demand", down.Demand != nil, v.Demand, false},
 		{"qps", down.QPS != nil, v.QPS, false},
+		{"metric waiting", slices.ContainsFunc(p.Metrics, func(m policies.Metric) bool { return m.Down != nil }), v.Metrics["waiting"], false},
 		{"latency_mean", down.LatencyMean != nil, v.LatencyMean, true},
 		{"latency_p95", down.LatencyP95 != nil, v.LatencyP95, true},
 	} {
