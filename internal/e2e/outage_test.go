@@ -39,7 +39,9 @@ func (tr *traffic) start(t *testing.T, translate func(ctx context.Context, text 
 			defer pace.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
 				text := fmt.Sprint("warm ", c, " ", n)
-				a := translate(context.WithoutCancel(ctx), text)
+				within, enough := context.WithTimeout(context.WithoutCancel(ctx), patience)
+				a := translate(within, text)
+				enough()
 				tr.sent.Add(1)
 				err := a.check(text)
 				if err == nil && tr.warm && a.header.Get("Pilotlight-Cold-Start") != "false" {
