@@ -78,6 +78,9 @@ func (l *look) see() {
 	if l.mem.Since.IsZero() {
 		l.mem.Since = l.now
 	}
+	if l.now.Before(l.mem.At) {
+		l.mem = l.mem.setBack(l.now)
+	}
 	l.inputs = make(map[string]any, 24)
 	l.cold = coldStartOf(l.snap.Starts)
 	l.meanS = priorS

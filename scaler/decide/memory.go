@@ -1,6 +1,9 @@
 package decide
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Memory is what a service's decisions remember of its past: enough to go on
 // after a change of leader, and no more. The zero Memory is a service never
@@ -60,6 +63,34 @@ func (m Memory) Adopted(now time.Time, n int) Memory {
 	m.Levels = need(nil, n, n, m.Since)
 	m.Sleep.Over = !m.Sleep.At.IsZero()
 	return m
+}
+
+// setBack is the memory after a clock was set back: nothing in it lies ahead of
+// now, or a level would be kept, a step locked and completions left out until
+// that hour has come again. Windows of samples, metrics and schedules see to it
+// themselves.
+func (m Memory) setBack(now time.Time) Memory {
+	for _, t := range []*time.Time{&m.Since, &m.At, &m.LastDemand, &m.LastBuy, &m.LastDown, &m.Panic,
+		&m.Threshold.At, &m.Threshold.Ready, &m.Prewarm.Since, &m.Sleep.At} {
+		if t.After(now) {
+			*t = now
+		}
+	}
+	m.Levels, m.Gaps.Idle = levelsBefore(m.Levels, now), levelsBefore(m.Gaps.Idle, now)
+	if m.Latency.Folded > now.Unix() {
+		m.Latency = Latencies{}
+	}
+	return m
+}
+
+func levelsBefore(levels []Level, now time.Time) []Level {
+	levels = slices.Clone(levels)
+	for i := range levels {
+		if levels[i].Last.After(now) {
+			levels[i].Last = now
+		}
+	}
+	return levels
 }
 
 // count is the number of replicas that the service is meant to have before this

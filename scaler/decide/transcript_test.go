@@ -22,12 +22,14 @@ import (
 //
 //	policy [example=chatglm]     an HCL policy block, or a shipped example
 //	advance 10s                  look each second; prints every change of count, rule or lock
+//	again 6 100s                 a request of 2 s and a gap, so many times, without a line
 //	rest 24h                     look only when the decision before says so
 //	look [inputs]                decide now and print it
 //	arrive 40, hold 3, inflight 2
 //	pending|start|ready|drain|gone r1 [r2 …]
 //	latency 6s x20 | latency off what completes each second
 //	gpu r1 90 | gpu r1 unknown
+//	blocked no free GPU | blocked
 //	metric waiting 12 | metric waiting unknown
 //	clock 2026-03-28T12:00:00Z [Europe/Berlin]   set the clock, and print times as there
 //	starts 30 31 29 …            measured cold starts, seconds
@@ -64,6 +66,14 @@ func TestTranscripts(t *testing.T) {
 					return "nothing changes"
 				}
 				return out.String()
+			case "again": // a request of 2 s, and then nothing for a while; so many times
+				for range number(t, td, td.CmdArgs[0].Key) {
+					w.snap.InFlight = 1
+					w.pass(2*time.Second, nil)
+					w.snap.InFlight = 0
+					w.pass(duration(t, td, td.CmdArgs[1].Key), nil)
+				}
+				return ""
 			case "rest":
 				d, err := time.ParseDuration(td.CmdArgs[0].Key)
 				if err != nil {
@@ -213,6 +223,8 @@ func act(t *testing.T, w *world, td *datadriven.TestData) {
 				td.Fatalf(t, "%v", err)
 			}
 		}
+	case "blocked":
+		w.snap.Blocked = strings.Join(words, " ")
 	case "starts":
 		for _, s := range words {
 			w.snap.Starts = append(slices.Clone(w.snap.Starts), float64(number(t, td, s)))
