@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,6 +19,14 @@ type Ledger struct {
 	lease   time.Duration
 	timeout time.Duration
 	log     *slog.Logger
+
+	firsts firstsHad
+}
+
+// firstsHad are the first answers that the last call returned, by service.
+type firstsHad struct {
+	sync.Mutex
+	rows map[string][]any
 }
 
 // NewLedger returns the scaler's side over the same Redis as the activators'.
@@ -78,14 +87,29 @@ func (l *Ledger) Announced(ctx context.Context, fn func(service string)) error {
 	return subscribe(ctx, l.redis, demandChannel, l.log, fn)
 }
 
-// FirstAnswers returns and forgets what FirstAnswer has reported.
+// FirstAnswers returns what FirstAnswer has reported since the last call, and
+// forgets what the last call returned: an answer that is lost on its way comes
+// again, to another process too.
 func (l *Ledger) FirstAnswers(ctx context.Context, service string) ([]jobs.FirstAnswer, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
-	rows, err := firstsScript.Run(ctx, l.redis, []string{firstsKey(service)}).StringSlice()
+	l.firsts.Lock()
+	had := l.firsts.rows[service]
+	l.firsts.Unlock()
+	rows, err := firstsScript.Run(ctx, l.redis, []string{firstsKey(service)}, had...).StringSlice()
 	if err != nil {
 		return nil, err
 	}
+	had = nil
+	for _, row := range rows {
+		had = append(had, row)
+	}
+	l.firsts.Lock()
+	if l.firsts.rows == nil {
+		l.firsts.rows = map[string][]any{}
+	}
+	l.firsts.rows[service] = had
+	l.firsts.Unlock()
 	var out []jobs.FirstAnswer
 	for _, row := range rows {
 		var f jobs.FirstAnswer

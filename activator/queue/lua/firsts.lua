@@ -1,4 +1,3 @@
--- firsts: return and forget the first answers reported since the last call
-local list = redis.call('LRANGE', KEYS[1], 0, -1)
-redis.call('DEL', KEYS[1])
-return list
+-- firsts: forget the first answers ARGV, which the caller has, and return the others
+for _, had in ipairs(ARGV) do redis.call('LREM', KEYS[1], 1, had) end
+return redis.call('LRANGE', KEYS[1], 0, -1)
