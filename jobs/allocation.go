@@ -72,5 +72,6 @@ type Observation struct {
 	Stopped    string   // why the job runs nothing whatever its count, because somebody stopped it; "" if it may run
 	Deployment string   // an active deployment that makes the fleet refuse scales, in a sentence; "" if none
 	Change     *Change  // the last change of the job that was not Pilotlight's, nil if none is known
+	Index      uint64   // of the job as it stands, grows with every change of it by anybody; 0: the fleet has none
 	Drift      []string // how the job differs from the job spec that Ensure was given, a line for each difference; nil: not at all, or not known
 }

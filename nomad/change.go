@@ -267,6 +267,7 @@ func (j *jobPicture) tell(obs *jobs.Observation, ref jobs.Ref, group string) {
 	}
 	obs.Deployment = j.activeDeployment()
 	obs.Drift = j.drift.lines
+	obs.Index = j.info.modifyIndex
 }
 
 func fromNano(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -22,21 +22,33 @@ const scaleTimeout = retryFor + writeTimeout
 // *jobs.DeploymentError while a deployment blocks scaling; jobs.ErrDenied; otherwise what Nomad said
 // last. A call whose answer was lost may have succeeded: Observe tells.
 func (f *Fleet) Scale(ctx context.Context, ref jobs.Ref, count int, reason string, meta map[string]string) error {
-	if count < 0 {
-		return fmt.Errorf("scale %s: count %d is negative", ref, count)
+	return f.scale(ctx, &scaling{fleet: f, ref: ref, count: count, reason: reason, meta: meta})
+}
+
+// ScaleFrom is Scale of the job as it was at index ([jobs.Observation]'s) and no
+// later: jobs.ErrChanged if it has changed since, by whomever. The same count
+// again is a call: Nomad makes a version of the job of it, and no call that
+// compares an index of before can succeed any more.
+func (f *Fleet) ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, reason string, meta map[string]string) error {
+	return f.scale(ctx, &scaling{fleet: f, ref: ref, count: count, from: index, reason: reason, meta: meta})
+}
+
+func (f *Fleet) scale(ctx context.Context, s *scaling) error {
+	ref := s.ref
+	if s.count < 0 {
+		return fmt.Errorf("scale %s: count %d is negative", ref, s.count)
 	}
 	ctx, cancel := context.WithTimeout(ctx, scaleTimeout)
 	defer cancel()
-	key := f.track(ref)
-	end, err := f.turn(ctx, key)
+	s.key = f.track(ref)
+	end, err := f.turn(ctx, s.key)
 	if err != nil {
 		return fmt.Errorf("scale %s: %w", ref, err)
 	}
 	defer end()
 
-	s := &scaling{fleet: f, key: key, ref: ref, count: count, reason: reason, meta: meta}
 	err = retrying(ctx, func() error {
-		if _, _, _, loaded := f.pic.job(key); s.sent || !loaded || !f.believed() {
+		if _, _, _, loaded := f.pic.job(s.key); s.sent || !loaded || !f.believed() {
 			if err := s.look(ctx); err != nil {
 				return unlessPassing(err)
 			}
@@ -55,6 +67,7 @@ type scaling struct {
 	key    jobKey
 	ref    jobs.Ref
 	count  int
+	from   uint64 // the only index of the job that will do; 0: the present one
 	reason string
 	meta   map[string]string
 
@@ -93,9 +106,10 @@ func (s *scaling) send(ctx context.Context) error {
 	}
 	name, group, _ := info.group(s.ref.Group)
 	switch {
-	case group.count == s.count:
+	case group.count == s.count && (s.from == 0 || s.sent && s.lost && info.version == s.version+1):
 		return nil
-	case s.sent && info.version != s.version, f.pic.unseen(s.key, s.ref, name):
+	case s.from != 0 && info.modifyIndex != s.from,
+		s.sent && info.version != s.version, f.pic.unseen(s.key, s.ref, name):
 		return backoff.Permanent(jobs.ErrChanged)
 	}
 	req := &api.ScalingRequest{

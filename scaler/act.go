@@ -116,6 +116,9 @@ func (s *service) act(now time.Time) (again time.Time) {
 	if s.silent && target < count {
 		return time.Time{} // see "Failure" in doc.go; a launch is safe
 	}
+	if !s.settleLeft(now, target) {
+		return s.scaleAfter
+	}
 	holders := s.holders()
 	for i, a := range holders {
 		r := s.replicas[a.ID]
@@ -193,7 +196,9 @@ func (s *service) refuse(o obstacle) {
 
 // scale sends one scale call; the next waits for its answer. The count is
 // absolute: a call whose answer was lost is sent again and launches nothing
-// twice, and a new leader needs no note of calls that were on their way.
+// twice. Its intent is stored before, under the epoch of the term: one answer of
+// Redis more on the way of a wake, for which a scaler that is not the leader any
+// more, and does not know it, makes no call at all.
 func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) {
 	t := s.ses.acting()
 	if t == nil || s.scales.busy {
@@ -201,10 +206,12 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 	}
 	cause := s.cause()
 	direction, reason := "up", cause.Reason
+	var victims []*replica
 	if to < from {
 		direction = "down"
 		for _, a := range holders[min(to, len(holders)):] {
 			if r := s.replicas[a.ID]; r != nil {
+				victims = append(victims, r)
 				r.stopAsked = now
 				if cut := s.demand.Busy[a.ID]; cut > 0 {
 					r.cut = cut
@@ -222,14 +229,20 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 	s.asked, s.askedAt, s.askedOK = to, now, true
 	s.changed = true
 	s.ses.metrics.actions.WithLabelValues(s.name, direction, cause.Rule).Inc()
-	meta := map[string]string{
-		"service":        s.name,
-		"rule":           cause.Rule,
-		"policy_version": strconv.Itoa(cause.PolicyVersion),
-		"epoch":          strconv.FormatInt(t.epoch, 10),
-	}
+	meta := s.meta(t, cause.Rule)
+	ref, intent := s.ref, s.meant(t, now, from, to, victims, reason)
+	intent.Called, intent.Index = true, s.seen.Index
+	s.draining = nil // the intent takes the place of that of the drain
 	s.call(&s.scales, now, func() func(time.Time) {
-		err := s.ses.cfg.Fleet.Scale(t.ctx, s.ref, to, reason, meta)
+		err := s.ses.cfg.History.Intend(t.ctx, s.name, intent)
+		if err != nil {
+			return func(now time.Time) { s.onNotMeant(now, t, from, to, err) }
+		}
+		if fleet, shared := s.ses.cfg.Fleet.(Shared); shared && intent.Index != 0 {
+			err = fleet.ScaleFrom(t.ctx, ref, intent.Index, to, reason, meta)
+		} else {
+			err = s.ses.cfg.Fleet.Scale(t.ctx, ref, to, reason, meta)
+		}
 		return func(now time.Time) { s.onScaled(now, from, to, err) }
 	})
 	// After the call is on its way: a log line must not stand before it.
@@ -238,6 +251,25 @@ func (s *service) scale(now time.Time, from, to int, holders []jobs.Allocation) 
 		level = slog.LevelDebug // the same once more
 	}
 	s.log.Log(s.ctx, level, "scale", "from", from, "to", to, "rule", cause.Rule, "reason", reason)
+}
+
+// meta is what a scale call says of itself beside its reason.
+func (s *service) meta(t *term, rule string) map[string]string {
+	return map[string]string{
+		"service":        s.name,
+		"rule":           rule,
+		"policy_version": strconv.Itoa(s.version),
+		"epoch":          strconv.FormatInt(t.epoch, 10),
+	}
+}
+
+// onNotMeant takes in that a scale call was not made.
+func (s *service) onNotMeant(now time.Time, t *term, from, to int, err error) {
+	if s.outranked(t, err) {
+		s.askedOK, s.look, s.due = false, true, true
+		return
+	}
+	s.onScaled(now, from, to, fmt.Errorf("%w: %w", errNotMeant, err))
 }
 
 // cause is the decision that a scale call carries out: the last one that moved

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 	"github.com/pilotlight/pilotlight/scaler/history"
 )
 
-// load reads what earlier scalers remembered; nothing is decided before.
+// load claims the service and reads what earlier scalers remembered; nothing is
+// decided before.
 func (s *service) load(now time.Time) bool {
 	if s.loaded {
 		return true
@@ -20,22 +22,21 @@ func (s *service) load(now time.Time) bool {
 		return false
 	}
 	s.call(&s.settings, now, func() func(time.Time) {
-		text, err := s.ses.cfg.History.Memory(t.ctx, s.name)
-		var setting history.Setting
-		if err == nil {
-			setting, err = s.ses.cfg.History.Setting(t.ctx, s.name)
-		}
+		claimed, err := s.ses.cfg.History.Claim(t.ctx, s.name, t.epoch)
 		return func(now time.Time) {
 			if err != nil {
-				s.log.Warn("cannot read what was remembered, will try again", "err", err)
+				if !s.outranked(t, err) {
+					s.log.Warn("cannot read what was remembered, will try again", "err", err)
+				}
 				return
 			}
-			if err := s.recall(text); err != nil {
-				// Written by another version: begin without it rather than not at all.
+			// What another version has written: begin without it rather than not at all.
+			if err := errors.Join(s.recall(claimed.Memory), claimed.Unread); err != nil {
 				s.log.Error("memory lost", "err", err)
 			}
+			s.inherit(claimed.Intent)
 			s.rate.add(now, s.arrivals)
-			s.setting, s.loaded = setting, true
+			s.setting, s.loaded = claimed.Setting, true
 		}
 	})
 	return false
@@ -258,7 +259,7 @@ func (s *service) moveTo(v policies.Version) {
 	s.adopt(v)
 	s.leaving, s.next = false, nil
 	s.ensured, s.cannot, s.cannotKind, s.ensureAfter = false, "", "", time.Time{}
-	s.had, s.unmet, s.change, s.out, s.hand, s.deployed = false, true, 0, nil, nil, nil
+	s.had, s.unmet, s.change, s.out, s.hand, s.deployed, s.left = false, true, 0, nil, nil, nil, nil
 	s.passed, s.noticed, s.silent, s.deployAt = nil, nil, false, time.Time{}
 	s.seen, s.adopted, s.adoptedAt = jobs.Observation{}, false, time.Time{}
 	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false

@@ -60,7 +60,8 @@ type ProbeTiming struct {
 // History is what the scaler keeps in Redis; package history implements it.
 type History interface {
 	Write(ctx context.Context, e history.Entry) error
-	Memory(ctx context.Context, service string) ([]byte, error)
+	Claim(ctx context.Context, service string, epoch int64) (history.Claimed, error)
+	Intend(ctx context.Context, service string, i history.Intent) error
 	Setting(ctx context.Context, service string) (history.Setting, error)
 	Operated(ctx context.Context, fn func(service string)) error
 	Statuses(ctx context.Context) ([]jobs.Status, error)
@@ -70,7 +71,8 @@ type History interface {
 
 // Lease elects the one active scaler; package lease implements it. Run calls
 // lead whenever this process is elected, with a context that ends before any
-// other process can be, and a number that grows with every term.
+// other process can be, and a number that grows with every term. lead returns a
+// *lease.OutrankedError to be elected again above another number, if at all.
 type Lease interface {
 	Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error) error
 }

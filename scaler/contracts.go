@@ -43,6 +43,17 @@ type Fleet interface {
 	Watch(ctx context.Context, changed func(ref jobs.Ref)) error
 }
 
+// Shared is a Fleet that other processes may command, too: a call that one of
+// them has sent, or was stopped before sending, may arrive after another has taken
+// over. A fleet that dies with its process is not.
+type Shared interface {
+	// ScaleFrom is Scale of the job as it was at index ([jobs.Observation]'s) and
+	// no later: jobs.ErrChanged if it has changed since, by whomever. The same
+	// count again is a call: it changes nothing but the index, and so shuts out
+	// every call that was decided on before it.
+	ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, reason string, meta map[string]string) error
+}
+
 // Ledger is the scaler's side of the slot ledger (activator/queue).
 type Ledger interface {
 	// Offer states which replicas have slots, all of them: absolute and idempotent.
@@ -53,7 +64,9 @@ type Ledger interface {
 	// Announced calls fn with the name of a service whenever demand for it has
 	// been announced, and with "" after a reconnection; blocks until ctx ends.
 	Announced(ctx context.Context, fn func(service string)) error
-	// FirstAnswers returns and forgets the first answers reported since the last call.
+	// FirstAnswers returns the first answers reported since the last call, and
+	// forgets those that it returned: after a lost answer, or in another process,
+	// some may come again.
 	FirstAnswers(ctx context.Context, service string) ([]jobs.FirstAnswer, error)
 	// Counters returns what every live activator last published.
 	Counters(ctx context.Context) ([]jobs.Counters, error)

@@ -49,13 +49,31 @@
 //
 // # What is written down
 //
-// Scale calls are absolute and repeat harmlessly, and what they leave behind
-// shows in the fleet: so no intent is stored before the call, the count is
-// compared with the fleet's own picture after a lost answer or a change of
-// leader, and nothing is launched twice. Slots are offered absolutely, too; a
-// new leader offers nothing before it has probed what it found running. Decisions,
-// cold starts and the memory of each service go to package history after the
-// fact, in one writing, and before an orderly stop.
+// What is about to be done to the fleet is written first (intent.go): which
+// replicas are drained and since when, and before each scale call its counts, its
+// victims and the index of the job that it is about. Redis takes an intent only
+// from the scaler of the latest epoch that has claimed the service, in one step
+// with storing it. So a process that stood still, or whose clock did, and still
+// believes that it leads, makes no call. Between an intent and its call it may be
+// stopped, too; then the call comes late, and the next leader has read of it:
+//
+//	still wanted      it makes the same call. Both name one index of the job: one
+//	                  succeeds, the other is refused
+//	not wanted now    it first makes a call to the same count, which moves the
+//	                  index, so that the late one is refused; only then the victims
+//	                  get slots again, and anything else is done
+//	index has moved   it has happened, or cannot any more
+//
+// A fleet of child processes has no index: its calls die with their sender.
+//
+// Slots are offered absolutely and repeated; a new leader offers nothing before
+// it has probed what it found running, and nothing at all of a replica that was
+// being drained. An offer carries no epoch: one that a stale leader sends in the
+// moment before it finds out is put right by the next repetition, within 2 s.
+// Decisions, cold starts and the memory of each service go to package history
+// after the fact, in one writing, and before an orderly stop; the memory is fenced
+// by the epoch as well. First answers are forgotten by the ledger when they have
+// been read, not before.
 //
 // The memory names the group that was obeyed. A policy that has gone or names
 // another one, even while nobody led, leaves a group that is drained first

@@ -14,7 +14,7 @@ import (
 const (
 	drainPoll  = 100 * time.Millisecond // between looks at the slots of a draining replica
 	offerRetry = 200 * time.Millisecond // after the ledger could not be told
-	offerAgain = 10 * time.Second       // an offer is repeated: a ledger may have lost its data
+	offerAgain = 2 * time.Second        // an offer is repeated: a ledger may have lost its data, or heard a stale leader
 	adoptGrace = 2 * time.Second        // for the first probe of adopted replicas
 )
 

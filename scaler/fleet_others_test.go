@@ -71,6 +71,7 @@ func (f *fleet) Revive(_ context.Context, _ *jobs.Spec, ref jobs.Ref, reason str
 	delete(f.stopped, ref)
 	delete(f.purged, ref)
 	f.count[ref] = 0
+	f.at[ref]++
 	f.tell(ref)
 	return nil
 }
@@ -156,6 +157,7 @@ func (f *fleet) changeBy(kind string, count int, by string) {
 	f.index += 7
 	f.change[group] = &jobs.Change{Kind: kind, Index: f.index, Before: before, Count: count, At: time.Now(), By: by}
 	f.count[group] = count
+	f.at[group]++
 }
 
 // scaleByHand is nomad job scale.

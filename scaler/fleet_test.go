@@ -34,6 +34,7 @@ type fleet struct {
 	crash      time.Duration // from launch until the task fails; 0: never
 	words      string        // its last words
 	reschedule time.Duration // from a failure to the replacement; 0: none
+	stale      int           // calls that came too late
 	lost       int           // so many scale calls work, but their answers are lost
 	refuse     int           // so many scale calls do nothing and fail
 	full       string        // why nothing can be placed
@@ -42,6 +43,7 @@ type fleet struct {
 	launched   []time.Time
 	probed     time.Time // first
 	calls      []call
+	at         map[jobs.Ref]uint64 // index of each job
 
 	gpus      func(jobs.Allocation) jobs.GPU // what the devices of each measure; nil: they hold none
 	gpusFail  error
@@ -59,7 +61,7 @@ type call struct {
 var errLost = errors.New("connection reset")
 
 func newFleet() *fleet {
-	return &fleet{others: newOthers(), load: time.Second, count: map[jobs.Ref]int{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
+	return &fleet{others: newOthers(), load: time.Second, count: map[jobs.Ref]int{}, at: map[jobs.Ref]uint64{}, broken: map[string]error{}, dead: map[string]bool{}, changed: func(jobs.Ref) {}}
 }
 
 func (f *fleet) Ensure(_ context.Context, _ *jobs.Spec, ref jobs.Ref, seen bool) error {
@@ -115,7 +117,8 @@ func (f *fleet) vanish() {
 
 func (f *fleet) Watch(ctx context.Context, changed func(jobs.Ref)) error {
 	f.mu.Lock()
-	f.changed = changed
+	before := f.changed
+	f.changed = func(ref jobs.Ref) { before(ref); changed(ref) }
 	f.mu.Unlock()
 	<-ctx.Done()
 	return nil
@@ -147,7 +150,7 @@ func (f *fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, erro
 func (f *fleet) picture(ref jobs.Ref) jobs.Observation {
 	o := jobs.Observation{
 		Count: f.count[ref], At: time.Now(), Stopped: f.stopped[ref], Deployment: f.deployment[ref],
-		Change: f.change[ref], Drift: f.drift[ref],
+		Change: f.change[ref], Drift: f.drift[ref], Index: f.at[ref] + 1,
 	}
 	for _, a := range f.allocs {
 		if a.Ref == ref {
@@ -166,6 +169,23 @@ func (f *fleet) picture(ref jobs.Ref) jobs.Observation {
 func (f *fleet) Scale(ctx context.Context, ref jobs.Ref, count int, _ string, _ map[string]string) error {
 	f.mu.Lock()
 	err, slow := f.scale(ref, count), f.slow
+	f.mu.Unlock()
+	if !sleep(ctx, slow) {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (f *fleet) ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, _ string, _ map[string]string) error {
+	f.mu.Lock()
+	var err error
+	if f.away == nil && index != f.at[ref]+1 {
+		f.stale++
+		err = fmt.Errorf("scale %s: %w", ref, jobs.ErrChanged)
+	} else {
+		err = f.scale(ref, count)
+	}
+	slow := f.slow
 	f.mu.Unlock()
 	if !sleep(ctx, slow) {
 		return ctx.Err()
@@ -197,6 +217,7 @@ func (f *fleet) scale(ref jobs.Ref, count int) error {
 		return errors.New("no leader")
 	}
 	f.count[ref] = count
+	f.at[ref]++
 	f.fill(ref)
 	if f.lost > 0 {
 		f.lost--
@@ -378,4 +399,4 @@ func (f *fleet) set(change func()) {
 	change()
 }
 
-var _ Fleet = (*fleet)(nil)
+var _ Shared = (*fleet)(nil)

@@ -134,7 +134,8 @@ func (l *ledger) Demand(ctx context.Context, _ string) (jobs.Demand, error) {
 
 func (l *ledger) Announced(ctx context.Context, fn func(string)) error {
 	l.mu.Lock()
-	l.fn = fn
+	before := l.fn
+	l.fn = func(service string) { before(service); fn(service) }
 	l.mu.Unlock()
 	<-ctx.Done()
 	return nil

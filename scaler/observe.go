@@ -114,6 +114,8 @@ func (s *service) meet(now time.Time, a jobs.Allocation, adopt bool) *replica {
 		// It may have had slots under an earlier scaler.
 		r.offered = true
 		s.openStory(a, r)
+		s.inheritStart(r)
+		s.inheritDrain(now, r)
 		if s.lastDemand.IsZero() {
 			s.lastDemand = now // somebody wanted it once; its keep-alive begins now
 		}

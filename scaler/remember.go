@@ -3,6 +3,8 @@ package scaler
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -23,6 +25,7 @@ type memory struct {
 	Arrivals   uint64              `json:"arrivals"`
 	LastDemand time.Time           `json:"last_demand,omitzero"`
 	Stories    map[string]openCold `json:"stories,omitempty"` // by replica
+	Met        []string            `json:"met,omitempty"`     // replicas, by id
 	Version    int                 `json:"version"`           // of the policy last obeyed
 	Ref        *jobs.Ref           `json:"ref,omitempty"`     // the group that it was about
 	Launch     string              `json:"launch"`            // what of the policy and job spec a start depends on
@@ -52,6 +55,7 @@ func (s *service) remembered() ([]byte, error) {
 	if s.ref.Job != "" {
 		m.Ref = &s.ref
 	}
+	m.Met = slices.Sorted(maps.Keys(s.replicas))
 	for id, r := range s.replicas {
 		if r.story {
 			if m.Stories == nil {
@@ -77,6 +81,7 @@ func (s *service) recall(text []byte) error {
 	}
 	s.memory, s.failures, s.spells, s.starts = m.Decide, m.Failures, m.Spells, m.Starts
 	s.serviceTime, s.arrivals, s.lastDemand, s.stories = m.Service, m.Arrivals, m.LastDemand, m.Stories
+	s.met = m.Met
 	s.had, s.change, s.out, s.revived, s.hand, s.passed = m.Had, m.Change, m.Out, m.Revived, m.Hand, m.Passed
 	s.unmet = !m.Had // what others did before is how things are
 	if m.Ref != nil {

@@ -51,8 +51,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 	g.Go(func() error {
 		defer s.replace(nil)
 		return s.cfg.Lease.Run(ctx, func(term context.Context, epoch int64) error {
-			s.lead(ctx, term, epoch)
-			return nil
+			return s.lead(ctx, term, epoch)
 		})
 	})
 	err := g.Wait()
@@ -64,7 +63,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 
 // lead works until the term ends. What was observed lives on in the session as
 // long as nobody else can have acted since: then it is resumed, not read anew.
-func (s *Scaler) lead(ctx, term context.Context, epoch int64) {
+func (s *Scaler) lead(ctx, term context.Context, epoch int64) error {
 	s.metrics.leader.Set(1)
 	defer s.metrics.leader.Set(0)
 	current := s.current()
@@ -74,7 +73,12 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) {
 	}
 	s.cfg.Logger.Info("leading", "epoch", epoch)
 	current.resume(term, epoch)
-	<-term.Done()
+	select {
+	case <-term.Done():
+	case later := <-current.outranked:
+		s.replace(nil)
+		return &lease.OutrankedError{Epoch: later}
+	}
 	cause := context.Cause(term)
 	expired := errors.Is(cause, lease.ErrExpired)
 	current.orderly.Store(ctx.Err() != nil && !expired && !errors.Is(cause, lease.ErrLost))
@@ -83,6 +87,7 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) {
 	if !expired {
 		s.replace(nil)
 	}
+	return nil
 }
 
 func (s *Scaler) current() *session {

@@ -62,6 +62,8 @@ type service struct {
 	adopted     bool      // the fleet has been seen once
 	adoptedAt   time.Time
 	stories     map[string]openCold // cold starts begun under an earlier scaler
+	met         []string            // replicas that an earlier scaler knew
+	left        *history.Intent     // what an earlier scaler was about to do; nil: nothing, or settled
 	demand      reading
 	unread      error // of the last Demand
 	readAt      time.Time
@@ -99,29 +101,32 @@ type service struct {
 	noticed     map[string]time.Time // lasting notices: since when
 
 	// What it has decided and done.
-	now        time.Time // of this round
-	due        bool      // something happened that may change the decision
-	memory     decide.Memory
-	decision   decide.Decision
-	moved      decide.Decision // the last one that changed the count
-	decidedAt  time.Time
-	storedAt   time.Time // of the last stored decision
-	acted      bool      // an operator or an editor did something: store the next decision
-	unsaid     bool      // the decision is to be logged
-	launch     *launch   // the last one
-	asked      int       // by the last scale call
-	askedAt    time.Time
-	askedOK    bool // as far as known, it was or will be obeyed
-	scales     lane
-	scaleAfter time.Time
-	scalePause *backoff.ExponentialBackOff
-	cuts       map[string]int // requests that a stop has cut, by replica; not told yet
-	refused    obstacle       // why the last scale call failed, or none is made
-	deployAt   time.Time      // since when a deployment is waited for
-	inWay      string         // kind of obstacle
-	inWayAt    time.Time      // since when
-	blocked    toldBlock
-	notes      lane
+	now         time.Time // of this round
+	due         bool      // something happened that may change the decision
+	memory      decide.Memory
+	decision    decide.Decision
+	moved       decide.Decision // the last one that changed the count
+	decidedAt   time.Time
+	storedAt    time.Time // of the last stored decision
+	acted       bool      // an operator or an editor did something: store the next decision
+	unsaid      bool      // the decision is to be logged
+	launch      *launch   // the last one
+	asked       int       // by the last scale call
+	askedAt     time.Time
+	askedOK     bool // as far as known, it was or will be obeyed
+	scales      lane
+	scaleAfter  time.Time
+	scalePause  *backoff.ExponentialBackOff
+	intents     lane
+	intendAfter time.Time
+	draining    []string       // ids, as last stored
+	cuts        map[string]int // requests that a stop has cut, by replica; not told yet
+	refused     obstacle       // why the last scale call failed, or none is made
+	deployAt    time.Time      // since when a deployment is waited for
+	inWay       string         // kind of obstacle
+	inWayAt     time.Time      // since when
+	blocked     toldBlock
+	notes       lane
 
 	offered     []jobs.SlotOffer
 	offeredAt   time.Time
@@ -271,6 +276,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		next = earlier(next, b)
 	}
 	next = earlier(next, s.act(now))
+	next = earlier(next, s.intendDrains(now))
 	next = earlier(next, s.tellDeploy(now))
 	next = earlier(next, s.tellBlocked(now))
 	next = earlier(next, s.offer(now))

@@ -31,6 +31,8 @@ type session struct {
 
 	exporters *exporters // of GPU figures, shared by the services
 
+	outranked chan int64 // a later epoch was met: this process leads no more
+
 	term    atomic.Pointer[term] // nil: suspended
 	last    atomic.Int64         // epoch of the last term
 	orderly atomic.Bool          // it ends because its process stops, and still holds the lease
@@ -49,7 +51,7 @@ func startSession(ctx context.Context, cfg Config, m *metrics) *session {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ses := &session{
 		cfg: cfg, metrics: m, ctx: ctx, cancel: cancel,
-		relist:   make(chan struct{}, 1),
+		relist: make(chan struct{}, 1), outranked: make(chan int64, 1),
 		services: map[string]*service{},
 		byJob:    map[string][]*service{},
 	}
@@ -98,6 +100,16 @@ func (ses *session) resume(ctx context.Context, epoch int64) {
 func (ses *session) suspend() {
 	ses.term.Store(nil)
 	ses.closed = time.AfterFunc(suspended, ses.cancel)
+}
+
+// outrank ends a term because a later epoch was met.
+func (ses *session) outrank(t *term, epoch int64) {
+	if ses.term.CompareAndSwap(t, nil) {
+		select {
+		case ses.outranked <- epoch:
+		default:
+		}
+	}
 }
 
 // acting returns the present term; nil means look, but do not touch.

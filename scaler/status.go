@@ -75,9 +75,7 @@ func (s *service) askAnswers(now time.Time) (again time.Time) {
 	parted := s.parted // those that were gone before the ledger was asked
 	s.parted = nil
 	s.call(&s.answers, now, func() func(time.Time) {
-		ctx, cancel := s.detached() // they are handed out only once
-		defer cancel()
-		answers, err := s.ses.cfg.Ledger.FirstAnswers(ctx, s.name)
+		answers, err := s.ses.cfg.Ledger.FirstAnswers(s.ctx, s.name)
 		return func(now time.Time) {
 			if err == nil {
 				s.onAnswers(now, answers)
@@ -224,9 +222,10 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		return earlier(again, s.writes.since.Add(tick))
 	}
 	entry := *e
+	entry.Epoch = t.epoch
 	if s.call(&s.writes, now, func() func(time.Time) {
 		err := s.ses.cfg.History.Write(t.ctx, entry)
-		return func(now time.Time) { s.onWritten(now, entry, err) }
+		return func(now time.Time) { s.onWritten(t, entry, err) }
 	}) {
 		s.entry = history.Entry{Service: s.name}
 	}
@@ -263,10 +262,13 @@ func (s *service) publishFrom() time.Time {
 }
 
 // onWritten takes back what could not be written, bounded, for the next try.
-func (s *service) onWritten(now time.Time, entry history.Entry, err error) {
+func (s *service) onWritten(t *term, entry history.Entry, err error) {
 	if err == nil {
 		s.writeFail = false
 		return
+	}
+	if s.outranked(t, err) {
+		return // all but the memory is written, and that is another's now
 	}
 	if !s.writeFail && s.ctx.Err() == nil {
 		s.log.Warn("cannot write history, will try again", "err", err)

@@ -20,8 +20,7 @@ func (s *service) detached() (context.Context, context.CancelFunc) {
 }
 
 // close is the end of the loop in an orderly stop: it writes what has not been
-// written. The next scaler finds out everything else, but a first answer is
-// handed out only once, and the cold start that it ends would be told by nobody.
+// written, with the cold starts that have ended by now.
 func (s *service) close() {
 	if !s.ses.orderly.Load() || !s.loaded || s.cannot == "" && s.decidedAt.IsZero() {
 		return
@@ -50,6 +49,7 @@ func (s *service) close() {
 	}
 	s.savedAt = time.Time{}
 	s.describe(now)
+	s.entry.Epoch = s.ses.last.Load()
 	if err := s.ses.cfg.History.Write(ctx, s.entry); err != nil {
 		s.log.Warn("cannot write the last of the history", "err", err)
 	}

@@ -12,6 +12,8 @@
 //	pl:{SERVICE}:points      zset  JSON jobs.Point by second, 2 h
 //	pl:{SERVICE}:operator    text  JSON Setting
 //	pl:{SERVICE}:scaler      text  the scaler's memory of the service, opaque here
+//	pl:{SERVICE}:intent      hash  epoch: of the latest scaler that claimed the service;
+//	                               intent: JSON Intent, what it is about to do
 //	pl:statuses              hash  service → JSON jobs.Status
 //	pl:decisions             zset  of all services, newest 5,000
 //	pl:coldstarts            zset  of all services, newest 10,000
@@ -21,6 +23,15 @@
 // Sorted sets and not streams or lists: a client that repeats a command after a
 // lost answer adds the same member again, and nothing is stored twice. The
 // scores are milliseconds.
+//
+// # Fencing
+//
+// A scaler claims each service once, before it does anything with it, with the
+// epoch of its lease. From then on intents and memories of earlier epochs are
+// refused ([FencedError]), by the same step that would store them: so a scaler
+// that stood still for an hour, or whose clock did, finds out before it acts.
+// The epoch lies with the service, not with the lease, because a script in Redis
+// Cluster reaches the keys of one service only.
 //
 // # Failure
 //

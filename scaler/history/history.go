@@ -61,14 +61,18 @@ type Entry struct {
 	Decisions  []decide.Decision
 	ColdStarts []jobs.ColdStart
 	Memory     []byte // the scaler's, opaque
+	Epoch      int64  // of the scaler that writes Memory
 }
 
 // Write stores e and announces it, in one round trip. Writing the same entry
-// again changes nothing.
+// again changes nothing. Error: a *FencedError if a later scaler has claimed the
+// service, whose memory was left alone; or the client's.
 func (h *History) Write(ctx context.Context, e Entry) error {
 	pipe := h.client.Pipeline()
+	var remembered *redis.Cmd
 	if e.Memory != nil {
-		pipe.Set(ctx, key(e.Service, "scaler"), e.Memory, 0)
+		keys := []string{key(e.Service, "intent"), key(e.Service, "scaler")}
+		remembered = remember.Eval(ctx, pipe, keys, e.Epoch, e.Memory)
 	}
 	var topics []string
 	if e.Status != nil {
@@ -113,7 +117,7 @@ func (h *History) Write(ctx context.Context, e Entry) error {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("write history of %s: %w", e.Service, err)
 	}
-	return nil
+	return fenced(e.Service, remembered)
 }
 
 // Forget removes the status and the memory of a service that has no policy any
@@ -122,6 +126,8 @@ func (h *History) Forget(ctx context.Context, service string) error {
 	pipe := h.client.Pipeline()
 	pipe.HDel(ctx, statusesKey, service)
 	pipe.Del(ctx, key(service, "scaler"), key(service, "operator"), key(service, "points"))
+	pipe.HDel(ctx, key(service, "intent"), "intent")
+	pipe.Expire(ctx, key(service, "intent"), keepEpoch) // a stale scaler must not bring it back
 	pipe.Publish(ctx, changesChannel, TopicStatus+" "+service)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("forget %s: %w", service, err)

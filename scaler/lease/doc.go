@@ -32,5 +32,8 @@
 // else led in the meantime the next epoch is its last one plus one: what it
 // knew is still true, and it need not start over. Redis that lost its data:
 // the renewal finds no holder, the term ends with [ErrLost]; the epoch may then
-// start over, so an epoch orders terms only within one life of the data.
+// start over, so an epoch orders terms only within one life of the data. If only
+// the count of terms was lost, which a Redis Cluster can bring about, what a
+// leader writes elsewhere is refused by the later epoch that it finds there: it
+// returns an [OutrankedError] and leads again above it.
 package lease

@@ -20,6 +20,15 @@ var (
 	ErrExpired = errors.New("lease not renewed in time")
 )
 
+// OutrankedError is what a leader returns that has met a later epoch than its
+// own. Either it is stale, and will not get the lease; or the count of terms was
+// lost with a part of Redis' data, and the next term is begun above that epoch.
+type OutrankedError struct{ Epoch int64 }
+
+func (e *OutrankedError) Error() string {
+	return fmt.Sprintf("a later epoch has been: %d", e.Epoch)
+}
+
 // Timing of a lease. A takeover after a kill takes at most TTL + Retry.
 const (
 	TTL      = 2 * time.Second        // of the key in Redis
@@ -36,6 +45,9 @@ var (
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if tonumber(redis.call('GET', KEYS[2]) or '0') < tonumber(ARGV[3]) then
+  redis.call('SET', KEYS[2], ARGV[3])
+end
 return redis.call('INCR', KEYS[2])`)
 
 	renew = redis.NewScript(`
@@ -71,16 +83,21 @@ func New(client redis.UniversalClient, name string, log *slog.Logger) *Lease {
 // ErrLost or ErrExpired, before anybody else can hold it; then waits again.
 // epoch is larger in every term than in all before. Run returns nil when ctx
 // ends, after lead has returned and the lease was given back, and lead's error
-// if that is not nil.
+// if that is neither nil nor an *OutrankedError, after which it waits again.
 func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error) error {
-	said := false
+	said, least := false, int64(0)
 	for ctx.Err() == nil {
 		sent := time.Now()
-		epoch, err := acquire.Run(ctx, l.client, l.keys, l.id, TTL.Milliseconds()).Int64()
+		epoch, err := acquire.Run(ctx, l.client, l.keys, l.id, TTL.Milliseconds(), least).Int64()
 		switch {
 		case err == nil && epoch > 0:
 			said = false
-			if err := l.term(ctx, sent, epoch, lead); err != nil {
+			err := l.term(ctx, sent, epoch, lead)
+			var outranked *OutrankedError
+			if errors.As(err, &outranked) {
+				l.log.Warn("will lead again only in a later epoch", "epoch", epoch, "err", err)
+				least = outranked.Epoch
+			} else if err != nil {
 				return err
 			}
 			continue

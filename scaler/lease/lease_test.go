@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -240,6 +241,26 @@ func TestReleaseLeavesTheLeaseOfAnotherAlone(t *testing.T) {
 		<-done
 		if holder, _ := network.server.Get(l.keys[0]); holder != "somebody else" {
 			t.Errorf("holder is %q, want somebody else", holder)
+		}
+	})
+}
+
+func TestALeaderThatIsOutrankedLeadsAgainAboveTheLaterEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := startRedis(t)
+		client, _ := network.client(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var epochs []int64
+		err := New(client, "scaler", quiet()).Run(ctx, func(ctx context.Context, epoch int64) error {
+			epochs = append(epochs, epoch)
+			if epoch <= 41 { // the count of terms was lost, what it fences was not
+				return fmt.Errorf("claim: %w", &OutrankedError{Epoch: 41})
+			}
+			cancel()
+			return nil
+		})
+		if err != nil || len(epochs) != 2 || epochs[0] != 1 || epochs[1] != 42 {
+			t.Errorf("epochs %v, %v; want 1 and then 42", epochs, err)
 		}
 	})
 }

@@ -1,0 +1,82 @@
+package history_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/pilotlight/pilotlight/internal/redistest"
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+var meant = history.Intent{
+	Epoch: 3, At: noon, Ref: jobs.Ref{Namespace: "default", Job: "a", Group: "server"}, From: 2, To: 1,
+	Victims: []history.Victim{{ID: "r2", Since: noon}}, Reason: "idle", Called: true, Index: 17,
+}
+
+func TestWhoClaimsAServiceFindsWhatTheLastOneMeantAndRemembered(t *testing.T) {
+	h := open(t)
+	if _, err := h.Claim(t.Context(), "a", 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Intend(t.Context(), "a", meant); err != nil {
+		t.Fatal(err)
+	}
+	write(t, h, history.Entry{Service: "a", Memory: []byte("m"), Epoch: 3})
+	cmd := jobs.Command{Verb: jobs.VerbPause, Reason: "because", By: "ann", At: noon}
+	if err := h.Operate(t.Context(), "a", cmd); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.Claim(t.Context(), "a", 4)
+	setting, _ := history.Setting{}.Apply(cmd)
+	check(t, err, history.Claimed{Memory: []byte("m"), Setting: setting, Intent: &meant}, got)
+}
+
+func TestAfterALaterClaimNothingOfAnEarlierScalerIsStored(t *testing.T) {
+	h := open(t)
+	if _, err := h.Claim(t.Context(), "a", 4); err != nil {
+		t.Fatal(err)
+	}
+	_, claimed := h.Claim(t.Context(), "a", 3)
+	for what, err := range map[string]error{
+		"claim":  claimed,
+		"intend": h.Intend(t.Context(), "a", meant),
+		"memory": h.Write(t.Context(), history.Entry{Service: "a", Memory: []byte("m"), Epoch: 3}),
+	} {
+		var fenced *history.FencedError
+		if !errors.As(err, &fenced) || fenced.Epoch != 4 {
+			t.Errorf("%s: %v, want the epoch that fences it", what, err)
+		}
+	}
+	got, err := h.Claim(t.Context(), "a", 5)
+	check(t, err, history.Claimed{}, got)
+}
+
+func TestTheEpochOfAForgottenServiceStillFences(t *testing.T) {
+	h := open(t)
+	if err := h.Intend(t.Context(), "a", meant); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Claim(t.Context(), "a", 4); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Forget(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Intend(t.Context(), "a", meant); err == nil {
+		t.Error("a stale scaler brought a forgotten service back")
+	}
+	got, err := h.Claim(t.Context(), "a", 5)
+	check(t, err, history.Claimed{}, got)
+}
+
+func TestAnIntentOfAnotherVersionHidesNothingElse(t *testing.T) {
+	server, client := redistest.Redis(t)
+	h := history.New(client)
+	write(t, h, history.Entry{Service: "a", Memory: []byte("m"), Epoch: 1})
+	server.HSet("pl:{a}:intent", "intent", "{")
+	got, err := h.Claim(t.Context(), "a", 2)
+	if err != nil || string(got.Memory) != "m" || got.Intent != nil || got.Unread == nil {
+		t.Errorf("%+v, %v; want the memory, no intent, and why", got, err)
+	}
+}
