@@ -126,7 +126,7 @@ func isZone(s string) bool {
 }
 
 var schedules = &entries{
-	most:  50,
+	most:  20,
 	names: func(p *Policy) []string { return namesOf(p.Schedules, scheduleName) },
 	add: func(p *Policy, name string) {
 		p.Schedules = withEntry(p.Schedules, Schedule{Name: name, Zone: "UTC"}, scheduleName)

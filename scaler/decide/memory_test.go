@@ -11,13 +11,21 @@ import (
 	"github.com/DataDog/sketches-go/ddsketch"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 	p := plain(0, 5000, 1)
 	p.ScaleUp.Window, p.ScaleDown.Window = 5*time.Minute, 10*time.Minute
 	r := rand.New(rand.NewPCG(1, 2))
-	snap := Snapshot{Known: true}
+	for i := range policies.MaxMetrics {
+		p.Metrics = append(p.Metrics, policies.Metric{Name: fmt.Sprint("a metric with a long name, number ", i), Source: "metrics", Query: "x", Up: some(1e6), Down: some(0)})
+	}
+	for i := range 20 {
+		p.Schedules = append(p.Schedules, policies.Schedule{Name: fmt.Sprint("a schedule with a long name, number ", i),
+			Cron: fmt.Sprintf("%d,%d 0-23/2 1,2,3,4,5,6,7,8,9,10 1,2,3 *", i, i+1), Zone: "America/Argentina/ComodRivadavia", For: time.Duration(i+1) * time.Hour, Min: 1})
+	}
+	snap := Snapshot{Known: true, Metrics: map[string]*float64{}}
 	for i := range 50 {
 		snap.Starts = append(snap.Starts, 500+float64(i))
 	}
@@ -34,7 +42,21 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		}
 		sketches[i] = encoded(sketch)
 	}
-	var mem Memory
+	mem := Memory{Prewarm: marks(epoch, 9, func(_ int64, bin int) bool { return bin%2 == 0 })}
+	for band := range 11 { // gaps of hours, days apart
+		at := epoch.AddDate(-8, 0, 0)
+		for range maxGaps {
+			at = at.AddDate(0, 0, 6)
+			mem.Gaps = mem.Gaps.closed(band, at, at.Add(time.Duration(3e5+1e5*r.Float64())*time.Second), 0)
+		}
+		mem.Gaps = mem.Gaps.with(func(b Band) Band {
+			b.Choice = Choice{epoch.Unix(), 1 / 3.0, 1e6 / 7, true, 400, 1 / 3.0, 123456}
+			return b
+		}(mem.Gaps.band(band)))
+	}
+	for i := range 25 {
+		mem.Prewarm = mem.Prewarm.uses(epoch.Add(time.Duration(i-24)*time.Hour), 1e6/7, true).ended(epoch, 1e6/7)
+	}
 	now := epoch
 	largest := 0
 	for i := range 640 {
@@ -48,6 +70,9 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		}
 		snap.InFlight, snap.Held = r.IntN(900000), r.IntN(900000)*(i%2)
 		snap.Arrivals += uint64(r.IntN(1 << 30))
+		for _, m := range p.Metrics {
+			snap.Metrics[m.Name] = some(1e6 * r.Float64())
+		}
 		snap.Latency = nil
 		if i%5 == 0 {
 			for a := range 20 {
@@ -71,6 +96,11 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		recent, _ := json.Marshal(mem.Latency.Recent)
 		folded, _ := json.Marshal(mem.Latency.Buckets)
 		levels, _ := json.Marshal(mem.Levels)
+		gaps, _ := json.Marshal(mem.Gaps)
+		prewarm, _ := json.Marshal(mem.Prewarm)
+		metrics, _ := json.Marshal(mem.Metrics)
+		schedules, _ := json.Marshal(mem.Schedules)
+		t.Logf("gaps %d, prewarm %d, metrics %d, schedules %d", len(gaps), len(prewarm), len(metrics), len(schedules))
 		t.Errorf("a memory of %d bytes (samples %d, recent latencies %d, folded %d, levels %d)", largest, len(text), len(recent), len(folded), len(levels))
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"hash/fnv"
 	"math"
 	"time"
-
-	"github.com/pilotlight/pilotlight/policies"
 )
 
 const meteredBuckets = 60 // of the longest window
@@ -18,7 +16,7 @@ type Metered struct {
 	Span int64     `json:"s"`           // length of a bucket, seconds
 	Last int64     `json:"t"`           // start of the last bucket, unix seconds
 	N    []int     `json:"n,omitempty"` // samples with a value; the last is of the last bucket
-	Sum  []float64 `json:"v,omitempty"` // of them; both are never written again
+	Sum  []float32 `json:"v,omitempty"` // of them, in seven digits: a Memory must stay small; both are never written again
 }
 
 // known is the metric's value in a snapshot, nil if it is unknown or no number.
@@ -38,7 +36,7 @@ func (l *look) observeMetrics(slot int64) {
 	out := make([]Metered, len(l.p.Metrics))
 	for i := range l.p.Metrics {
 		m := &l.p.Metrics[i]
-		out[i] = Metered{Name: m.Name, Of: digest(m)}
+		out[i] = Metered{Name: m.Name, Of: digest(m.Source, m.Query)}
 		for _, before := range l.mem.Metrics {
 			if before.Name == m.Name && before.Of == out[i].Of {
 				out[i] = before
@@ -49,9 +47,12 @@ func (l *look) observeMetrics(slot int64) {
 	l.mem.Metrics = out
 }
 
-func digest(m *policies.Metric) uint32 {
+// digest tells texts of a policy apart without keeping them.
+func digest(texts ...string) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(m.Source + " " + m.Query))
+	for _, s := range texts {
+		_, _ = h.Write([]byte(s + "\x00"))
+	}
 	return h.Sum32()
 }
 
@@ -65,14 +66,14 @@ func (m Metered) observe(slot int64, g grid, value *float64) Metered {
 		passed = 1
 	}
 	most := int(g.keep/span) + 2
-	n, sum := make([]int, 0, most+1), make([]float64, 0, most+1)
+	n, sum := make([]int, 0, most+1), make([]float32, 0, most+1)
 	n, sum = append(n, m.N...), append(sum, m.Sum...)
 	for range passed {
 		n, sum = append(n, 0), append(sum, 0)
 	}
 	if value != nil {
 		n[len(n)-1]++
-		sum[len(sum)-1] += *value
+		sum[len(sum)-1] += float32(*value)
 	}
 	over := max(0, len(n)-most)
 	m.Last, m.N, m.Sum = start, n[over:], sum[over:]
@@ -94,7 +95,7 @@ func (m Metered) over(slot int64, w time.Duration, whole bool) *float64 {
 		if i >= 0 && m.N[i] > 0 {
 			filled++
 			samples += m.N[i]
-			sum += m.Sum[i]
+			sum += float64(m.Sum[i])
 		}
 	}
 	if filled == 0 || whole && filled < total || 2*filled < total {

@@ -10,26 +10,23 @@ import (
 // Window is the running window of a schedule, or its next one, so that cron is
 // evaluated once a window and not at every look.
 type Window struct {
-	Cron   string        `json:"cron"`
-	Zone   string        `json:"zone"`
-	For    time.Duration `json:"for"`
-	Since  time.Time     `json:"since"`           // it is the first to begin after this
-	Begins time.Time     `json:"begins,omitzero"` // zero: there is none
-	From   string        `json:"from,omitempty"`  // what the clock of its zone shows then, for people
-	Until  string        `json:"until,omitempty"` // and at its end
+	Of     uint32    `json:"of"`              // hash of cron, zone and length: another one begins anew
+	Since  int64     `json:"since"`           // it is the first to begin after this, unix seconds
+	Begins time.Time `json:"begins,omitzero"` // zero: there is none
+	From   string    `json:"from,omitempty"`  // what the clock of its zone shows then, for people
+	Until  string    `json:"until,omitempty"` // and at its end
 }
 
 // windowOf returns the first window of a schedule that is not over, from what
 // was known before if that still says so.
 func windowOf(known []Window, s *policies.Schedule, now time.Time) Window {
-	after := now.Add(-s.For)
+	after, of := now.Add(-s.For), digest(s.Cron, s.Zone, s.For.String())
 	for _, w := range known {
-		if w.Cron == s.Cron && w.Zone == s.Zone && w.For == s.For && !after.Before(w.Since) &&
-			(w.Begins.IsZero() || w.Begins.After(after)) {
+		if w.Of == of && after.Unix() >= w.Since && (w.Begins.IsZero() || w.Begins.After(after)) {
 			return w
 		}
 	}
-	w := Window{Cron: s.Cron, Zone: s.Zone, For: s.For, Since: after}
+	w := Window{Of: of, Since: after.Unix()}
 	begins, ok := s.Next(after)
 	zone, err := time.LoadLocation(s.Zone)
 	if !ok || err != nil {
