@@ -45,9 +45,13 @@ func clientOf(t *testing.T, m *miniredis.Miniredis) redis.UniversalClient {
 }
 
 // activator starts one more activator; stop ends it gracefully.
-func (w *world) activator(name string) (q *Queue, stop func()) {
+func (w *world) activator(name string, also ...func(*Config)) (q *Queue, stop func()) {
 	w.t.Helper()
-	q, err := New(Config{Redis: clientOf(w.t, w.redis), Activator: name})
+	cfg := Config{Redis: clientOf(w.t, w.redis), Activator: name}
+	for _, fn := range also {
+		fn(&cfg)
+	}
+	q, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -58,6 +62,18 @@ func (w *world) activator(name string) (q *Queue, stop func()) {
 	w.t.Cleanup(stop)
 	synctest.Wait()
 	return q, stop
+}
+
+// kill ends an activator as kill -9 does: nothing of it is heard any more.
+func (w *world) kill(q *Queue) { _ = q.cfg.Redis.Close() }
+
+// tick lets time pass while the scaler reads the demand, as it does.
+func (w *world) tick(d time.Duration) {
+	for ; d > 0; d -= 250 * time.Millisecond {
+		time.Sleep(min(d, 250*time.Millisecond))
+		_, _ = w.ledger.Demand(context.Background(), "translate")
+	}
+	synctest.Wait()
 }
 
 func (w *world) offer(offers ...jobs.SlotOffer) {
