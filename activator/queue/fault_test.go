@@ -3,7 +3,9 @@ package queue
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -113,6 +115,7 @@ func save(t *testing.T, m *miniredis.Miniredis) *snapshot {
 			k.text, err = m.Get(name)
 		case "list":
 			k.list, err = m.List(name)
+			k.list = slices.Clone(k.list)
 		case "set":
 			k.list, err = m.Members(name)
 		case "hash":
@@ -124,6 +127,7 @@ func save(t *testing.T, m *miniredis.Miniredis) *snapshot {
 			}
 		case "zset":
 			k.zset, err = m.SortedSet(name)
+			k.zset = maps.Clone(k.zset)
 		default:
 			t.Fatalf("%s is a %s", name, k.kind)
 		}

@@ -30,7 +30,7 @@ var genOp = rapid.Custom(func(t *rapid.T) op {
 		Kind: rapid.SampledFrom([]string{
 			"hold", "hold", "hold", "submit", "submit", "end", "end", "end", "end", "try", "try", "try",
 			"offer", "offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "observe",
-			"crash", "start", "pause", "resume", "cut", "mend", "lose", "slow", "away", "back", "save", "rollback",
+			"crash", "start", "pause", "resume", "cut", "mend", "lose", "slow", "away", "back", "restart", "save", "rollback",
 		}).Draw(t, "kind"),
 		N: rapid.IntRange(0, 20).Draw(t, "n"),
 		M: rapid.IntRange(0, 7).Draw(t, "m"),
@@ -107,6 +107,7 @@ type model struct {
 	durable  map[string]*accepted
 	offered  map[string]int
 	saved    *snapshot
+	server   int  // which process Redis is
 	down     bool // Redis is away for all
 	disorder bool // something has happened that may change the order
 	lost     bool // Redis has lost writes: what it had accepted may be gone
@@ -126,6 +127,7 @@ func (m *model) fail(format string, args ...any) {
 
 func newModel(t *testing.T) *model {
 	m := &model{world: newWorld(t), net: &network{}, durable: map[string]*accepted{}, offered: map[string]int{}}
+	m.serverIs(0, "")
 	for range 3 {
 		m.start()
 	}
@@ -547,17 +549,23 @@ func (m *model) disturb(o op) {
 		}
 	case "away":
 		m.disorder, m.down = true, true
-		m.redis.SetError("LOADING away")
+		m.serverIs(m.server, "LOADING away")
 	case "back":
 		m.down = false
-		m.redis.SetError("")
+		m.serverIs(m.server, "")
+	case "restart":
+		m.disorder, m.down = true, false
+		m.server++
+		m.serverIs(m.server, "")
 	case "save":
 		m.saved = save(m.t, m.redis)
 	case "rollback":
 		if m.saved != nil {
 			m.disorder, m.lost = true, true
 			m.saved.restore(m.redis)
-			m.saved = nil
+			m.saved, m.down = nil, false
+			m.server++
+			m.serverIs(m.server, "")
 		}
 	}
 }
@@ -606,7 +614,7 @@ func (m *model) resume(a *actor) {
 // finish ends the disturbances: everybody who still waits must get a slot, what
 // was accepted must end, and then nothing may be left.
 func (m *model) finish() {
-	m.redis.SetError("")
+	m.serverIs(m.server, "")
 	m.down = false
 	for _, a := range m.actors {
 		if a.paused {

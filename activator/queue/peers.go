@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +19,7 @@ const (
 	surveyEvery = 250 * time.Millisecond // while Redis is away
 	askFor      = time.Second            // how long a peer may take
 	rememberFor = time.Minute            // one that is silent
-	outageFor   = 2 * time.Second        // how long a survey's result stands: then this process stood still
+	outageFor   = 3 * time.Second        // how long a survey's result stands: then this process stood still
 )
 
 // View is what an activator tells a peer of the services that they speak of.
@@ -44,10 +46,10 @@ type statedView struct {
 
 // peers are the other activators, as last heard.
 type peers struct {
-	mu     sync.Mutex
-	known  map[string]string // activator → address
-	asking map[string]bool   // those being asked after
-	gone   []string          // activator|address of those found dead
+	mu    sync.Mutex
+	known map[string]string    // activator → address
+	asked map[string]time.Time // when somebody silent was last asked after
+	gone  []string             // activator|address of those found dead
 }
 
 // Meet answers a peer that has told its view: see Config.Ask. Whoever of the two
@@ -136,19 +138,17 @@ func (q *Queue) askAfter(id, address string, services []string) {
 	if q.cfg.Ask == nil {
 		return
 	}
+	now := time.Now()
 	q.peers.mu.Lock()
-	busy := q.peers.asking[id]
-	q.peers.asking[id] = true
+	again := now.Sub(q.peers.asked[id]) < askFor
+	if !again {
+		q.peers.asked[id] = now
+	}
 	q.peers.mu.Unlock()
-	if busy {
-		return
+	if again {
+		return // every answer to it brings the next settlement, and that the next question
 	}
 	q.asking.Go(func() {
-		defer func() {
-			q.peers.mu.Lock()
-			delete(q.peers.asking, id)
-			q.peers.mu.Unlock()
-		}()
 		ctx, cancel := context.WithTimeout(q.runCtx, askFor)
 		defer cancel()
 		for {
@@ -236,6 +236,18 @@ func (q *Queue) watchPeers(ctx context.Context) error {
 	}
 }
 
+// Knows reports whether a host is that of another activator, as last heard.
+func (q *Queue) Knows(host string) bool {
+	q.peers.mu.Lock()
+	defer q.peers.mu.Unlock()
+	for _, address := range q.peers.known {
+		if h, _, err := net.SplitHostPort(address); err == nil && h == host {
+			return true
+		}
+	}
+	return false
+}
+
 // greet says that this activator lives, and takes the list of the others.
 func (q *Queue) greet(ctx context.Context) {
 	q.peers.mu.Lock()
@@ -255,7 +267,7 @@ func (q *Queue) greet(ctx context.Context) {
 	if err != nil {
 		return // those last heard of stay known
 	}
-	known := map[string]string{}
+	now, known := time.Now(), map[string]string{}
 	for i := 0; i+1 < len(reply); i += 2 {
 		id, address, _ := strings.Cut(text(reply[i]), "|")
 		if id == q.cfg.Activator {
@@ -268,6 +280,7 @@ func (q *Queue) greet(ctx context.Context) {
 	}
 	q.peers.mu.Lock()
 	q.peers.known, q.peers.gone = known, q.peers.gone[len(gone):]
+	maps.DeleteFunc(q.peers.asked, func(id string, at time.Time) bool { return now.Sub(at) > rememberFor })
 	q.peers.mu.Unlock()
 }
 

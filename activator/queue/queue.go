@@ -111,7 +111,7 @@ func New(cfg Config) (*Queue, error) {
 		services: map[string]*service{},
 		start:    make(chan *service, 1),
 		stopped:  make(chan struct{}),
-		peers:    peers{known: map[string]string{}, asking: map[string]bool{}},
+		peers:    peers{known: map[string]string{}, asked: map[string]time.Time{}},
 		readers:  readers{of: map[string]map[chan struct{}]bool{}},
 	}
 	q.runCtx, q.endRuns = context.WithCancelCause(context.Background())

@@ -307,7 +307,9 @@ func TestALateCopyOfAnOldStatementChangesNothing(t *testing.T) {
 		now(t, ch)
 		time.Sleep(2 * time.Second) // statements have been made since
 		s := q.service("translate")
-		reply, err := s.call(t.Context(), &statement{number: 1, gen: s.gen})
+		late := s.state()
+		late.number, late.Held = 1, nil
+		reply, err := s.call(t.Context(), late)
 		if err != nil || reply[0] != "stale" {
 			t.Fatalf("reply %v, %v; want stale", reply, err)
 		}
