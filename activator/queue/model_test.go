@@ -28,9 +28,10 @@ func (o op) String() string { return fmt.Sprintf("%s(%d,%d,%s)", o.Kind, o.N, o.
 var genOp = rapid.Custom(func(t *rapid.T) op {
 	return op{
 		Kind: rapid.SampledFrom([]string{
-			"hold", "hold", "hold", "submit", "submit", "end", "end", "end", "end", "try", "try", "try",
-			"offer", "offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "observe",
-			"crash", "start", "pause", "resume", "cut", "mend", "lose", "slow", "away", "back", "restart", "save", "rollback",
+			"hold", "hold", "hold", "hold", "submit", "submit", "submit", "end", "end", "end", "try", "try",
+			"offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "advance", "observe",
+			"crash", "crash", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
+			"away", "back", "restart", "save", "rollback",
 		}).Draw(t, "kind"),
 		N: rapid.IntRange(0, 20).Draw(t, "n"),
 		M: rapid.IntRange(0, 7).Draw(t, "m"),
@@ -131,6 +132,7 @@ func newModel(t *testing.T) *model {
 	for range 3 {
 		m.start()
 	}
+	m.offerRandom(op{N: 7, M: 0}) // all of them
 	return m
 }
 
@@ -464,7 +466,7 @@ func (m *model) offerRandom(o op) {
 	offered := map[string]int{}
 	var offers []jobs.SlotOffer
 	for i, most := range concurrency {
-		switch (o.N >> i) % 4 {
+		switch (o.N + o.M*i) % 8 {
 		case 0: // not there, or gone for a while
 		case 1:
 			offers = append(offers, replicaWith(fmt.Sprintf("r%d", i), i, 0)) // drains
@@ -510,11 +512,14 @@ func (m *model) others(without *actor) bool {
 func (m *model) disturb(o op) {
 	switch o.Kind {
 	case "crash":
-		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) && o.M < 4 {
+		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) {
+			if !m.down {
+				m.tick(100 * time.Millisecond) // let what is in use be stated
+			}
 			m.crash(a)
 		}
 	case "start":
-		if n := m.alive(0, func(a *actor) bool { return !a.dead }); n != nil && len(m.actors) < 6 {
+		if len(m.actors) < 7 {
 			m.start()
 		}
 	case "pause":
@@ -679,7 +684,7 @@ func (m *model) leftovers() {
 
 func TestRandomEventsOverThreeActivatorsKeepTheGuarantees(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(genOp, 1, 60).Draw(rt, "ops")
+		ops := rapid.SliceOfN(genOp, 1, 80).Draw(rt, "ops")
 		if err, done := play(t, ops); err != nil {
 			rt.Fatalf("after %v: %v", ops[:done], err)
 		}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,20 +113,26 @@ func TestAProcessThatStoodStillInAnOutageAsksAgainBeforeItGoesOn(t *testing.T) {
 	})
 }
 
+func knownTo(q *Queue) map[string]string {
+	q.peers.mu.Lock()
+	defer q.peers.mu.Unlock()
+	return q.peers.known
+}
+
 func TestTheListOfActivatorsForgetsThoseThatAreGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, n := newWorld(t), &network{}
 		a, _ := w.cutOff(n, "a")
 		b, _ := w.cutOff(n, "b")
 		time.Sleep(2 * time.Second)
-		if a.peers.known["b"] != "b" || b.peers.known["a"] != "a" {
-			t.Fatalf("a knows %v, b knows %v", a.peers.known, b.peers.known)
+		if !maps.Equal(knownTo(a), map[string]string{"b": "b"}) || !maps.Equal(knownTo(b), map[string]string{"a": "a"}) {
+			t.Fatalf("a knows %v, b knows %v", knownTo(a), knownTo(b))
 		}
 		w.kill(a)
 		n.kill("a")
 		time.Sleep(10 * time.Second)
-		if len(b.peers.known) != 0 {
-			t.Errorf("b knows %v", b.peers.known)
+		if known := knownTo(b); len(known) != 0 {
+			t.Errorf("b knows %v", known)
 		}
 		if view := b.Meet(context.Background(), View{Activator: "x"}); view.Activator != "b" {
 			t.Errorf("view = %+v", view)

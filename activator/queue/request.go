@@ -27,6 +27,13 @@ var (
 	ErrStoreUnavailable = errors.New("the store does not answer")
 )
 
+func unavailable(err error) error {
+	if err = storeError(err); errors.Is(err, ErrStoreFull) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+}
+
 // State of a durable request; doc.go draws how they follow each other.
 type State string
 
@@ -144,6 +151,14 @@ func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	if limits.Timeout <= 0 {
 		limits.Timeout = 10 * time.Minute
 	}
+	e, err := q.submit(ctx, r, limits)
+	if errors.Is(err, ErrUnknownRequest) { // what it joined has expired at this moment
+		e, err = q.submit(ctx, r, limits)
+	}
+	return e, err
+}
+
+func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, error) {
 	s := q.service(r.Service)
 	s.mu.Lock()
 	gen := s.gen
@@ -152,7 +167,7 @@ func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	if err := q.list(ctx, r.Service); err != nil {
-		return Entry{}, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+		return Entry{}, unavailable(err)
 	}
 	async := 0
 	if r.Async {
@@ -166,11 +181,8 @@ func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
 	reply, err := run(ctx, submitScript, q.cfg.Redis, r.Service, args)
-	if errors.Is(err, ErrStoreFull) {
-		return Entry{}, err
-	}
 	if err != nil {
-		return Entry{}, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+		return Entry{}, unavailable(err)
 	}
 	s.mu.Lock()
 	s.gen = max(s.gen, number(reply[1]))
@@ -207,7 +219,7 @@ func (q *Queue) read(ctx context.Context, id string, from int) (Entry, [][]byte,
 	defer cancel()
 	reply, err := run(ctx, readScript, q.cfg.Redis, service, argsOf(service, &q.cfg, 0, q.cfg.Activator, id, from, chunksAtOnce))
 	if err != nil {
-		return Entry{}, nil, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+		return Entry{}, nil, unavailable(err)
 	}
 	if reply[0] == "unknown" {
 		return Entry{}, nil, ErrUnknownRequest
@@ -244,7 +256,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Entry, error) {
 	defer cancel()
 	reply, err := run(call, cancelScript, q.cfg.Redis, service, argsOf(service, &q.cfg, 0, q.cfg.Activator, id))
 	if err != nil {
-		return Entry{}, fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
+		return Entry{}, unavailable(err)
 	}
 	if reply[0] == "unknown" {
 		return Entry{}, ErrUnknownRequest

@@ -97,13 +97,18 @@ func run(ctx context.Context, s *redis.Script, client redis.UniversalClient, ser
 	cmd := s.Run(ctx, client, keysOf(service), args...)
 	v, err := cmd.Result()
 	if err != nil {
-		if strings.HasPrefix(err.Error(), "OOM ") || strings.Contains(err.Error(), "-OOM ") || strings.Contains(err.Error(), " OOM ") {
-			return nil, ErrStoreFull
-		}
-		return nil, err
+		return nil, storeError(err)
 	}
 	if list, ok := v.([]any); ok {
 		return list, nil
 	}
 	return []any{v}, nil
+}
+
+// storeError is ErrStoreFull if that is what Redis says, else err.
+func storeError(err error) error {
+	if strings.Contains(err.Error(), "OOM command not allowed") {
+		return ErrStoreFull
+	}
+	return err
 }
