@@ -514,3 +514,32 @@ func TestWaitsThatCannotBeMetAreAnsweredAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestRequestsAreInSightWithoutTheirContents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := newRunner()
+		a, _ := w.activator("a", r.join)
+		running := w.submit(a, async("1"))
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, r.started)
+		waiting := w.submit(a, keyed("2", "k"))
+		hold(t.Context(), a, "t3", roomy)
+		got, err := w.ledger.Requests(t.Context(), "translate", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, till := waiting.At, waiting.Deadline
+		want := []Sighting{
+			{ID: waiting.ID, Service: "translate", Tenant: "acme", RequestID: "x-2", State: StateHeld, Position: 1, At: at, Deadline: till, Durable: true},
+			{ID: "t3", Service: "translate", State: StateHeld, Position: 2, At: at, Deadline: till},
+			{ID: running.ID, Service: "translate", Tenant: "acme", RequestID: "x-1", State: StateRunning, Attempts: 1, Replica: "r1", At: at, Deadline: till, Durable: true, Async: true},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if got, _ := w.ledger.Requests(t.Context(), "translate", 1); len(got) != 1 {
+			t.Errorf("%d of at most 1", len(got))
+		}
+	})
+}

@@ -98,7 +98,7 @@ func (s *service) meet(peer string, theirs Sight, reaches bool) {
 	if theirs.Redis && !reaches {
 		s.freezeLocked()
 	}
-	if theirs.Frozen && reaches {
+	if theirs.Frozen && reaches && s.q.knows(peer) {
 		s.views[peer] = statedView{theirs.Number, theirs.Busy}
 		s.kick()
 	}
@@ -246,6 +246,15 @@ func (q *Queue) Knows(host string) bool {
 		}
 	}
 	return false
+}
+
+// knows reports whether somebody is on the list of activators: only they speak for
+// themselves.
+func (q *Queue) knows(id string) bool {
+	q.peers.mu.Lock()
+	defer q.peers.mu.Unlock()
+	_, ok := q.peers.known[id]
+	return ok
 }
 
 // greet says that this activator lives, and takes the list of the others.

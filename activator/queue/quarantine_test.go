@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -80,15 +81,42 @@ func TestAReplicasOwnCountEndsAQuarantineAndAnOlderCountDoesNot(t *testing.T) {
 	})
 }
 
-func TestTicketsOfADeadActivatorGoInStepsAndDoNotDelayOthers(t *testing.T) {
+func TestTicketsOfADeadActivatorGoInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		a, _ := w.activator("a")
 		b, _ := w.activator("b")
 		for i := range 350 {
 			go func() {
-				_, _, _ = a.Hold(t.Context(), ticket("t"+string(rune('A'+i/26))+string(rune('a'+i%26))), roomy)
+				_, _, _ = a.Hold(t.Context(), ticket(fmt.Sprint("t", i)), roomy)
 			}()
+		}
+		time.Sleep(100 * time.Millisecond)
+		w.kill(a)
+		alive := hold(t.Context(), b, "alive", roomy)
+		w.tick(4 * time.Second)
+		time.Sleep(1200 * time.Millisecond)
+		for last := w.demand().Held; last > 1; {
+			d := w.demand()
+			if d.Held == last || last-d.Held > 100 {
+				t.Fatalf("from %d to %d tickets of the dead in one call, want some and at most 100", last, d.Held)
+			}
+			last = d.Held
+		}
+		w.offer(replicaWith("r1", 0, 1))
+		if got := now(t, alive); got.err != nil {
+			t.Fatal(got.err)
+		}
+	})
+}
+
+func TestTheTicketsOfTheDeadDoNotHoldUpThoseBehindThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		for i := range 350 {
+			go func() { _, _, _ = a.Hold(t.Context(), ticket(fmt.Sprint("t", i)), roomy) }()
 		}
 		time.Sleep(100 * time.Millisecond)
 		w.kill(a)
@@ -98,10 +126,6 @@ func TestTicketsOfADeadActivatorGoInStepsAndDoNotDelayOthers(t *testing.T) {
 		w.tick(1500 * time.Millisecond)
 		if got := now(t, alive); got.err != nil {
 			t.Fatal(got.err)
-		}
-		w.tick(time.Second)
-		if d := w.demand(); d.Held != 0 {
-			t.Errorf("held = %d: tickets of the dead are left", d.Held)
 		}
 	})
 }

@@ -26,6 +26,9 @@ type Config struct {
 	Timeout   time.Duration // of one script call; default 2 s
 	Logger    *slog.Logger
 
+	// WaitReplicas is how many replicas of Redis must have a durable request before
+	// Submit returns; else it is ErrStoreUnavailable. Default 0.
+	WaitReplicas int
 	// Address at which peers reach Ask's counterpart, host:port; "" if they cannot.
 	Address string
 	// Ask tells the activator at address what this one sees, and returns what that
@@ -214,7 +217,9 @@ func (q *Queue) listen(ctx context.Context) error {
 			return
 		}
 		kind, name, _ := strings.Cut(payload, " ")
-		if s := q.known(name); s != nil {
+		if kind == "d" && q.runs() == 1 {
+			q.service(name).kick() // perhaps nobody else can run it
+		} else if s := q.known(name); s != nil {
 			if kind == "w" {
 				s.othersWait()
 			}

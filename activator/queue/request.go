@@ -180,7 +180,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address)
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
-	reply, err := run(ctx, submitScript, q.cfg.Redis, r.Service, args)
+	reply, err := runReplicated(ctx, submitScript, q.cfg.Redis, r.Service, args, q.cfg.WaitReplicas)
 	if err != nil {
 		return Entry{}, unavailable(err)
 	}
@@ -312,7 +312,7 @@ func (q *Queue) watchDurable(ctx context.Context) error {
 // there, and unlist it once it has been quiet for a while.
 func (q *Queue) lookAfter(ctx context.Context, s *service) {
 	s.mu.Lock()
-	quiet := !s.contended && !s.renewed.IsZero() && len(s.running) == 0
+	quiet := s.durable == 0 && !s.renewed.IsZero()
 	s.mu.Unlock()
 	s.kick()
 	if !quiet {

@@ -28,6 +28,7 @@ var (
 	cancelScript  = script("lib", "cancel")
 	firstsScript  = script("firsts")
 	unlistScript  = script("unlist")
+	listScript    = script("lib", "list")
 	greetScript   = script("greet")
 )
 
@@ -47,7 +48,7 @@ func script(names ...string) *redis.Script {
 // find.
 const (
 	demandChannel  = "pl:demand"  // payload: service
-	slotsChannel   = "pl:slots"   // payload: "w service" (somebody waits) or "o service" (offers or grants changed)
+	slotsChannel   = "pl:slots"   // payload: "w service" (somebody waits), "o service" (offers or grants changed) or "d service" (a durable ticket has lost its owner)
 	answersChannel = "pl:answers" // payload: "service ticket" (a durable ticket or its answer changed), " cancel" behind it if it is to stop
 )
 
@@ -64,7 +65,7 @@ func keysOf(service string) []string {
 		p + "grants",     // hash: ticket → replica|activator|ms|epoch, until acknowledged
 		p + "queue",      // zset: ticket by level and number
 		p + "deadlines",  // zset: waiting ticket by the ms at which it is forgotten
-		p + "ledger",     // hash: seq, bytes, turn, run, gen, life, last, grace, recover, blackout
+		p + "ledger",     // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout
 		p + "activators", // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
 		p + "suspects",   // hash: replica → until ms
 		p + "quarantine", // hash: replica|dead activator → slots|until ms|generation
@@ -93,7 +94,7 @@ func argsOf(service string, cfg *Config, gen int64, activator string, own ...any
 var ErrStoreFull = errors.New("the store is full: Redis has reached its maxmemory")
 
 // run calls a script; it tells a full store from one that is away.
-func run(ctx context.Context, s *redis.Script, client redis.UniversalClient, service string, args []any) ([]any, error) {
+func run(ctx context.Context, s *redis.Script, client redis.Scripter, service string, args []any) ([]any, error) {
 	cmd := s.Run(ctx, client, keysOf(service), args...)
 	v, err := cmd.Result()
 	if err != nil {

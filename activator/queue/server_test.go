@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -129,12 +130,14 @@ func busyThenRestarted(t *testing.T, p *process, restart func()) {
 }
 
 func TestARealRedisThatComesBackEmptyGivesNoSlotTwice(t *testing.T) {
+	t.Parallel()
 	p := newProcess(t)
 	p.start()
 	busyThenRestarted(t, p, func() { p.kill(); p.start() })
 }
 
 func TestARealRedisThatComesBackWithAnOlderFileGivesNoSlotTwice(t *testing.T) {
+	t.Parallel()
 	p := newProcess(t, "--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", "no")
 	p.start()
 	// The file as it is when the replicas are offered and nobody has a slot.
@@ -153,6 +156,7 @@ func TestARealRedisThatComesBackWithAnOlderFileGivesNoSlotTwice(t *testing.T) {
 }
 
 func TestARealRedisClusterServesTheWholeProtocol(t *testing.T) {
+	t.Parallel()
 	var nodes []*process
 	for range 3 {
 		p := newProcess(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
@@ -235,6 +239,7 @@ func serves(t *testing.T, r realRedis, services []string) {
 }
 
 func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
+	t.Parallel()
 	primary := newProcess(t)
 	primary.start()
 	replica := newProcess(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.port))
@@ -263,7 +268,7 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 		return err == nil && len(n) == 1
 	})
 	r := realRedis{t, func() redis.UniversalClient { return open(t, "redis+sentinel://"+sentinel.addr()+"/main") }}
-	a, b := r.activator(t, "a", answering), r.activator(t, "b", answering)
+	a, b := r.activator(t, "a", answering, func(c *Config) { c.WaitReplicas = 1 }), r.activator(t, "b", answering)
 	ledger := NewLedger(r.client(), nil)
 	e, err := a.Submit(ctx, async("1"), roomy)
 	if err != nil {
@@ -283,5 +288,16 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	}
 	if got, err := io.ReadAll(answer); string(got) != "answer to body" || err != nil {
 		t.Errorf("answer %q, %v", got, err)
+	}
+}
+
+func TestARequestThatNoReplicaOfRedisHasIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	p := newProcess(t)
+	p.start()
+	r := realRedis{t, func() redis.UniversalClient { return open(t, "redis://"+p.addr()) }}
+	q := r.activator(t, "a", answering, func(c *Config) { c.WaitReplicas = 1 })
+	if _, err := q.Submit(t.Context(), async("1"), roomy); !errors.Is(err, ErrStoreUnavailable) {
+		t.Errorf("err = %v, want ErrStoreUnavailable", err)
 	}
 }

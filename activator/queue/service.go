@@ -30,6 +30,7 @@ type service struct {
 	views     map[string]statedView // of activators that are cut off: to be reported
 	number    int64                 // of the last statement
 	gen       int64                 // latest generation of the ledger seen
+	durable   int64                 // tickets of the service that are not final, as last heard
 	life      string                // of the ledger: another one has lost writes
 	stated    bool                  // Redis has a statement of ours
 	lastUse   time.Time             // of the last Try or Hold

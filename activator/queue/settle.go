@@ -227,7 +227,8 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	s.renewLocked(sent)
 	s.recallLocked(number(reply[2]), reply[3])
 	s.contended = number(reply[4]) > 0
-	s.applyLocked(reply[5:], st, sent)
+	s.durable = number(reply[5])
+	s.applyLocked(reply[6:], st, sent)
 
 	for _, r := range s.replicas { // is there more to give back?
 		if r.owned > r.busy && r.owned > s.keepable(r) {

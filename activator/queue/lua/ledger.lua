@@ -74,6 +74,8 @@ local function again(id)
   return 'held'
 end
 
+local orphaned = false
+
 -- A ticket of a dead activator: a durable one is anybody's, any other goes with
 -- its connection.
 local function orphan(id)
@@ -83,6 +85,7 @@ local function orphan(id)
   if not t[2] then return forget_ticket(id) end
   redis.call('HSET', K_TICKET(id), 'owner', '')
   if t[3] == 'granted' or t[3] == 'running' then again(id) end
+  orphaned = true
 end
 
 -- Orphans are seen to in steps, so that no call takes long.
@@ -92,6 +95,7 @@ local function adopt_some()
   local ids = redis.call('SPOP', name, 100)
   for _, id in ipairs(ids) do orphan(id) end
   if #ids < 100 then redis.call('SREM', K_ORPHANS, name) end
+  if orphaned then nudge('d') end
 end
 
 -- Who is dead? Silent for a lease, and not during the first lease after all were

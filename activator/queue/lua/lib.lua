@@ -71,6 +71,7 @@ local function finish(id, state, reason, keep, free)
   if t[1] then redis.call('SREM', K_MINE(t[1]), id) end
   redis.call('HDEL', K_TICKET(id), 'body', 'header')
   redis.call('HSET', K_TICKET(id), 'state', state, 'reason', reason, 'done', NOW)
+  redis.call('HINCRBY', K_META, 'durable', -1)
   if t[2] and t[2] ~= '' then
     if free then redis.call('DEL', K_KEY(t[2])) else redis.call('PEXPIRE', K_KEY(t[2]), keep) end
   end

@@ -75,7 +75,7 @@ if statement.leaving then return { 'left', gen } end
 local waiting = redis.call('ZCARD', K_QUEUE)
 local life = redis.call('HGET', K_META, 'life') or ''
 
-local out = { 'ok', gen, known, life, waiting }
+local out = { 'ok', gen, known, life, waiting, redis.call('HGET', K_META, 'durable') or 0 }
 local function add(kind, a, b, c)
   out[#out + 1] = kind; out[#out + 1] = a; out[#out + 1] = b; out[#out + 1] = c
 end

@@ -32,10 +32,10 @@ redis.call('HSET', K_TICKET(id), 'durable', 1, 'state', 'held', 'owner', owner, 
 for i = 21, #ARGV, 2 do redis.call('HSET', K_TICKET(id), ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIREAT', K_TICKET(id), deadline + tonumber(ARGV[14]))
 if key ~= '' then redis.call('SET', K_KEY(key), id, 'PXAT', deadline + tonumber(ARGV[14])) end
+redis.call('HINCRBY', K_META, 'durable', 1)
 if owner ~= '' then redis.call('SADD', K_MINE(owner), id) end
 enqueue(id, tonumber(ARGV[13]), number, deadline, true, bytes)
 local offers, used = load_slots()
-grant(offers, used)
-nudge('o')
+if grant(offers, used) > 0 then nudge('o') end
 announce(redis.call('ZCARD', K_QUEUE))
 return answer('new', id, 0)
