@@ -325,8 +325,13 @@ func TestAfterAnOutageNobodyIsTakenForDeadBeforeALease(t *testing.T) {
 		a, _ := w.activator("a")
 		first := hold(t.Context(), a, "t1", roomy)
 		w.offer(replicaWith("r1", 0, 1))
-		now(t, first) // runs on
+		now(t, first).slot.Release()
+		time.Sleep(2 * time.Second)
 		w.redis.SetError("LOADING")
+		time.Sleep(time.Second)
+		if _, ok := a.Try("translate"); !ok { // of which Redis does not hear
+			t.Fatal("no slot in an outage")
+		}
 		time.Sleep(20 * time.Second)
 		b, _ := w.activator("b")
 		w.redis.SetError("")
