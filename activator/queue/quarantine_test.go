@@ -240,3 +240,26 @@ func TestALateStatementOfABuriedActivatorDoesNotShrinkItsQuarantine(t *testing.T
 		}
 	})
 }
+
+func TestAGrantThatADeadActivatorMayHaveHeardOfIsQuarantined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		f := &faults{delay: 100 * time.Millisecond}
+		a, _ := w.activator("a", func(c *Config) { c.Redis.AddHook(f) })
+		b, _ := w.activator("b")
+		w.offer(replicaWith("r1", 0, 1))
+		hold(t.Context(), a, "t1", roomy)
+		for w.demand().SlotsOut["r1"] == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stopped := make(chan struct{})
+		defer close(stopped)
+		f.set(func(f *faults) { f.paused = stopped })
+		ch := hold(t.Context(), b, "t2", roomy)
+		w.tick(10 * time.Second)
+		notYet(t, ch)
+		if d := w.demand(); d.SlotsOut["r1"] != 1 {
+			t.Errorf("slots out = %v", d.SlotsOut)
+		}
+	})
+}

@@ -2,9 +2,12 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 func TestALedgerThatLostItsLastWritesGrantsNothingForALease(t *testing.T) {
@@ -109,26 +112,39 @@ func TestHeldTicketsThatRedisForgotAreAskedForAgainAtTheirPlaces(t *testing.T) {
 	})
 }
 
-func TestARunThatRedisForgotIsClaimedAndNotRunTwice(t *testing.T) {
+func TestRunsThatRedisForgotAreClaimedAndNotRunTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.serverIs(1, "")
 		r := newRunner()
 		a, _ := w.activator("a", r.join)
 		b, _ := w.activator("b", r.join)
-		e := w.submit(a, async("1"))
+		var all []Entry
+		for i := range 4 {
+			all = append(all, w.submit(a, async(fmt.Sprint(i))))
+		}
 		before := save(t, w.redis)
-		w.offer(replicaWith("r1", 0, 2))
-		now(t, r.started)
+		offers := []jobs.SlotOffer{replicaWith("r1", 0, 4), replicaWith("r2", 1, 6)}
+		w.offer(offers...)
+		for range all {
+			now(t, r.started)
+		}
 		w.tick(time.Second)
-		before.restore(w.redis) // the request is held, says Redis
+		before.restore(w.redis) // all are held, says Redis
+		w.serverIs(2, "")
+		hold(t.Context(), b, "t1", roomy) // b is heard, and might run them
 		w.tick(time.Second)
-		w.offer(replicaWith("r1", 0, 2))
+		w.offer(offers...)
 		w.tick(8 * time.Second)
 		notYet(t, r.started)
-		r.do <- func(ctx context.Context, e *Execution) error { e.Begin(200, nil); return e.Finish(ctx, []byte("one")) }
+		for range all {
+			r.do <- func(ctx context.Context, e *Execution) error { e.Begin(200, nil); return e.Finish(ctx, []byte("one")) }
+		}
 		w.tick(time.Second)
-		if got := w.answer(b, e.ID); got != "one" {
-			t.Errorf("answer = %q", got)
+		for _, e := range all {
+			if got := w.answer(b, e.ID); got != "one" {
+				t.Errorf("answer = %q", got)
+			}
 		}
 	})
 }
