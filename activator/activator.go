@@ -103,7 +103,7 @@ func New(cfg Config) (*Activator, error) {
 	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now(), fellIdle: make(chan struct{}, 1)}
 	a.metrics = newMetrics(cfg.Registerer)
 	a.tries = &tries{a: a, transport: &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:           gate(&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}, a.metrics.late),
 		MaxIdleConns:          0,
 		MaxIdleConnsPerHost:   cfg.MaxConnsPerReplica,
 		IdleConnTimeout:       4 * time.Second, // below what engines keep: uvicorn closes after 5 s

@@ -30,6 +30,7 @@ type metrics struct {
 	rejected     *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	translations *prometheus.CounterVec
+	late         prometheus.Counter
 
 	pairsMu sync.Mutex
 	pairs   map[[2]string]bool // language pairs counted so far
@@ -56,7 +57,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		reg.MustRegister(v)
 		return v
 	}
+	late := prometheus.NewCounter(prometheus.CounterOpts{Name: "pilotlight_late_requests_total",
+		Help: "Requests whose first byte was sent after the lease of their slot had ended: the process was stopped between the check and the write."})
+	reg.MustRegister(late)
 	return &metrics{
+		late:         late,
 		pairs:        map[[2]string]bool{},
 		requests:     counter("requests_total", "Requests answered, by status code and whether they waited for a cold start.", "service", "code", "cold"),
 		duration:     histogram("request_duration_seconds", "From arrival to the last byte of the answer.", "service", "cold"),
@@ -155,8 +160,11 @@ func (s *serviceMetrics) held(c *call) { s.holdDuration.Observe(c.waited.Seconds
 func (s *serviceMetrics) retried(err error) {
 	reason := "broken"
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	switch {
+	case errors.As(err, &op) && op.Op == "dial":
 		reason = "refused"
+	case errors.Is(err, queue.ErrLeaseLost):
+		reason = "lease"
 	}
 	s.all.retries.WithLabelValues(s.name, reason).Inc()
 }

@@ -18,6 +18,8 @@ func (a *Activator) serveOwn(w http.ResponseWriter, r *http.Request, c *call) bo
 	case within(path, "/v1/models"):
 		c.head(w.Header())
 		a.models(w, r, c, strings.Trim(strings.TrimPrefix(path, "/v1/models"), "/"))
+	case path == peersPath:
+		a.meetPeer(w, r)
 	case reserved(path):
 		a.fail(w, r, c, ErrUnknownService)
 	default:

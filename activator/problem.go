@@ -89,7 +89,7 @@ func kindOf(err error) kind {
 	switch {
 	case errors.Is(err, ErrUnknownService):
 		return unknownService
-	case errors.Is(err, ErrNotReady):
+	case errors.Is(err, ErrNotReady), errors.Is(err, queue.ErrStoreFull), errors.Is(err, queue.ErrStoreUnavailable):
 		return storeAway
 	case is[*BadRequestError](err), is[*translate.FieldError](err):
 		return badRequest

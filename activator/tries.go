@@ -42,13 +42,20 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.URL.Scheme, req.URL.Host = "http", c.slot.Address
 		c.attach(req)
 		c.watch.sent(c.released)
-		resp, err := t.transport.RoundTrip(req)
+		var resp *http.Response
+		err := c.slot.Check() // before anything of a streamed body is read; gated looks once more
+		if err == nil {
+			resp, err = t.transport.RoundTrip(req.WithContext(arm(ctx, c.slot)))
+		}
 		if err == nil {
 			c.answered = time.Now()
 			c.watch.answered(c.answered)
 			t.a.firstAnswer(c)
 			resp.Body = c.wrap(ctx, resp.Body)
 			return resp, nil
+		}
+		if errors.Is(err, queue.ErrLeaseLost) {
+			c.attempt-- // nothing was sent
 		}
 		again := t.again(ctx, c, err)
 		t.end(c, err)
@@ -77,7 +84,7 @@ func (t *tries) again(ctx context.Context, c *call, err error) bool {
 		return false
 	}
 	var op *net.OpError
-	neverSent := errors.As(err, &op) && op.Op == "dial"
+	neverSent := errors.As(err, &op) && op.Op == "dial" || errors.Is(err, queue.ErrLeaseLost)
 	return neverSent || c.service.repeatable(c.path, c.keyed)
 }
 

@@ -4,12 +4,11 @@
 //
 // # What is where
 //
-// Redis is authoritative for three things of each service: which replicas have
-// slots (offers, written by the scaler), who has how many of them (held and
-// grants), and who waits, in which order (queue and tickets). An activator
-// keeps a copy of its own share in memory and serves warm requests from it
-// without asking (Try). All keys of a service carry its hash tag; scripts.go
-// lists them.
+// Redis is authoritative for four things of each service: which replicas have
+// slots (offers, written by the scaler), who has how many of them (held, grants,
+// quarantine), who waits, in which order (queue and tickets), and the requests and
+// answers of durable tickets. An activator keeps a copy of its own share in memory
+// and serves warm requests from it without asking (Try).
 //
 // # A slot's life
 //
@@ -20,61 +19,148 @@
 //	    waits: grant │ └───────────────────────────────────┼────────┘ the replica drains:
 //	                 ▼                                     ▼             │ idle leases go back
 //	              granted to ticket ── acknowledged ──▶ busy at A ───────┘ Release
+//	                 │                                     │
+//	                 └───────────── A dies ────────────────┴──▶ quarantined ──▶ free, when the replica's
+//	                                                            own count says so (Observed), after
+//	                                                            request.timeout, or gone with the replica
 //
 // Like a mutex with a normal and a starvation mode: while nobody waits, what is
 // free is leased out and stays with its holder; as soon as somebody waits,
 // freed slots go back to Redis and from there to the head of the queue.
 //
+// # Two kinds of tickets
+//
+// The ticket of a connection (Hold) goes with it and with its activator. A durable
+// ticket (Submit), of a request with an idempotency key or without a connection,
+// survives both. Its states:
+//
+//	Submit ──▶ held ──▶ granted ──▶ running ──▶ succeeded   a replica answered: Finish
+//	            │ ▲        │           │  │
+//	            │ └────────┴───────────┘  ├──▶ failed       Fail; tried as often as allowed; or its answer
+//	            │   its owner died or gave                  broke off after somebody had read of it
+//	            │   up: the same place     └──▶ cancelled   Cancel, from every state that is not final
+//	            └──▶ failed                                 its deadline passed while it was held
+//
+// Nobody has to adopt a durable ticket while it waits: it stands in the queue with
+// or without an owner, and who runs it is chosen when a slot is granted: the
+// activator with its connection, else the one that asks, else one heard lately.
+// Each grant makes a new epoch. Every write of an owner (run, store, again)
+// compares owner and epoch in the same script, so of a stale owner nothing is
+// stored; at most one final state is ever written. An attempt is counted before
+// its request is sent. An answer that broke off is discarded, and the request
+// tried again, only while nobody has read any of it.
+//
+// For those who serve HTTP: Submit accepts or joins (Entry.Joined; ErrKeyReused for
+// another body); Config.Execute sends the request and stores what comes back;
+// Answer reads it at any activator, live or later; Find, Await and Cancel do what
+// they say. A request with a key whose client waits is Submit, then Answer; the
+// client that drops and comes back does the same again. Prefer: wait=20 is Await
+// with a ctx of 20 s. The caller compares Entry.Tenant.
+//
 // # The calls
 //
-//   - hold: an activator writes a ticket, gets its place, and perhaps its slot at
+//   - hold, submit: a ticket is written, gets its number, and perhaps its slot at
 //     once. Announces demand on the first ticket and at each doubling.
 //   - settle: an activator states everything it holds (absolute, so repeating it
-//     changes nothing), acknowledges grants, withdraws tickets; the answer has
-//     its unacknowledged grants, new leases, all offers. At most one is under way
-//     per service and activator; a late copy of an older one is refused by its
-//     number. Sent whenever something changed, and each second while anything is
-//     held or waits.
-//   - offer: the scaler states all replicas; Slots 0 drains one.
-//   - demand: the scaler reads.
+//     changes nothing), acknowledges grants, withdraws tickets, and tells what it
+//     found out about others; the answer has its unacknowledged grants, new leases,
+//     all offers, and who is silent. At most one is under way per service and
+//     activator; a late copy of an older one is refused by its number. Sent
+//     whenever something changed, 50 ms after more is in use than was stated, and
+//     each second while anything is held or waits.
+//   - run, store, again: the owner of a durable ticket begins, answers, gives up.
+//   - offer, demand, observe: the scaler states all replicas (Slots 0 drains one),
+//     reads, and tells what replicas count themselves.
+//   - read, cancel: anybody, of a durable ticket.
+//   - greet: each second, outside any service: which activators there are.
 //
-// hold, settle and offer each end by handing free slots to the head of the
-// queue: least loaded replica first, ties to the lowest index. Messages on
-// pl:slots and pl:demand only hasten what the next heartbeat would find.
+// All that touch slots end by handing free ones to the head of the queue: least
+// loaded replica first, ties to the lowest index; the most urgent priority first,
+// at every tenth slot the least urgent; first come first served. Messages on
+// pl:slots, pl:demand and pl:answers only hasten what the next heartbeat or look
+// would find. No script is longer than the number of replicas times activators:
+// what may be many (tickets of the dead, deadlines) is done in steps of 100.
+//
+// # Leases
+//
+// By Redis' clock an activator is dead when it was silent for a lease (5 s); by its
+// own, it trusts what it holds for nine tenths of that, counted from before the
+// call was sent that renewed it, on the monotonic and on the wall clock (a process
+// that stood still, a machine that was suspended). Slot.Check is that comparison;
+// it belongs just before the first byte.
+//
+// While Redis does not answer, it asks its peers (Config.Ask). If none that it can
+// reach has Redis either, it is an outage of everybody, and it goes on past the
+// lease as long as it keeps asking. If one has, it is the one cut off: it puts no
+// free slot to new use, and that peer tells the ledger in its name what it has in
+// flight, so that exactly that is quarantined. Peers that have Redis ask in turn
+// after those who are silent; one whose address refuses, or is another
+// incarnation's, is dead at once.
+//
+// # A ledger that may have lost writes
+//
+// Each script compares Redis' run id with the one that wrote last, and the
+// generation that its caller has seen with its own. If the server is another
+// process, the ledger is older than somebody remembers, or an activator returns that
+// was buried together with all others, nothing is granted or leased for one lease:
+// until then all have stated what they hold or stopped using it. They ask for their
+// tickets again, with their numbers, and claim what they run. Numbers are Redis'
+// clock, so that they rise across what was lost.
 //
 // # Invariants
 //
-//   - For each replica: Σ held + grants ≤ offered slots, except that after an offer
-//     fell, or after somebody came back with requests in flight that had been
-//     given up for dead, nothing new is granted until the sum has fallen too.
+//   - For each replica: Σ held + grants + quarantined ≤ offered slots, except that
+//     after an offer fell, or after somebody came back with more in flight than was
+//     known, nothing new is granted until the sum has fallen too.
 //   - An activator forwards only with a slot of its own: busy ≤ owned ≤ what Redis
-//     counts for it.
-//   - A ticket is in the queue, or granted, or gone; never two of these.
-//   - Tickets leave the queue in the order of their numbers.
+//     counts for it, within its lease.
+//   - A ticket is in the queue, or granted, or running, or final, or gone.
+//   - Tickets of one priority leave the queue in the order of their numbers.
+//   - Only the owner of a ticket's present epoch changes it; a final state stays.
 //
 // # Failures
 //
-//	activator dies       silent for one lease (5 s by Redis' clock): its slots and
-//	                     grants return, its tickets go (their connections are gone).
-//	                     Its requests in flight may still be computing at the replica:
-//	                     their slots are not quarantined yet.
-//	activator pauses     after a lease its idle slots may be others'. It gives none that
-//	                     it has not heard of for longer than that; when it states them
-//	                     again they are believed only as far as there is room.
+//	activator dies       its idle slots return after a lease, or as soon as its address
+//	                     refuses; those in use are quarantined; connections' tickets go,
+//	                     durable ones stay, and what it ran goes back to its place.
+//	activator pauses     the same. When it goes on it gives no slot before it has asked;
+//	                     what it states is believed only as far as there is room, but for
+//	                     what is in flight; its writes to tickets run by others are refused.
 //	Redis away           activators go on with what they hold, hand freed slots to
 //	                     their own waiters in order, keep new tickets in memory within
-//	                     the same limits, and number them when it is back. Nothing is
-//	                     reclaimed during the first lease after silence of everybody.
+//	                     the same limits, and number them when it is back. Durable
+//	                     requests are not accepted. Nothing is reclaimed during the first
+//	                     lease after silence of everybody.
+//	Redis full           nothing new is accepted (ErrStoreFull); all else goes on.
 //	answer lost          statements are absolute; grants are repeated until
-//	                     acknowledged; hold is idempotent by ticket.
+//	                     acknowledged; hold and submit are idempotent by ticket, run by
+//	                     epoch, store by the number of chunks.
 //	message lost         found at the next heartbeat, at most a second later.
 //	replica dies         its slots end with its offer; requests that are still in
 //	                     flight there end with their connections. An activator that
 //	                     sees it refuse connections reports it: no slot of it is
 //	                     granted for a second.
-//	cut off alone        an activator that alone cannot reach Redis takes that for an
-//	                     outage and goes on with its slots, past their lease: others may
-//	                     have been given them.
-//	Redis loses writes   a ledger that was rolled back is repaired by the next
-//	                     statements; until then a slot may be granted that is in use.
+//
+// # What cannot be excluded
+//
+//   - A process that is killed within 50 ms after it put a leased slot to use has not
+//     stated it: the slot returns as idle. Only a call before each use could prevent
+//     it, and the warm path makes none.
+//   - One that reaches neither Redis nor any activator that does, but its replicas,
+//     goes on, by design (better than no traffic in an outage); its slots are given to
+//     others after its lease.
+//   - One that is stopped between Slot.Check and the write sends one late request per
+//     slot.
+//   - A Redis that comes back empty, together with a scaler that remembers nothing,
+//     has nobody to tell it that slots are in use.
+//
+// # Keys
+//
+// All keys of a service carry its hash tag; scripts.go lists them. In number they
+// are bounded by services, but for these, which expire: ticket:ID at its deadline,
+// with the slack of its runs and, once final, result.keep; answer:ID with its
+// ticket; key:HASH with its ticket, or at once when it is freed; mine:ACTIVATOR
+// when its last ticket goes. pl:durable lists the services that have durable
+// tickets, pl:peers the activators of the last minute. Redis must not evict:
+// maxmemory-policy noeviction.
 package queue

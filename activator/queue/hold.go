@@ -3,7 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/json"
-	"net/http"
+	"errors"
 	"strconv"
 	"time"
 
@@ -13,13 +13,17 @@ import (
 // Hold waits until the request has a slot, its ctx ends (the cause is the
 // error), Fail is called for the service, or the activator stops. The ticket is
 // written to Redis at once; while Redis is away it waits in this process, within
-// the same limits, and is numbered when Redis is back.
+// the same limits, and is numbered when Redis is back. The ticket goes with this
+// process: see Submit for those that do not.
 func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait, error) {
 	s := q.service(t.Service)
 	w := &waiter{ticket: t, limits: limits, asking: true, outcome: make(chan outcome, 1)}
 	w.wait = Wait{Held: true, From: time.Now()}
 	s.mu.Lock()
 	s.lastUse = w.wait.From
+	if limits.Timeout > 0 {
+		s.timeout = limits.Timeout
+	}
 	if t.Seq == 0 && (len(s.waiters) >= limits.Requests || s.heldBytes+int64(len(t.Body)) > limits.Bytes) {
 		err := &FullError{Service: s.name, Held: len(s.waiters), Bytes: s.heldBytes}
 		s.mu.Unlock()
@@ -41,7 +45,9 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 	if away {
 		s.mu.Lock()
 		w.asking = false
-		s.handOffLocked()
+		if now := time.Now(); s.awayFor(now) {
+			s.handOffLocked(now)
+		}
 		s.mu.Unlock()
 		s.kick()
 	} else {
@@ -67,17 +73,25 @@ func (s *service) waitOf(w *waiter) Wait {
 }
 
 // Fail ends every wait for the service with err: nothing will come.
-func (q *Queue) Fail(name string, err error) {
+func (q *Queue) Fail(name string, err error) { q.FailBefore(name, time.Time{}, err) }
+
+// FailBefore ends with err the waits for the service whose deadline is before
+// earliest, the first moment at which an answer can be had: they would wait in
+// vain. The zero time ends all.
+func (q *Queue) FailBefore(name string, earliest time.Time, err error) {
 	s := q.known(name)
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.order.Len() > 0 {
-		w := s.order.Front().Value.(*waiter)
-		s.withdraw[w.ticket.ID] = true
-		s.endLocked(w, outcome{err: err})
+	for e := s.order.Front(); e != nil; {
+		w := e.Value.(*waiter)
+		e = e.Next()
+		if earliest.IsZero() || w.ticket.Deadline.Before(earliest) {
+			s.withdraw[w.ticket.ID] = true
+			s.endLocked(w, outcome{err: err})
+		}
 	}
 	s.kick()
 }
@@ -101,64 +115,65 @@ func (s *service) abandon(w *waiter) {
 func (s *service) ask(ctx context.Context, w *waiter) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.q.cfg.Timeout)
 	defer cancel()
-	t := w.ticket
-	args := []any{
-		ticketPrefix(s.name), s.name, s.q.cfg.Lease.Milliseconds(),
-		s.q.cfg.Activator, t.ID, t.Deadline.UnixMilli(), len(t.Body),
-		w.limits.Requests, w.limits.Bytes, t.Seq,
-		"request_id", t.RequestID, "method", t.Method, "path", t.Path, "header", storedHeader(t.Header), "body", t.Body,
-	}
-	reply, err := holdScript.Run(ctx, s.q.cfg.Redis, keysOf(s.name), args...).Slice()
+	t, q := w.ticket, s.q
+	s.mu.Lock()
+	gen, timeout := s.gen, s.timeout
+	s.mu.Unlock()
+	args := argsOf(s.name, &q.cfg, gen, q.cfg.Activator,
+		t.ID, t.Deadline.UnixMilli(), len(t.Body), w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,
+		timeout.Milliseconds(), q.runs(), q.cfg.Address)
+	args = append(args, fields(t.RequestID, t.Method, t.Path, t.Header, t.Body)...)
+	sent := time.Now()
+	reply, err := run(ctx, holdScript, q.cfg.Redis, s.name, args)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.asking = false
+	if errors.Is(err, ErrStoreFull) {
+		if s.waiters[t.ID] == w && t.Seq == 0 {
+			s.endLocked(w, outcome{err: err})
+		}
+		return nil // what has its place already waits for room
+	}
 	if err != nil {
 		s.awayLocked("hold", err)
 		return err
 	}
+	s.gen = max(s.gen, number(reply[1]))
 	if s.waiters[t.ID] != w { // ended meanwhile; its withdrawal may have come too early
 		s.withdraw[t.ID] = true
 		s.kick()
 		return nil
 	}
-	w.numbered = true
-	w.wait.Cold = number(reply[1]) == 0
-	if t.Seq == 0 {
-		t.Seq = number(reply[2])
+	if !within(sent, time.Now(), q.cfg.term()) { // this process stood still since: ask again
+		s.kick()
+		return nil
 	}
+	if number(reply[2]) == 2 { // our statement stands, so our lease goes on
+		s.renewLocked(sent)
+	}
+	w.numbered = true
+	w.wait.Cold = number(reply[3]) == 0
 	switch reply[0] {
 	case "full":
 		w.numbered = false
-		s.endLocked(w, outcome{err: &FullError{Service: s.name, Held: int(number(reply[2])), Bytes: number(reply[3])}})
+		s.endLocked(w, outcome{err: &FullError{Service: s.name, Held: int(number(reply[4])), Bytes: number(reply[5])}})
+		return nil
 	case "granted":
+		t.Seq = max(t.Seq, number(reply[4]))
 		var offer jobs.SlotOffer
-		if err := json.Unmarshal([]byte(reply[4].(string)), &offer); err != nil {
+		if err := json.Unmarshal([]byte(reply[6].(string)), &offer); err != nil {
 			w.numbered = false
 			return err
 		}
 		s.offerLocked(offer)
-		s.acceptLocked(t.ID, offer.ID)
-		s.kick()
+		s.acceptLocked(t.ID, offer.ID, sent)
 	default:
+		t.Seq = max(t.Seq, number(reply[4]))
 		s.contended = true
-		s.kick()
 	}
+	s.kick()
 	return nil
-}
-
-// storedHeader is the request's header as JSON, without what must not be
-// written down.
-func storedHeader(h http.Header) []byte {
-	h = h.Clone()
-	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie"} {
-		h.Del(name)
-	}
-	b, err := json.Marshal(h)
-	if err != nil {
-		return []byte("{}")
-	}
-	return b
 }
 
 func number(v any) int64 {

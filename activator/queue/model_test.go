@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
-
-	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // op is one random event. What N, M and D mean depends on Kind.
@@ -26,267 +25,312 @@ func (o op) String() string { return fmt.Sprintf("%s(%d,%d,%s)", o.Kind, o.N, o.
 var genOp = rapid.Custom(func(t *rapid.T) op {
 	return op{
 		Kind: rapid.SampledFrom([]string{
-			"hold", "hold", "hold", "hold", "release", "release", "release", "try", "try",
-			"offer", "suspect", "cancel", "advance", "crash", "away", "back",
+			"hold", "hold", "hold", "hold", "submit", "submit", "submit", "end", "end", "end", "try", "try",
+			"offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "advance", "observe",
+			"crash", "crash", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
+			"away", "back", "restart", "save", "rollback",
 		}).Draw(t, "kind"),
 		N: rapid.IntRange(0, 20).Draw(t, "n"),
-		M: rapid.IntRange(0, 3).Draw(t, "m"),
+		M: rapid.IntRange(0, 7).Draw(t, "m"),
 		D: time.Duration(rapid.IntRange(1, 7000).Draw(t, "ms")) * time.Millisecond,
 	}
 })
 
-// requestModel is a request as the model sees it.
-type requestModel struct {
-	id        string
-	activator int
-	outcome   <-chan held
-	cancel    context.CancelCauseFunc
-	slot      *Slot
-	over      bool
+const (
+	modelTimeout  = 30 * time.Second // request.timeout
+	modelAttempts = 2                // retry.attempts
+)
+
+// concurrency of the replicas r0, r1, r2.
+var concurrency = []int{1, 2, 3}
+
+// actor is one incarnation of an activator.
+type actor struct {
+	*Queue
+	faults *faults
+	stop   func()
+	dead   bool
+	paused bool
+	cut    bool
 }
 
-// model checks, after every event, what must hold whatever happens:
-// never more requests at a replica than it offers slots, tickets released in
-// order, and in the end nobody forgotten and nothing left behind.
+func (a *actor) well() bool { return !a.dead && !a.paused && !a.cut }
+
+// use of a slot: a request as its replica sees it.
+type use struct {
+	id        string
+	actor     *actor
+	slot      *Slot
+	began     time.Time
+	granted   bool      // by Redis, and not out of a lease
+	orphanTil time.Time // its actor died; the replica computes on
+	execution chan outcomeOfRun
+	gone      bool
+}
+
+type outcomeOfRun int
+
+const (
+	answers outcomeOfRun = iota
+	breaks
+)
+
+// waiting is a connection that is held.
+type waiting struct {
+	id      string
+	actor   *actor
+	outcome <-chan held
+	cancel  context.CancelCauseFunc
+	over    bool
+	got     bool
+}
+
+// accepted is a durable request that was acknowledged.
+type accepted struct {
+	id, key  string
+	runs     int
+	live     map[*actor]bool // where it runs
+	final    State
+	answer   string
+	canceled bool
+}
+
+// model checks, after every event, what must hold whatever happens.
 type model struct {
 	*world
-	activators []*Queue
-	stops      []func()
-	crashed    map[int]bool
-	requests   []*requestModel
-	offered    map[string]int
-	disturbed  bool // Redis was away or somebody crashed or cancelled: order is not checked
-	next       int
-	err        error
+	net      *network
+	actors   []*actor
+	uses     []*use
+	waits    []*waiting
+	durable  map[string]*accepted
+	offered  map[string]int
+	saved    *snapshot
+	server   int  // which process Redis is
+	down     bool // Redis is away for all
+	disorder bool // something has happened that may change the order
+	lost     bool // Redis has lost writes: what it had accepted may be gone
+	next     int
+
+	mu  sync.Mutex // of what executions write
+	err error
 }
 
+// fail keeps the first fault. Executions are under m.mu when they call it, and the
+// rest runs while they stand still.
 func (m *model) fail(format string, args ...any) {
 	if m.err == nil {
 		m.err = fmt.Errorf(format, args...)
 	}
 }
 
-// collect takes outcomes in and checks them.
-func (m *model) collect() {
-	synctest.Wait()
-	for i, r := range m.requests {
-		if r.over || r.slot != nil {
-			continue
-		}
-		select {
-		case h := <-r.outcome:
-			if h.err != nil {
-				r.over = true
-				if !m.crashed[r.activator] && !errors.Is(h.err, errCancelled) {
-					m.fail("%s failed: %v", r.id, h.err)
-				}
-				continue
-			}
-			r.slot = h.slot
-			for _, earlier := range m.requests[:i] {
-				if !m.disturbed && !earlier.over && earlier.slot == nil && !m.crashed[earlier.activator] {
-					select {
-					case h := <-earlier.outcome: // it has come too, in the same step
-						earlier.slot = h.slot
-					default:
-						m.fail("%s got its slot before %s, which came earlier", r.id, earlier.id)
-					}
-				}
-			}
-		default:
-		}
+func newModel(t *testing.T) *model {
+	m := &model{world: newWorld(t), net: &network{}, durable: map[string]*accepted{}, offered: map[string]int{}}
+	m.serverIs(0, "")
+	for range 3 {
+		m.start()
 	}
+	m.offerRandom(op{N: 7, M: 0}) // all of them
+	return m
 }
 
-// atReplicas counts the requests that run at each replica. Those of a crashed
-// process are gone with it.
-func (m *model) atReplicas() map[string]int {
-	n := map[string]int{}
-	for _, r := range m.requests {
-		if r.slot != nil && !r.over && !m.crashed[r.activator] {
-			n[r.slot.Replica]++
+func (m *model) start() {
+	a := &actor{faults: &faults{}}
+	name := fmt.Sprintf("a%d", len(m.actors))
+	a.Queue, a.stop = m.activator(name, m.net.join, func(c *Config) {
+		c.Redis.AddHook(a.faults)
+		c.Execute = func(ctx context.Context, e *Execution) error { return m.execute(ctx, a, e) }
+	})
+	m.net.add(a.Queue)
+	m.actors = append(m.actors, a)
+}
+
+// alive returns the n-th of the actors for which ok holds.
+func (m *model) alive(n int, ok func(*actor) bool) *actor {
+	var all []*actor
+	for _, a := range m.actors {
+		if ok(a) {
+			all = append(all, a)
 		}
 	}
-	return n
+	if len(all) == 0 {
+		return nil
+	}
+	return all[n%len(all)]
+}
+
+// execute is what an activator does with a durable request.
+func (m *model) execute(ctx context.Context, a *actor, e *Execution) error {
+	a.faults.stand()
+	if err := e.Slot.Check(); err != nil {
+		return err
+	}
+	u, run := m.beginRun(a, e)
+	defer m.endRun(u)
+	select {
+	case <-ctx.Done():
+		a.faults.stand()
+		return context.Cause(ctx)
+	case o := <-u.execution:
+		if o == breaks {
+			e.Suspect()
+			return errors.New("the replica broke")
+		}
+	}
+	e.Begin(http.StatusOK, http.Header{"X-Run": {fmt.Sprint(run)}})
+	if err := e.Write(ctx, []byte(fmt.Sprintf("%s of %s in ", e.Slot.Replica, a.Activator()))); err != nil {
+		return err
+	}
+	return e.Finish(ctx, []byte(fmt.Sprintf("attempt %d", e.Attempt)))
+}
+
+func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.durable[e.Request.ID]
+	if r == nil { // accepted, but its acknowledgement was lost
+		r = &accepted{id: e.Request.ID, live: map[*actor]bool{}}
+		m.durable[r.id] = r
+	}
+	if string(e.Request.Body) != "body" || e.Request.Path != "/translate" {
+		m.fail("%s came as %+v", r.id, e.Request)
+	}
+	if r.runs++; r.runs > modelAttempts && !m.lost {
+		m.fail("%s was run %d times", r.id, r.runs)
+	}
+	for other := range r.live {
+		if other == a || other.well() && a.well() {
+			m.fail("%s runs at %s and %s", r.id, other.Activator(), a.Activator())
+		}
+	}
+	r.live[a] = true
+	u = &use{id: r.id, actor: a, slot: e.Slot, began: time.Now(), granted: true, execution: make(chan outcomeOfRun, 1)}
+	m.uses = append(m.uses, u)
+	return u, r.runs
+}
+
+func (m *model) endRun(u *use) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.durable[u.id].live, u.actor)
+	u.gone = u.gone || !u.actor.dead
 }
 
 var errCancelled = errors.New("cancelled by the test")
 
-func (m *model) do(o op) {
-	before := m.atReplicas()
-	a := o.N % len(m.activators)
-	var running []*requestModel
-	for _, r := range m.requests {
-		if r.slot != nil && !r.over && !m.crashed[r.activator] {
-			running = append(running, r)
+// usable are the uses that an actor can end.
+func (m *model) usable() []*use {
+	var out []*use
+	for _, u := range m.uses {
+		if !u.gone && !u.actor.dead && !u.actor.paused {
+			out = append(out, u)
 		}
 	}
+	return out
+}
+
+func (m *model) endUse(u *use, suspect bool) {
+	if u.execution != nil {
+		o := answers
+		if suspect {
+			o = breaks
+		}
+		select {
+		case u.execution <- o:
+		default:
+		}
+		return
+	}
+	u.gone = true
+	if suspect {
+		u.slot.ReleaseSuspect()
+	} else {
+		u.slot.Release()
+	}
+}
+
+func (m *model) do(o op) {
+	ready := func(a *actor) bool { return !a.dead && !a.paused }
 	switch o.Kind {
-	case "hold", "try":
-		if m.crashed[a] {
+	case "hold":
+		a := m.alive(o.N, ready)
+		m.next++
+		id := fmt.Sprintf("t%03d", m.next)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		ch := make(chan held, 1)
+		go func() {
+			slot, wait, err := a.Hold(ctx, ticket(id), modelLimits)
+			ch <- held{id, slot, wait, err}
+		}()
+		m.waits = append(m.waits, &waiting{id: id, actor: a, outcome: ch, cancel: cancel})
+	case "submit":
+		m.submit(m.alive(o.N, ready), o.M)
+	case "try":
+		a := m.alive(o.N, ready)
+		slot, ok := a.Try("translate")
+		if !ok {
 			return
+		}
+		for _, w := range m.waits {
+			if !m.disorder && !w.over && !w.got && w.actor == a {
+				m.fail("a new request passed %s, which waits at the same activator", w.id)
+			}
+		}
+		if slot.Check() != nil {
+			m.fail("%s gave a slot whose lease has ended", a.Activator())
 		}
 		m.next++
-		r := &requestModel{id: fmt.Sprintf("t%03d", m.next), activator: a}
-		if o.Kind == "try" {
-			slot, ok := m.activators[a].Try("translate")
-			if !ok {
-				return
-			}
-			r.slot = slot
-			for _, earlier := range m.requests {
-				if !m.disturbed && !earlier.over && earlier.slot == nil && earlier.activator == a {
-					m.fail("a new request passed %s, which waits at the same activator", earlier.id)
-				}
-			}
-			m.requests = append(m.requests, r)
-			break
-		}
-		ctx, cancel := context.WithCancelCause(context.Background())
-		r.cancel = cancel
-		ch := make(chan held, 1)
-		r.outcome = ch
-		q := m.activators[a]
-		go func() {
-			slot, wait, err := q.Hold(ctx, ticket(r.id), roomy)
-			ch <- held{r.id, slot, wait, err}
-		}()
-		m.requests = append(m.requests, r)
-	case "release", "suspect":
-		if len(running) == 0 {
-			return
-		}
-		r := running[o.N%len(running)]
-		r.over = true
-		if o.Kind == "suspect" {
-			r.slot.ReleaseSuspect()
-		} else {
-			r.slot.Release()
+		m.uses = append(m.uses, &use{id: fmt.Sprintf("w%03d", m.next), actor: a, slot: slot, began: time.Now()})
+	case "end", "suspect", "fail":
+		if all := m.usable(); len(all) > 0 {
+			m.endUse(all[o.N%len(all)], o.Kind != "end")
 		}
 	case "cancel":
-		for _, r := range m.requests {
-			if r.slot == nil && !r.over && r.cancel != nil {
-				m.disturbed = true
-				r.cancel(errCancelled)
+		m.cancelOne(o)
+	case "offer":
+		m.offerRandom(o)
+	case "observe":
+		m.observe(o)
+	case "advance":
+		m.tick(o.D)
+	default:
+		m.disturb(o)
+	}
+	m.collect()
+	m.check()
+}
+
+var modelLimits = Limits{Requests: 1000, Bytes: 1 << 20, Timeout: modelTimeout}
+
+func TestRandomEventsOverThreeActivatorsKeepTheGuarantees(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ops := rapid.SliceOfN(genOp, 1, 80).Draw(rt, "ops")
+		if err, done := play(t, ops); err != nil {
+			rt.Fatalf("after %v: %v", ops[:done], err)
+		}
+	})
+}
+
+func play(t *testing.T, ops []op) (err error, done int) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t)
+		for i, o := range ops {
+			if m.do(o); m.err != nil {
+				err, done = m.err, i+1
 				break
 			}
 		}
-	case "offer":
-		offered := map[string]int{}
-		var offers []jobs.SlotOffer
-		for i := range o.M {
-			slots := (o.N + i) % 4
-			id := fmt.Sprintf("r%d", i)
-			offered[id] = slots
-			offers = append(offers, replicaWith(id, i, slots))
+		if err == nil {
+			m.finish()
+			err, done = m.err, len(ops)
 		}
-		if m.ledger.Offer(context.Background(), "translate", offers) == nil {
-			m.offered = offered
+		for _, w := range m.waits {
+			w.cancel(errCancelled)
 		}
-	case "advance":
-		// In steps, so that the scaler's own calls go on meanwhile.
-		for left := o.D; left > 0; left -= time.Second {
-			time.Sleep(min(left, time.Second))
-			_, _ = m.ledger.Demand(context.Background(), "translate")
-		}
-	case "crash":
-		if alive := len(m.activators) - len(m.crashed); o.M != 0 || m.crashed[a] || alive < 2 {
-			return
-		}
-		m.disturbed = true
-		m.crashed[a] = true
-		_ = m.activators[a].cfg.Redis.Close()
-		m.stops[a]()
-	case "away":
-		m.disturbed = true
-		m.redis.SetError("LOADING away")
-	case "back":
-		m.redis.SetError("")
-	}
-	m.collect()
-	for replica, n := range m.atReplicas() {
-		// A request that began when more was offered may go on.
-		if n > m.offered[replica] && n > before[replica] {
-			m.fail("%d requests at %s, which offers %d", n, replica, m.offered[replica])
-		}
-	}
-}
-
-// finish ends the disturbances: everybody who still waits must get a slot, and
-// then nothing may be left.
-func (m *model) finish() {
-	m.redis.SetError("")
-	m.do(op{Kind: "advance", D: 12 * time.Second}) // beyond a lease and its grace
-	m.offered = map[string]int{"r9": 2}
-	for range 3 {
-		if err := m.ledger.Offer(context.Background(), "translate", []jobs.SlotOffer{replicaWith("r9", 0, 2)}); err == nil {
-			break
-		}
-	}
-	for range len(m.requests) + 5 {
-		m.collect()
-		for _, r := range m.requests {
-			if r.slot != nil && !r.over {
-				r.over = true
-				if !m.crashed[r.activator] {
-					r.slot.Release()
-				}
+		for _, a := range m.actors {
+			if a.paused {
+				a.faults.set(func(f *faults) { close(f.paused); f.paused = nil })
 			}
-		}
-		time.Sleep(2 * time.Second)
-	}
-	m.collect()
-	for _, r := range m.requests {
-		if !r.over && !m.crashed[r.activator] {
-			m.fail("%s was forgotten", r.id)
-		}
-	}
-	for _, stop := range m.stops {
-		stop()
-	}
-	synctest.Wait()
-	_ = m.ledger.Offer(context.Background(), "translate", nil)
-	d, err := m.ledger.Demand(context.Background(), "translate")
-	if err != nil || d.Held != 0 || len(d.SlotsOut) != 0 || len(d.Deadlines) != 0 {
-		m.fail("left behind: %+v %v", d, err)
-	}
-	for _, key := range m.redis.Keys() {
-		if key != "pl:{translate}:ledger" && key != "pl:{translate}:activators" && key != "pl:{translate}:suspects" {
-			m.fail("left behind: %s", key)
-		}
-	}
-}
-
-func TestRandomEventsOverThreeActivatorsNeverGiveASlotTwice(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(genOp, 1, 60).Draw(rt, "ops")
-		var err error
-		done := 0
-		synctest.Test(t, func(t *testing.T) {
-			m := &model{world: newWorld(t), crashed: map[int]bool{}, offered: map[string]int{}}
-			for i := range 3 {
-				q, stop := m.activator(fmt.Sprintf("a%d", i))
-				m.activators = append(m.activators, q)
-				m.stops = append(m.stops, stop)
-			}
-			for i, o := range ops {
-				if m.do(o); m.err != nil {
-					err, done = m.err, i+1
-					break
-				}
-			}
-			if err == nil {
-				m.finish()
-				err, done = m.err, len(ops)
-			}
-			for _, r := range m.requests {
-				if r.cancel != nil {
-					r.cancel(errCancelled)
-				}
-			}
-		})
-		if err != nil {
-			rt.Fatalf("after %v: %v", slices.Clip(ops[:done]), err)
 		}
 	})
+	return err, done
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -20,12 +19,26 @@ import (
 // Config of a Queue.
 type Config struct {
 	Redis     redis.UniversalClient
-	Activator string        // unique per process; default random
+	Activator string        // one incarnation: unique per process; default random
 	Lease     time.Duration // an activator silent for longer is dead; default 5 s
 	Heartbeat time.Duration // statements at least this often while active; default 1 s
 	Suspicion time.Duration // how long a replica that failed gets no slot; default 1 s
 	Timeout   time.Duration // of one script call; default 2 s
 	Logger    *slog.Logger
+
+	// WaitReplicas is how many replicas of Redis must have a durable request before
+	// Submit returns; else it is ErrStoreUnavailable. Default 0.
+	WaitReplicas int
+	// Address at which peers reach Ask's counterpart, host:port; "" if they cannot.
+	Address string
+	// Ask tells the activator at address what this one sees, and returns what that
+	// one answered with its Meet; ErrGone if nobody listens there any more. It has
+	// a deadline in its ctx. Default nil: peers are not asked, and every silence of
+	// Redis is taken for an outage of everybody.
+	Ask func(ctx context.Context, address string, mine View) (theirs View, err error)
+	// Execute runs a durable request in its slot; see Execution. Default nil: this
+	// activator takes no durable requests.
+	Execute func(ctx context.Context, e *Execution) error
 }
 
 // Defaults fills what is not set.
@@ -55,74 +68,22 @@ func (c *Config) Validate() error {
 	if c.Redis == nil {
 		return errors.New("queue: Redis is required")
 	}
-	if strings.ContainsAny(c.Activator, "| ") {
-		return fmt.Errorf("queue: activator id %q must not contain '|' or a space", c.Activator)
+	if strings.ContainsAny(c.Activator, "|~ ") {
+		return fmt.Errorf("queue: activator id %q must not contain '|', '~' or a space", c.Activator)
+	}
+	if strings.ContainsAny(c.Address, "| ") {
+		return fmt.Errorf("queue: address %q must be host:port", c.Address)
 	}
 	return nil
 }
 
-// Errors of Hold, beside the cause of its context.
-var (
-	// ErrStopped: this activator is shutting down; the ticket was withdrawn.
-	ErrStopped = errors.New("the activator is shutting down")
-)
+// term is how long an activator trusts its own lease: less than Redis does, by
+// what clocks may differ in speed.
+func (c *Config) term() time.Duration { return c.Lease - c.Lease/10 }
 
-// FullError says that a bound on held requests is reached; nothing was held.
-type FullError struct {
-	Service string
-	Held    int   // tickets waiting
-	Bytes   int64 // of their bodies
-}
-
-func (e *FullError) Error() string {
-	return fmt.Sprintf("the hold of %s is full: %d requests, %d bytes wait", e.Service, e.Held, e.Bytes)
-}
-
-// Limits of the hold of one service, from its policy.
-type Limits struct {
-	Requests int
-	Bytes    int64
-}
-
-// Ticket of one request. ID is its identity for ever; Seq, once given by Redis,
-// is its place, which it keeps when it is held again for a retry.
-type Ticket struct {
-	ID        string
-	Service   string
-	RequestID string
-	Method    string
-	Path      string
-	Header    http.Header // Authorization and Cookie are never written to Redis
-	Body      []byte
-	Deadline  time.Time
-	Seq       int64
-}
-
-// Wait tells how a request came to its slot.
-type Wait struct {
-	Held     bool      // it had to wait for Redis to hand it a slot
-	Cold     bool      // no replica was ready when it arrived
-	From     time.Time // when it began to wait
-	ColdTill time.Time // when a replica with slots was first seen, if Cold
-}
-
-// Slot is the right to have one request in flight at one replica. Release it
-// exactly once; further calls do nothing.
-type Slot struct {
-	Replica string
-	Address string // host:port
-	Index   int
-
-	service *service
-	once    sync.Once
-}
-
-// Release gives the slot back.
-func (s *Slot) Release() { s.once.Do(func() { s.service.release(s.Replica, false) }) }
-
-// ReleaseSuspect gives the slot back and keeps everybody off its replica for a
-// moment: it refused or broke a connection.
-func (s *Slot) ReleaseSuspect() { s.once.Do(func() { s.service.release(s.Replica, true) }) }
+// silent is how long after its last statement an activator is asked for by its
+// peers: one heartbeat was missed.
+func (c *Config) silent() time.Duration { return c.Heartbeat + c.Heartbeat/2 }
 
 // Queue is an activator's side of the protocol.
 type Queue struct {
@@ -133,7 +94,13 @@ type Queue struct {
 	start    chan *service
 	stopped  chan struct{}
 	stopOnce sync.Once
-	asking   sync.WaitGroup // hold calls under way
+	asking   sync.WaitGroup // calls under way
+	runsOn   sync.WaitGroup // executions under way
+	runCtx   context.Context
+	endRuns  context.CancelCauseFunc
+	peers    peers
+	readers  readers
+	listed   sync.Map // service → when it was last listed as one with durable tickets
 }
 
 // New returns a Queue; Run must be running for anybody to be released.
@@ -142,24 +109,34 @@ func New(cfg Config) (*Queue, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Queue{
+	q := &Queue{
 		cfg:      cfg,
 		services: map[string]*service{},
 		start:    make(chan *service, 1),
 		stopped:  make(chan struct{}),
-	}, nil
+		peers:    peers{known: map[string]string{}, asked: map[string]time.Time{}},
+		readers:  readers{of: map[string]map[chan struct{}]bool{}},
+	}
+	q.runCtx, q.endRuns = context.WithCancelCause(context.Background())
+	return q, nil
 }
 
 // Activator returns this activator's id.
 func (q *Queue) Activator() string { return q.cfg.Activator }
 
-// Run settles with Redis until ctx ends, then states once more that it holds
-// nothing, so that its slots need not wait for their lease to end.
+// Run settles with Redis until ctx ends; then durable requests under way are
+// handed to others, and Redis is told once more that nothing is held, so that
+// slots need not wait for their lease to end.
 func (q *Queue) Run(ctx context.Context) error {
 	defer q.asking.Wait()
+	defer q.runsOn.Wait()
 	defer q.Stop()
 	g, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() { q.endRuns(ErrStopped) })()
 	g.Go(func() error { return q.listen(ctx) })
+	g.Go(func() error { return q.followAnswers(ctx) })
+	g.Go(func() error { return q.watchPeers(ctx) })
+	g.Go(func() error { return q.watchDurable(ctx) })
 	g.Go(func() error {
 		for {
 			select {
@@ -173,9 +150,22 @@ func (q *Queue) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Stop makes every Hold return ErrStopped: those that wait, and new ones.
-// Requests that have a slot go on.
+// Stop makes every Hold return ErrStopped: those that wait, and new ones; durable
+// requests that wait are left to others. Requests that have a slot go on.
 func (q *Queue) Stop() { q.stopOnce.Do(func() { close(q.stopped) }) }
+
+// runs reports whether this activator takes durable requests to execute.
+func (q *Queue) runs() int {
+	select {
+	case <-q.stopped:
+		return 0
+	default:
+	}
+	if q.cfg.Execute == nil {
+		return 0
+	}
+	return 1
+}
 
 // service returns the local state of a service, made at its first request.
 func (q *Queue) service(name string) *service {
@@ -227,7 +217,9 @@ func (q *Queue) listen(ctx context.Context) error {
 			return
 		}
 		kind, name, _ := strings.Cut(payload, " ")
-		if s := q.known(name); s != nil {
+		if kind == "d" && q.runs() == 1 {
+			q.service(name).kick() // perhaps nobody else can run it
+		} else if s := q.known(name); s != nil {
 			if kind == "w" {
 				s.othersWait()
 			}

@@ -20,7 +20,7 @@ func TestAHeldRequestIsInRedisUntilAReplicaIsOffered(t *testing.T) {
 		if d := w.demand(); d.Held != 1 || d.OldestHold.IsZero() || len(d.Deadlines) != 1 {
 			t.Fatalf("demand = %+v, want one held ticket", d)
 		}
-		key := ticketPrefix("translate") + "t1"
+		key := prefix("translate") + "ticket:t1"
 		if got := w.redis.HGet(key, "body"); got != "body" {
 			t.Errorf("stored body = %q", got)
 		}
@@ -188,32 +188,6 @@ func TestAFullHoldRefusesAtOnce(t *testing.T) {
 	})
 }
 
-func TestADeadActivatorsSlotsAndTicketsReturnAfterItsLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		a, _ := w.activator("a")
-		b, _ := w.activator("b")
-		first := hold(t.Context(), a, "t1", roomy)
-		w.offer(replicaWith("r1", 0, 1))
-		now(t, first)
-		hold(t.Context(), a, "t2", roomy)
-		third := hold(t.Context(), b, "t3", roomy)
-		a.service("translate").q.cfg.Redis.Close() // a is cut off, and never heard again
-		for range 40 {
-			time.Sleep(100 * time.Millisecond)
-			w.demand()
-		}
-		notYet(t, third)
-		for range 20 {
-			time.Sleep(100 * time.Millisecond)
-			w.demand()
-		}
-		if got := now(t, third); got.err != nil {
-			t.Fatal(got.err)
-		}
-	})
-}
-
 func TestWhileRedisIsAwayWarmTrafficFlowsAndHeldRequestsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -333,7 +307,9 @@ func TestALateCopyOfAnOldStatementChangesNothing(t *testing.T) {
 		now(t, ch)
 		time.Sleep(2 * time.Second) // statements have been made since
 		s := q.service("translate")
-		reply, err := s.call(t.Context(), &statement{number: 1})
+		late := s.state()
+		late.number, late.Held = 1, nil
+		reply, err := s.call(t.Context(), late)
 		if err != nil || reply[0] != "stale" {
 			t.Fatalf("reply %v, %v; want stale", reply, err)
 		}
@@ -349,8 +325,13 @@ func TestAfterAnOutageNobodyIsTakenForDeadBeforeALease(t *testing.T) {
 		a, _ := w.activator("a")
 		first := hold(t.Context(), a, "t1", roomy)
 		w.offer(replicaWith("r1", 0, 1))
-		now(t, first) // runs on
+		now(t, first).slot.Release()
+		time.Sleep(2 * time.Second)
 		w.redis.SetError("LOADING")
+		time.Sleep(time.Second)
+		if _, ok := a.Try("translate"); !ok { // of which Redis does not hear
+			t.Fatal("no slot in an outage")
+		}
 		time.Sleep(20 * time.Second)
 		b, _ := w.activator("b")
 		w.redis.SetError("")

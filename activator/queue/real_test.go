@@ -16,8 +16,38 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// withRealRedis calls fn with a client of a redis-server of the test's own.
-func withRealRedis(t *testing.T, fn func(client redis.UniversalClient)) {
+// realRedis is a redis-server of a test's own.
+type realRedis struct {
+	t    *testing.T
+	dial func() redis.UniversalClient
+}
+
+func (r realRedis) client() redis.UniversalClient {
+	c := r.dial()
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// activator over a client of its own; it ends with the test.
+func (r realRedis) activator(t *testing.T, name string, also ...func(*Config)) *Queue {
+	t.Helper()
+	cfg := Config{Redis: r.client(), Activator: name}
+	for _, fn := range also {
+		fn(&cfg)
+	}
+	q, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = q.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return q
+}
+
+// withRealRedis calls fn with a redis-server of the test's own.
+func withRealRedis(t *testing.T, fn func(r realRedis)) {
 	t.Helper()
 	server, err := redisdb.NewServer(t.TempDir(), slog.New(slog.DiscardHandler))
 	if errors.Is(err, redisdb.ErrNoServer) {
@@ -27,16 +57,45 @@ func withRealRedis(t *testing.T, fn func(client redis.UniversalClient)) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if err := server.Run(ctx, func(c redis.UniversalClient) { defer cancel(); fn(c) }); err != nil {
+	ready, done := make(chan redis.UniversalClient), make(chan error, 1)
+	go func() { done <- server.Run(ctx, func(c redis.UniversalClient) { ready <- c }) }()
+	t.Cleanup(func() { cancel(); <-done })
+	select {
+	case c := <-ready:
+		o := *c.(*redis.Client).Options()
+		fn(realRedis{t, func() redis.UniversalClient { p := o; return redis.NewClient(&p) }})
+	case err := <-done:
+		done <- err
 		t.Fatal(err)
 	}
+}
+
+// until polls a condition of something that runs beside the test.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(30 * time.Second)
+	for !ok() {
+		if time.Now().After(end) {
+			t.Fatal("not within 30s")
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+}
+
+// offersOf so many replicas with two slots each.
+func offersOf(n int) []jobs.SlotOffer {
+	var out []jobs.SlotOffer
+	for i := range n {
+		out = append(out, replicaWith(fmt.Sprintf("r%d", i), i, 2))
+	}
+	return out
 }
 
 // The embedded Redis is more forgiving than the real one; so every script runs
 // here too, with bodies and without.
 func TestHoldsOfTwoActivatorsOverARealRedisNeverExceedTheSlots(t *testing.T) {
-	withRealRedis(t, func(client redis.UniversalClient) {
+	withRealRedis(t, func(r realRedis) {
+		client := r.client()
 		ledger := NewLedger(client, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

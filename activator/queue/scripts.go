@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"context"
 	"embed"
+	"errors"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -10,51 +13,103 @@ import (
 var luaFiles embed.FS
 
 // The scripts of the protocol (doc.go). Each runs atomically on the keys of one
-// service and may be repeated.
+// service and may be repeated. Those that touch slots know the whole ledger.
 var (
-	holdScript   = script("hold")
-	settleScript = script("settle")
-	offerScript  = script("offer")
-	demandScript = script("demand")
-	firstsScript = redis.NewScript(mustRead("firsts"))
+	holdScript    = script("lib", "ledger", "hold")
+	settleScript  = script("lib", "ledger", "settle")
+	offerScript   = script("lib", "ledger", "offer")
+	demandScript  = script("lib", "ledger", "demand")
+	observeScript = script("lib", "ledger", "observe")
+	submitScript  = script("lib", "ledger", "submit")
+	againScript   = script("lib", "ledger", "again")
+	runScript     = script("lib", "run")
+	storeScript   = script("lib", "store")
+	readScript    = script("lib", "read")
+	cancelScript  = script("lib", "cancel")
+	firstsScript  = script("firsts")
+	unlistScript  = script("unlist")
+	listScript    = script("lib", "list")
+	greetScript   = script("greet")
 )
 
-func script(name string) *redis.Script {
-	return redis.NewScript(mustRead("lib") + mustRead(name))
-}
-
-func mustRead(name string) string {
-	b, err := luaFiles.ReadFile("lua/" + name + ".lua")
-	if err != nil {
-		panic(err) // embedded at build time
+func script(names ...string) *redis.Script {
+	var b strings.Builder
+	for _, name := range names {
+		text, err := luaFiles.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // embedded at build time
+		}
+		b.Write(text)
 	}
-	return string(b)
+	return redis.NewScript(b.String())
 }
 
-// Channels. Their messages only hasten what the next settle or tick would find.
+// Channels. Their messages only hasten what the next settle, tick or look would
+// find.
 const (
-	demandChannel = "pl:demand" // payload: service
-	slotsChannel  = "pl:slots"  // payload: "w service" (somebody waits) or "o service" (offers or grants changed)
+	demandChannel  = "pl:demand"  // payload: service
+	slotsChannel   = "pl:slots"   // payload: "w service" (somebody waits), "o service" (offers or grants changed) or "d service" (a durable ticket has lost its owner)
+	answersChannel = "pl:answers" // payload: "service ticket" (a durable ticket or its answer changed), " cancel" behind it if it is to stop
 )
 
 // keysOf one service share a hash tag, so that they live on one node of a
-// Redis Cluster and one script may touch them all.
+// Redis Cluster and one script may touch them all. Beside these there are, of
+// the same prefix, ticket:ID (hash), answer:ID (list of chunks), key:HASH (ticket
+// of an idempotency key) and mine:ACTIVATOR (set of its tickets); doc.go says
+// when each expires.
 func keysOf(service string) []string {
-	p := "pl:{" + service + "}:"
+	p := prefix(service)
 	return []string{
 		p + "offers",     // hash: replica → SlotOffer, written by the scaler
-		p + "held",       // hash: replica|activator → owned|busy
-		p + "grants",     // hash: ticket → replica|activator, until acknowledged
-		p + "queue",      // zset: ticket by sequence number
-		p + "deadlines",  // zset: ticket by deadline, ms
-		p + "ledger",     // hash: seq, bytes, last, grace
-		p + "activators", // hash: activator → last heard ms|number of its last statement
+		p + "held",       // hash: replica|activator → owned|busy|most busy since the statement before
+		p + "grants",     // hash: ticket → replica|activator|ms|epoch, until acknowledged
+		p + "queue",      // zset: ticket by level and number
+		p + "deadlines",  // zset: waiting ticket by the ms at which it is forgotten
+		p + "ledger",     // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout
+		p + "activators", // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
 		p + "suspects",   // hash: replica → until ms
+		p + "quarantine", // hash: replica|dead activator → slots|until ms|generation
+		p + "fenced",     // hash: activator that left or died → number of its last statement|until ms|1 if it died
+		p + "orphans",    // set: names of sets of dead activators' tickets
 	}
 }
 
-func ticketPrefix(service string) string  { return "pl:{" + service + "}:ticket:" }
-func firstsKey(service string) string     { return "pl:{" + service + "}:firsts" }
+func prefix(service string) string        { return "pl:{" + service + "}:" }
+func firstsKey(service string) string     { return prefix(service) + "firsts" }
 func countersKey(activator string) string { return "pl:counters:" + activator }
 
-const activatorsKey = "pl:activators" // zset: activator by last publication, ms
+const (
+	activatorsKey = "pl:activators" // zset: activator by last publication, ms
+	peersKey      = "pl:peers"      // zset: activator|address by when it was last heard, ms
+	durableKey    = "pl:durable"    // zset: service with durable tickets by the last one's time, ms
+)
+
+// argsOf a script: those that every script has, then its own.
+func argsOf(service string, cfg *Config, gen int64, activator string, own ...any) []any {
+	return append([]any{prefix(service), service, cfg.Lease.Milliseconds(), gen, activator}, own...)
+}
+
+// ErrStoreFull: Redis has no memory left (maxmemory) and takes nothing new. What
+// is held already goes on.
+var ErrStoreFull = errors.New("the store is full: Redis has reached its maxmemory")
+
+// run calls a script; it tells a full store from one that is away.
+func run(ctx context.Context, s *redis.Script, client redis.Scripter, service string, args []any) ([]any, error) {
+	cmd := s.Run(ctx, client, keysOf(service), args...)
+	v, err := cmd.Result()
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if list, ok := v.([]any); ok {
+		return list, nil
+	}
+	return []any{v}, nil
+}
+
+// storeError is ErrStoreFull if that is what Redis says, else err.
+func storeError(err error) error {
+	if strings.Contains(err.Error(), "OOM command not allowed") {
+		return ErrStoreFull
+	}
+	return err
+}

@@ -15,20 +15,33 @@ type service struct {
 	name  string
 	wake  chan struct{}
 	quiet chan struct{} // told when nothing is in flight any more
+	raise chan struct{} // told when more is in flight than the ledger was told
 
 	mu        sync.Mutex
-	replicas  []*replica         // offered, and gone ones that still have a request; by index
-	waiters   map[string]*waiter // by ticket
-	order     *list.List         // the same, in the order of arrival
-	contended bool               // somebody waits somewhere: freed slots go back to Redis
-	away      bool               // the last call to Redis failed
-	acks      map[string]bool    // grants taken, not yet told to Redis
-	withdraw  map[string]bool    // tickets given up, not yet told to Redis
-	suspect   map[string]bool    // replicas to be reported as suspect
-	number    int64              // of the last statement
-	lastUse   time.Time          // of the last Try or Hold
-	settled   time.Time          // of the last answer of Redis
+	replicas  []*replica            // offered, and gone ones that still have a request; by index
+	waiters   map[string]*waiter    // by ticket
+	order     *list.List            // the same, in the order of arrival
+	running   map[string]*Execution // durable tickets in a slot here
+	contended bool                  // somebody waits somewhere: freed slots go back to Redis
+	acks      map[string]bool       // grants taken, not yet told to Redis
+	withdraw  map[string]bool       // tickets given up, not yet told to Redis
+	suspect   map[string]bool       // replicas to be reported as suspect
+	dead      map[string]bool       // silent activators whose address refuses: to be reported
+	views     map[string]statedView // of activators that are cut off: to be reported
+	number    int64                 // of the last statement
+	gen       int64                 // latest generation of the ledger seen
+	durable   int64                 // tickets of the service that are not final, as last heard
+	life      string                // of the ledger: another one has lost writes
+	stated    bool                  // Redis has a statement of ours
+	lastUse   time.Time             // of the last Try or Hold
 	heldBytes int64
+	timeout   time.Duration // request.timeout, as last heard
+
+	renewed   time.Time // when the call was sent whose answer last renewed our lease
+	away      bool      // the last call to Redis failed
+	awaySince time.Time
+	outage    time.Time // when it was last found that no peer reaches Redis either
+	frozen    bool      // a peer does: nothing is put to new use until Redis answers
 }
 
 // replica with the slots that this activator owns there; busy ≤ owned.
@@ -37,6 +50,8 @@ type replica struct {
 	offered   bool
 	owned     int
 	busy      int
+	peak      int // most busy since the last statement
+	told      int // busy at most, as the ledger knows
 	suspectTo time.Time
 }
 
@@ -59,19 +74,24 @@ type outcome struct {
 
 func newService(q *Queue, name string) *service {
 	return &service{
-		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1),
-		waiters: map[string]*waiter{}, order: list.New(), acks: map[string]bool{},
-		withdraw: map[string]bool{}, suspect: map[string]bool{},
+		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), raise: make(chan struct{}, 1),
+		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{},
+		acks: map[string]bool{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
+		dead: map[string]bool{}, views: map[string]statedView{},
+		timeout: 10 * time.Minute,
+	}
+}
+
+// poke a channel that remembers one message.
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }
 
 // kick makes the settler talk to Redis soon.
-func (s *service) kick() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *service) kick() { poke(s.wake) }
 
 // othersWait notes that freed slots have to go back to Redis.
 func (s *service) othersWait() {
@@ -88,36 +108,44 @@ func (q *Queue) Try(name string) (*Slot, bool) {
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.lastUse = now
-	if s.contended && !s.away || len(s.waiters) > 0 {
+	if s.contended && !s.awayFor(now) || len(s.waiters) > 0 {
 		return nil, false
 	}
-	if !s.away && now.Sub(s.settled) > q.cfg.Lease {
+	if !s.mayUseLocked(now) {
 		s.kick() // this process stood still, and its slots may be others' by now: ask
 		return nil, false
 	}
-	return s.takeLocked()
+	return s.takeLocked(now)
 }
 
 // takeLocked takes the free owned slot of the least loaded replica, ties to the
 // lowest index.
-func (s *service) takeLocked() (*Slot, bool) {
+func (s *service) takeLocked(now time.Time) (*Slot, bool) {
+	if !s.mayUseLocked(now) {
+		return nil, false
+	}
 	var best *replica
 	for _, r := range s.replicas {
 		if r.owned > r.busy && r.offered && r.Slots > 0 &&
 			(best == nil || r.busy < best.busy) &&
-			(r.suspectTo.IsZero() || time.Now().After(r.suspectTo)) {
+			(r.suspectTo.IsZero() || now.After(r.suspectTo)) {
 			best = r
 		}
 	}
 	if best == nil {
 		return nil, false
 	}
-	best.busy++
-	return s.slotLocked(best), true
+	return s.slotLocked(best, time.Time{}), true
 }
 
-func (s *service) slotLocked(r *replica) *Slot {
-	return &Slot{Replica: r.ID, Address: r.Address, Index: r.Index, service: s}
+// slotLocked puts one slot of a replica to use.
+func (s *service) slotLocked(r *replica, given time.Time) *Slot {
+	r.busy++
+	r.peak = max(r.peak, r.busy)
+	if r.busy > r.told {
+		poke(s.raise)
+	}
+	return &Slot{Replica: r.ID, Address: r.Address, Index: r.Index, service: s, given: given}
 }
 
 func (s *service) find(id string) *replica {
@@ -136,14 +164,15 @@ func (s *service) release(id string, suspect bool) {
 	if r == nil {
 		return
 	}
+	now := time.Now()
 	r.busy--
 	if suspect {
-		r.suspectTo = time.Now().Add(s.q.cfg.Suspicion)
+		r.suspectTo = now.Add(s.q.cfg.Suspicion)
 		s.suspect[id] = true
 		s.kick()
 	}
-	if s.away {
-		s.handOffLocked()
+	if s.awayFor(now) {
+		s.handOffLocked(now)
 	}
 	if s.contended || !r.offered || r.Slots == 0 {
 		s.kick()
@@ -156,21 +185,24 @@ func (s *service) release(id string, suspect bool) {
 			return
 		}
 	}
-	select {
-	case s.quiet <- struct{}{}:
-	default:
-	}
+	poke(s.quiet)
 }
 
 func (s *service) dropLocked(r *replica) {
 	s.replicas = slices.DeleteFunc(s.replicas, func(x *replica) bool { return x == r })
 }
 
+// awayFor reports whether Redis has been away for a heartbeat: one call that
+// failed must not put this activator's own waiters before those of others.
+func (s *service) awayFor(now time.Time) bool {
+	return s.away && now.Sub(s.awaySince) >= s.q.cfg.Heartbeat
+}
+
 // handOffLocked gives free slots to this process' own waiters in their order:
 // only while Redis is away, because otherwise Redis knows who is first.
-func (s *service) handOffLocked() {
+func (s *service) handOffLocked(now time.Time) {
 	for s.order.Len() > 0 {
-		slot, ok := s.takeLocked()
+		slot, ok := s.takeLocked(now)
 		if !ok {
 			return
 		}
@@ -215,7 +247,7 @@ func (s *service) readyLocked() bool {
 type Standing struct {
 	Service    string
 	InFlight   int
-	Held       int
+	Held       int // connections that wait here
 	HeldBytes  int64
 	OldestHold time.Time
 	Owned      int // slots leased or granted to this activator

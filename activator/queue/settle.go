@@ -1,26 +1,30 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-
-	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// statement is all that this activator holds of one service.
+// statement is all that this activator holds of one service, and what it has
+// found out about others.
 type statement struct {
-	Held     map[string][2]int `json:"held,omitempty"` // replica → owned, busy
-	Acks     []string          `json:"acks,omitempty"`
-	Withdraw []string          `json:"withdraw,omitempty"`
-	Suspect  []string          `json:"suspect,omitempty"`
-	Waiting  int               `json:"waiting"`
+	Held     map[string][3]int     `json:"held,omitempty"` // replica → owned, busy, most busy since the last statement
+	Acks     []string              `json:"acks,omitempty"`
+	Withdraw []string              `json:"withdraw,omitempty"`
+	Suspect  []string              `json:"suspect,omitempty"`
+	Dead     []string              `json:"dead,omitempty"`
+	Views    map[string]statedView `json:"views,omitempty"`
+	Waiting  int                   `json:"waiting"`
+	Leaving  bool                  `json:"leaving,omitempty"` // it says nothing more
 
 	number    int64
+	gen       int64
+	timeout   time.Duration
 	wantLease bool
 }
 
@@ -29,13 +33,18 @@ func (st *statement) empty() bool {
 	return len(st.Held) == 0 && len(st.Acks) == 0 && len(st.Withdraw) == 0 && st.Waiting == 0
 }
 
-// quietFor is how long nothing must be in flight before Redis is told so ahead of
-// the next heartbeat: the scaler counts keep-alive from there.
-const quietFor = 50 * time.Millisecond
+const (
+	// quietFor is how long nothing must be in flight before Redis is told so ahead
+	// of the next heartbeat: the scaler counts keep-alive from there.
+	quietFor = 50 * time.Millisecond
+	// raiseAfter is how long more may be in flight than Redis was told: so much a
+	// ledger that has to bury this activator does not know.
+	raiseAfter = 50 * time.Millisecond
+)
 
-// run settles whenever kicked, soon after the last request in flight has ended,
-// and once per heartbeat while this activator holds slots or tickets of the
-// service.
+// run settles whenever kicked, soon after the last request in flight has ended or
+// more are than were told, and once per heartbeat while this activator holds slots
+// or tickets of the service.
 func (s *service) run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond),
@@ -47,14 +56,28 @@ func (s *service) run(ctx context.Context) error {
 	// heartbeat, so it is one of its own.
 	quiet := time.NewTimer(quietFor)
 	defer quiet.Stop()
+	raise := time.NewTimer(raiseAfter)
+	defer raise.Stop()
+	raising := false
 	for {
 		select {
 		case <-ctx.Done():
+			s.q.runsOn.Wait() // they give their requests back
 			s.goodbye(context.WithoutCancel(ctx))
 			return nil
 		case <-s.quiet:
 			quiet.Reset(quietFor)
 			continue
+		case <-s.raise:
+			if !raising {
+				raising = true
+				raise.Reset(raiseAfter)
+			}
+			continue
+		case <-raise.C:
+			if raising = false; !s.usesMoreThanTold() {
+				continue
+			}
 		case <-quiet.C:
 		case <-s.wake:
 		case <-timer.C:
@@ -78,6 +101,12 @@ func (s *service) run(ctx context.Context) error {
 	}
 }
 
+func (s *service) usesMoreThanTold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.busy > r.told })
+}
+
 // settleAll settles until there is nothing left to give back or to number; it
 // reports whether heartbeats have to go on.
 func (s *service) settleAll(ctx context.Context) (active bool, err error) {
@@ -87,15 +116,34 @@ func (s *service) settleAll(ctx context.Context) (active bool, err error) {
 		if err != nil {
 			return true, err
 		}
-		for _, w := range s.unnumbered() {
-			if err := s.ask(ctx, w); err != nil {
-				return true, err
-			}
+		if err := s.askAgain(ctx); err != nil {
+			return true, err
 		}
 		if !again {
 			return !st.empty() || s.holdsAnything(), nil
 		}
 	}
+}
+
+// askAgain numbers the waiters that Redis does not know, in order. Of many at
+// once it settles in between: a lease is shorter than that may take.
+func (s *service) askAgain(ctx context.Context) error {
+	since := time.Now()
+	for _, w := range s.unnumbered() {
+		if err := s.ask(ctx, w); err != nil {
+			return err
+		}
+		if time.Since(since) > s.q.cfg.Heartbeat {
+			s.mu.Lock()
+			for _, w := range s.waiters {
+				w.asking = w.asking && w.numbered
+			}
+			s.mu.Unlock()
+			s.kick()
+			return nil
+		}
+	}
+	return nil
 }
 
 // state composes the statement. Where somebody waits, or a replica drains, only
@@ -104,16 +152,28 @@ func (s *service) state() *statement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number++
-	st := &statement{number: s.number, Waiting: len(s.waiters), Held: map[string][2]int{}}
+	st := &statement{number: s.number, gen: s.gen, timeout: s.timeout, Waiting: len(s.waiters), Held: map[string][3]int{}}
+	idle := true
 	for _, r := range s.replicas {
 		if s.contended || !r.offered || r.owned > r.Slots {
 			r.owned = max(r.busy, min(r.owned, s.keepable(r)))
 		}
-		if r.owned > 0 {
-			st.Held[r.ID] = [2]int{r.owned, r.busy}
-		}
+		idle = idle && r.busy == 0
 	}
-	st.Acks, st.Withdraw, st.Suspect = keys(s.acks), keys(s.withdraw), keys(s.suspect)
+	for _, r := range s.replicas {
+		if r.peak = max(r.peak, r.busy); idle {
+			r.peak = 0
+		}
+		if r.owned > 0 {
+			st.Held[r.ID] = [3]int{r.owned, r.busy, r.peak}
+		}
+		r.peak = r.busy
+	}
+	st.Acks, st.Withdraw, st.Suspect, st.Dead = keys(s.acks), keys(s.withdraw), keys(s.suspect), keys(s.dead)
+	if len(s.views) > 0 {
+		st.Views = s.views
+		s.views = map[string]statedView{} // a view that is lost is asked for again
+	}
 	st.wantLease = !s.contended && time.Since(s.lastUse) < time.Minute
 	return st
 }
@@ -136,6 +196,7 @@ func keys(m map[string]bool) []string {
 
 // settle tells Redis the statement and takes its answer.
 func (s *service) settle(ctx context.Context, st *statement) (again bool, err error) {
+	sent := time.Now()
 	reply, err := s.call(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,11 +204,7 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 		s.awayLocked("settle", err)
 		return false, err
 	}
-	s.settled = time.Now()
-	if s.away {
-		s.away = false
-		s.q.cfg.Logger.Info("slot ledger is back", "service", s.name)
-	}
+	s.gen = max(s.gen, number(reply[1]))
 	for _, id := range st.Acks {
 		delete(s.acks, id)
 	}
@@ -157,11 +214,21 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	for _, id := range st.Suspect {
 		delete(s.suspect, id)
 	}
+	for _, id := range st.Dead {
+		delete(s.dead, id)
+	}
 	if reply[0] == "stale" {
+		s.number += 1000 // a former statement of this incarnation overtook it, or its number was lost
 		return true, nil
 	}
-	s.contended = number(reply[1]) > 0
-	s.applyLocked(reply[2:])
+	if !within(sent, time.Now(), s.q.cfg.term()) {
+		return true, nil // this process stood still since: what the answer gives may be others' by now
+	}
+	s.renewLocked(sent)
+	s.recallLocked(number(reply[2]), reply[3])
+	s.contended = number(reply[4]) > 0
+	s.durable = number(reply[5])
+	s.applyLocked(reply[6:], st, sent)
 
 	for _, r := range s.replicas { // is there more to give back?
 		if r.owned > r.busy && r.owned > s.keepable(r) {
@@ -171,109 +238,69 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	return len(s.acks) > 0 || len(s.withdraw) > 0, nil
 }
 
+// renewLocked notes that Redis has heard of all that we hold by a call that was
+// sent then.
+func (s *service) renewLocked(sent time.Time) {
+	if sent.After(s.renewed) {
+		s.renewed = sent
+	}
+	s.outage, s.frozen = time.Time{}, false
+	if s.away {
+		s.away = false
+		s.q.cfg.Logger.Info("slot ledger is back", "service", s.name)
+	}
+}
+
+// recallLocked finds out whether the ledger has forgotten our tickets: it took us
+// for dead, or lost its last writes. Then they are asked for again, at their
+// places, and what runs here is claimed.
+func (s *service) recallLocked(known int64, life any) {
+	forgot := known == 0 || known == 1 && s.stated
+	if l, _ := life.(string); l != s.life {
+		forgot, s.life = true, l
+	}
+	s.stated = known != 3
+	if !forgot {
+		return
+	}
+	for _, w := range s.waiters {
+		w.numbered = false
+	}
+	for _, e := range s.running {
+		s.q.asking.Go(e.claim)
+	}
+}
+
 func (s *service) call(ctx context.Context, st *statement) ([]any, error) {
 	body, err := json.Marshal(st)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.q.cfg.Timeout)
+	q := s.q
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	lease := 0
 	if st.wantLease {
 		lease = 1
 	}
-	return settleScript.Run(ctx, s.q.cfg.Redis, keysOf(s.name),
-		ticketPrefix(s.name), s.name, s.q.cfg.Lease.Milliseconds(),
-		s.q.cfg.Activator, st.number, lease, body, s.q.cfg.Suspicion.Milliseconds()).Slice()
-}
-
-// applyLocked reads the rest of a settle answer: offers first, because grants
-// and leases speak of them.
-func (s *service) applyLocked(items []any) {
-	for _, r := range s.replicas {
-		r.offered = false
-	}
-	for i := 0; i+2 < len(items); i += 3 {
-		if items[i] == "o" {
-			var offer jobs.SlotOffer
-			if err := json.Unmarshal([]byte(items[i+2].(string)), &offer); err == nil {
-				s.offerLocked(offer)
-			}
-		}
-	}
-	for i := 0; i+2 < len(items); i += 3 {
-		id, _ := items[i+1].(string)
-		switch items[i] {
-		case "r": // less than was stated: the rest went to others while we were silent
-			if r := s.find(id); r != nil {
-				r.owned = max(r.busy, min(r.owned, int(number(items[i+2]))))
-			}
-		case "l":
-			if r := s.find(id); r != nil {
-				r.owned += int(number(items[i+2]))
-			}
-		case "g":
-			replica, _ := items[i+2].(string)
-			s.acceptLocked(id, replica)
-		}
-	}
-	s.replicas = slices.DeleteFunc(s.replicas, func(r *replica) bool { return !r.offered && r.busy == 0 })
-}
-
-// offerLocked notes a replica that has slots, or drains (Slots 0).
-func (s *service) offerLocked(offer jobs.SlotOffer) {
-	r := s.find(offer.ID)
-	if r == nil {
-		r = &replica{}
-		s.replicas = append(s.replicas, r)
-	}
-	if r.SlotOffer != offer {
-		r.SlotOffer, r.suspectTo = offer, time.Time{}
-		slices.SortFunc(s.replicas, func(a, b *replica) int {
-			return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.ID, b.ID))
-		})
-	}
-	r.offered = true
-	if offer.Slots > 0 {
-		now := time.Now()
-		for e := s.order.Front(); e != nil; e = e.Next() {
-			if w := e.Value.(*waiter); w.wait.Cold && w.wait.ColdTill.IsZero() {
-				w.wait.ColdTill = now
-			}
-		}
-	}
-}
-
-// acceptLocked takes a grant of Redis: the slot is ours, its ticket has left
-// the queue. A grant for somebody who has gone is acknowledged without owning
-// the slot, which frees it.
-func (s *service) acceptLocked(ticket, replicaID string) {
-	w := s.waiters[ticket]
-	if w == nil {
-		s.acks[ticket] = true
-		return
-	}
-	r := s.find(replicaID)
-	if r == nil || !r.offered { // gone since: asking again takes the grant back, and the old place
-		w.numbered = false
-		return
-	}
-	s.acks[ticket] = true
-	r.owned++
-	r.busy++
-	if w.wait.Cold && w.wait.ColdTill.IsZero() {
-		w.wait.ColdTill = time.Now()
-	}
-	s.endLocked(w, outcome{slot: s.slotLocked(r)})
+	args := argsOf(s.name, &q.cfg, st.gen, q.cfg.Activator,
+		st.number, lease, st.timeout.Milliseconds(), q.runs(), q.cfg.Address,
+		q.cfg.Suspicion.Milliseconds(), q.cfg.silent().Milliseconds(), body)
+	return run(ctx, settleScript, q.cfg.Redis, s.name, args)
 }
 
 // awayLocked notes that Redis does not answer.
 func (s *service) awayLocked(doing string, err error) {
+	now := time.Now()
 	if !s.away {
-		s.away = true
-		s.q.cfg.Logger.Warn("slot ledger is away; going on with the slots held", "service", s.name, "doing", doing, "err", err)
+		s.away, s.awaySince = true, now
+		if !errors.Is(err, context.Canceled) {
+			s.q.cfg.Logger.Warn("slot ledger is away; going on with the slots held", "service", s.name, "doing", doing, "err", err)
+		}
 	}
-	s.handOffLocked()
+	if s.awayFor(now) {
+		s.handOffLocked(now)
+	}
 	s.kick()
 }
 
@@ -291,6 +318,8 @@ func (s *service) unnumbered() []*waiter {
 	return out
 }
 
+// holdsAnything: slots, tickets, or something left to say; or others' durable
+// tickets wait that this activator may have to run.
 func (s *service) holdsAnything() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -299,7 +328,8 @@ func (s *service) holdsAnything() bool {
 			return true
 		}
 	}
-	return len(s.waiters) > 0 || len(s.acks) > 0 || len(s.withdraw) > 0
+	return len(s.waiters) > 0 || len(s.acks) > 0 || len(s.withdraw) > 0 || len(s.running) > 0 ||
+		s.contended && s.q.runs() == 1
 }
 
 // goodbye gives everything back before the process ends, within the call
@@ -312,6 +342,7 @@ func (s *service) goodbye(ctx context.Context) {
 	s.contended = true
 	s.mu.Unlock()
 	if st := s.state(); st.number > 1 || !st.empty() {
+		st.Leaving = true
 		_, _ = s.call(ctx, st)
 	}
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
@@ -27,7 +29,11 @@ func newWorld(t *testing.T) *world {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
 	t.Cleanup(m.Close)
-	return &world{t: t, redis: m, ledger: NewLedger(clientOf(t, m), nil)}
+	w := &world{t: t, redis: m, ledger: NewLedger(clientOf(t, m), nil)}
+	if err := w.ledger.redis.Ping(t.Context()).Err(); err != nil { // from here on there is a server
+		t.Fatal(err)
+	}
+	return w
 }
 
 func clientOf(t *testing.T, m *miniredis.Miniredis) redis.UniversalClient {
@@ -45,9 +51,13 @@ func clientOf(t *testing.T, m *miniredis.Miniredis) redis.UniversalClient {
 }
 
 // activator starts one more activator; stop ends it gracefully.
-func (w *world) activator(name string) (q *Queue, stop func()) {
+func (w *world) activator(name string, also ...func(*Config)) (q *Queue, stop func()) {
 	w.t.Helper()
-	q, err := New(Config{Redis: clientOf(w.t, w.redis), Activator: name})
+	cfg := Config{Redis: clientOf(w.t, w.redis), Activator: name}
+	for _, fn := range also {
+		fn(&cfg)
+	}
+	q, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -58,6 +68,34 @@ func (w *world) activator(name string) (q *Queue, stop func()) {
 	w.t.Cleanup(stop)
 	synctest.Wait()
 	return q, stop
+}
+
+// kill ends an activator as kill -9 does: nothing of it is heard any more.
+func (w *world) kill(q *Queue) { _ = q.cfg.Redis.Close() }
+
+// serverIs makes Redis name a process as its own, and refuse every command if
+// away is not "".
+func (w *world) serverIs(run int, away string) {
+	w.redis.Server().SetPreHook(func(c *server.Peer, cmd string, args ...string) bool {
+		switch {
+		case away != "":
+			c.WriteError(away)
+			return true
+		case cmd == "INFO" && len(args) == 1 && args[0] == "server":
+			c.WriteBulk(fmt.Sprintf("# Server\r\nrun_id:%d\r\n", run))
+			return true
+		}
+		return false
+	})
+}
+
+// tick lets time pass while the scaler reads the demand, as it does.
+func (w *world) tick(d time.Duration) {
+	for ; d > 0; d -= 250 * time.Millisecond {
+		time.Sleep(min(d, 250*time.Millisecond))
+		_, _ = w.ledger.Demand(context.Background(), "translate")
+	}
+	synctest.Wait()
 }
 
 func (w *world) offer(offers ...jobs.SlotOffer) {

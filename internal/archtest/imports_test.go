@@ -49,7 +49,7 @@ var homes = map[string]string{
 	"github.com/cockroachdb/datadriven":        "",
 	"pgregory.net/rapid":                       "internal/fleettest",
 	"github.com/rogpeppe/go-internal":          "cmd/pilotlight",
-	"github.com/HdrHistogram/hdrhistogram-go":  "internal/loadgen internal/bench",
+	"github.com/HdrHistogram/hdrhistogram-go":  "internal/loadgen internal/bench scaler/simulate",
 	"github.com/hashicorp/cronexpr":            "policies scaler/decide",
 	"github.com/cenkalti/backoff/v4":           "activator/queue policies nomad scaler web internal",
 	"github.com/prometheus/client_golang/prom": "activator scaler cmd/pilotlight internal web",

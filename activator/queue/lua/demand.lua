@@ -1,24 +1,31 @@
--- demand: what the scaler reads. ARGV 4 how many deadlines at most
-reap()
-local out = { redis.call('ZCARD', K_QUEUE), 0 }
+-- demand: what the scaler reads. ARGV 6 how many deadlines at most
+redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
+begin()
+local offers, used = load_slots()
+if grant(offers, used) > 0 then nudge('o') end
+local out = { gen, redis.call('ZCARD', K_QUEUE), 0 }
 local head = redis.call('ZRANGE', K_QUEUE, 0, 0)[1]
-if head then out[2] = tonumber(redis.call('HGET', TICKETS .. head, 'at') or NOW) end
+if head then out[3] = tonumber(redis.call('HGET', K_TICKET(head), 'at') or NOW) end
 local total, busy = {}, {}
-each(redis.call('HGETALL', K_HELD), function(field, value)
-  local replica = split(field)
-  local owned, working = split(value)
-  total[replica] = (total[replica] or 0) + tonumber(owned)
-  busy[replica] = (busy[replica] or 0) + tonumber(working)
-end)
-each(redis.call('HGETALL', K_GRANTS), function(_, value)
-  local replica = split(value)
-  total[replica] = (total[replica] or 0) + 1
-  busy[replica] = (busy[replica] or 0) + 1
-end)
-for replica, n in pairs(total) do
-  out[#out + 1] = 's'; out[#out + 1] = replica; out[#out + 1] = n; out[#out + 1] = busy[replica]
+local function add(replica, n, working)
+  total[replica] = (total[replica] or 0) + n
+  busy[replica] = (busy[replica] or 0) + working
 end
-each(redis.call('ZRANGE', K_DEADLINES, 0, tonumber(ARGV[4]) - 1, 'WITHSCORES'), function(_, score)
-  out[#out + 1] = 'd'; out[#out + 1] = score; out[#out + 1] = 0; out[#out + 1] = 0
+each(redis.call('HGETALL', K_HELD), function(field, value)
+  local owned, working = split(value)
+  add((split(field)), tonumber(owned), tonumber(working))
+end)
+each(redis.call('HGETALL', K_GRANTS), function(_, value) add((split(value)), 1, 1) end)
+-- Quarantined slots are out, and busy as far as anybody knows.
+each(redis.call('HGETALL', K_QUARANTINE), function(field, value)
+  local n = tonumber((split(value)))
+  add((split(field)), n, n)
+end)
+local function row(kind, a, b, c)
+  out[#out + 1] = kind; out[#out + 1] = a; out[#out + 1] = b; out[#out + 1] = c
+end
+for replica, n in pairs(total) do row('s', replica, n, busy[replica]) end
+each(redis.call('ZRANGE', K_DEADLINES, 0, tonumber(ARGV[6]) - 1), function(a, b)
+  for _, id in ipairs({ a, b }) do row('d', redis.call('HGET', K_TICKET(id), 'deadline') or 0, 0, 0) end
 end)
 return out

@@ -1,8 +1,9 @@
 -- offer: the scaler states all replicas that have slots. Absolute.
--- ARGV 4… replica, offer (JSON)
-reap()
+-- ARGV 6… replica, offer (JSON)
+redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
+begin()
 local keep, changed = {}, false
-for i = 4, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   keep[ARGV[i]] = true
   if redis.call('HGET', K_OFFERS, ARGV[i]) ~= ARGV[i + 1] then
     redis.call('HSET', K_OFFERS, ARGV[i], ARGV[i + 1])
@@ -17,5 +18,5 @@ for _, replica in ipairs(redis.call('HKEYS', K_OFFERS)) do
   end
 end
 local offers, used = load_slots()
-if grant(offers, used, '') > 0 or changed then nudge('o') end
-return redis.call('ZCARD', K_QUEUE)
+if grant(offers, used) > 0 or changed then nudge('o') end
+return { gen, redis.call('ZCARD', K_QUEUE) }

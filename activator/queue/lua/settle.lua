@@ -1,31 +1,53 @@
 -- settle: an activator states all that it holds, takes back what it withdraws,
 -- and gets its grants and leases. Absolute, so a repetition changes nothing; an
 -- older statement that arrives late is refused by its number.
--- ARGV 4 activator, 5 number, 6 wants leases (1/0), 7 statement (JSON:
--- {held: {replica: [owned, busy]}, acks: [ticket], withdraw: [ticket],
--- suspect: [replica], waiting: n}), 8 suspicion ms
-local me, number = ARGV[4], tonumber(ARGV[5])
-local statement = cjson.decode(ARGV[7])
-reap()
-local seen = redis.call('HGET', K_ACT, me)
-if seen then
-  local _, last = split(seen)
-  if tonumber(last) > number then return { 'stale' } end
+-- ARGV 6 number, 7 wants leases (1/0), 8 request timeout ms, 9 runs (1/0), 10
+-- address, 11 suspicion ms, 12 silence ms after which others ask for somebody,
+-- 13 statement (JSON: {held: {replica: [owned, busy, peak]}, acks: [ticket],
+-- withdraw: [ticket], suspect: [replica], waiting: n, leaving: bool, dead: [activator], views:
+-- {activator: {number, busy: {replica: n}}}})
+redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
+local number, statement = tonumber(ARGV[6]), cjson.decode(ARGV[13])
+begin()
+local was = redis.call('HGET', K_FENCED, ME)
+local last = acts[ME] and acts[ME].number or was and tonumber((split(was))) or 0
+if number < last then return { 'stale', gen } end
+
+-- What others have found out about those who are silent.
+for _, id in ipairs(statement.dead or {}) do
+  if acts[id] and id ~= ME and NOW - acts[id].seen > tonumber(ARGV[12]) then bury(id) end
+end
+for id, view in pairs(statement.views or {}) do
+  if acts[id] and id ~= ME and view.number >= acts[id].number then
+    for replica, n in pairs(view.busy or {}) do
+      local held = redis.call('HGET', K_HELD, replica .. '|' .. id)
+      local owned, busy = split(held or '0|0')
+      redis.call('HSET', K_HELD, replica .. '|' .. id, math.max(tonumber(owned), n) .. '|' .. busy .. '|' .. n)
+    end
+  end
+end
+for id, a in pairs(acts) do -- whose address is ours now is dead
+  if id ~= ME and a.address ~= '' and a.address == ARGV[10] and NOW - a.seen > tonumber(ARGV[12]) then bury(id) end
 end
 
-each(redis.call('HGETALL', K_HELD), function(field)
-  local _, activator = split(field)
-  if activator == me then redis.call('HDEL', K_HELD, field) end
-end)
+-- This statement takes the place of all that was known of the caller.
+local known = heard(number, tonumber(ARGV[8]), ARGV[9], ARGV[10])
+redis.call('HDEL', K_FENCED, ME)
+for _, key in ipairs({ K_HELD, K_QUARANTINE }) do
+  each(redis.call('HGETALL', key), function(field)
+    local _, activator = split(field)
+    if activator == ME then redis.call('HDEL', key, field) end
+  end)
+end
 for _, id in ipairs(statement.acks or {}) do
   redis.call('HDEL', K_GRANTS, id)
 end
 for _, id in ipairs(statement.withdraw or {}) do
   redis.call('HDEL', K_GRANTS, id)
-  forget_ticket(id)
+  if not redis.call('HGET', K_TICKET(id), 'durable') then forget_ticket(id) end
 end
 for _, replica in ipairs(statement.suspect or {}) do
-  redis.call('HSET', K_SUSPECTS, replica, NOW + tonumber(ARGV[8]))
+  redis.call('HSET', K_SUSPECTS, replica, NOW + tonumber(ARGV[11]))
   redis.call('PUBLISH', 'pl:demand', SERVICE)
 end
 
@@ -33,53 +55,64 @@ end
 -- was silent for a lease may have lost its idle slots to them. Busy ones count in
 -- any case, and nothing is granted on top.
 local offers, used = load_slots()
-local holding, refused = false, {}
+local holding, owns = false, {}
 for replica, n in pairs(statement.held or {}) do
   holding = true
-  local owned, room = n[1], (offers[replica] and offers[replica].slots or 0) - (used[replica] or 0)
-  if owned > math.max(n[2], room) then
-    owned = math.max(n[2], room)
-    refused[replica] = owned
-  end
-  redis.call('HSET', K_HELD, replica .. '|' .. me, owned .. '|' .. n[2])
+  local room = (offers[replica] and offers[replica].slots or 0) - (used[replica] or 0)
+  local owned = math.max(n[2], math.min(n[1], room))
+  owns[replica] = owned
+  redis.call('HSET', K_HELD, replica .. '|' .. ME, owned .. '|' .. n[2] .. '|' .. math.min(n[3], owned))
   used[replica] = (used[replica] or 0) + owned
 end
-if grant(offers, used, me) > 0 then nudge('o') end
+if statement.leaving then -- as if it were dead, but that nothing granted has been begun
+  acts[ME].seen = -1
+  bury(ME)
+  adopt_some()
+  used = select(2, load_slots())
+end
+if grant(offers, used) > 0 then nudge('o') end
+if statement.leaving then return { 'left', gen } end
 local waiting = redis.call('ZCARD', K_QUEUE)
+local life = redis.call('HGET', K_META, 'life') or ''
 
-local out = { 'ok', waiting }
-for replica, owned in pairs(refused) do
-  out[#out + 1] = 'r'; out[#out + 1] = replica; out[#out + 1] = owned
+local out = { 'ok', gen, known, life, waiting, redis.call('HGET', K_META, 'durable') or 0 }
+local function add(kind, a, b, c)
+  out[#out + 1] = kind; out[#out + 1] = a; out[#out + 1] = b; out[#out + 1] = c
+end
+for replica, owned in pairs(owns) do
+  if owned < statement.held[replica][1] then add('r', replica, owned, '') end
 end
 each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
-  local replica, owner = split(value)
-  if owner == me then
+  local replica, owner, _, epoch = split(value)
+  if owner == ME then
     holding = true
-    out[#out + 1] = 'g'; out[#out + 1] = ticket; out[#out + 1] = replica
+    add(epoch == '0' and 'g' or 'x', ticket, replica, epoch)
   end
 end)
 
-if not holding and (statement.waiting or 0) == 0 and ARGV[6] == '0' then
-  redis.call('HDEL', K_ACT, me)
-else
-  redis.call('HSET', K_ACT, me, NOW .. '|' .. number)
-end
-
 -- Nobody waits: what is free is leased out, so that the next request needs no
 -- Redis: all of it to a lone activator, an equal share to each of several.
-if waiting == 0 and ARGV[6] == '1' then
-  local alive = math.max(1, redis.call('HLEN', K_ACT))
-  local bad = suspects()
+if waiting == 0 and ARGV[7] == '1' and NOW > recover then
+  local alive, bad = 0, suspects()
+  for _ in pairs(acts) do alive = alive + 1 end
   for replica, offer in pairs(offers) do
     local n = math.floor((offer.slots - (used[replica] or 0)) / alive)
     if n > 0 and not bad[replica] then
-      local mine = (statement.held or {})[replica] or { 0, 0 }
-      redis.call('HSET', K_HELD, replica .. '|' .. me, ((refused[replica] or mine[1]) + n) .. '|' .. mine[2])
-      out[#out + 1] = 'l'; out[#out + 1] = replica; out[#out + 1] = n
+      local mine = (statement.held or {})[replica] or { 0, 0, 0 }
+      local owned = (owns[replica] or 0) + n
+      redis.call('HSET', K_HELD, replica .. '|' .. ME, owned .. '|' .. mine[2] .. '|' .. mine[3])
+      add('l', replica, n, '')
     end
   end
 end
-for replica, offer in pairs(offers) do
-  out[#out + 1] = 'o'; out[#out + 1] = replica; out[#out + 1] = offer.raw
+-- One that holds nothing and for which nothing waits need not be heard again.
+if not holding and ARGV[7] == '0' and (waiting == 0 or ARGV[9] == '0') and redis.call('SCARD', K_MINE(ME)) == 0 then
+  redis.call('HDEL', K_ACT, ME)
+  fence(ME, number, NOW + 2 * LEASE_MS, 0)
+  out[3] = 3
 end
+for id, a in pairs(acts) do
+  if id ~= ME and a.address ~= '' and NOW - a.seen > tonumber(ARGV[12]) then add('s', id, a.address, '') end
+end
+for replica, offer in pairs(offers) do add('o', replica, offer.raw, '') end
 return out

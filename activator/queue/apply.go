@@ -1,0 +1,116 @@
+package queue
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// item is one row of a settle answer.
+type item struct{ kind, id, a, b string }
+
+func itemsOf(reply []any) []item {
+	var out []item
+	for i := 0; i+3 < len(reply); i += 4 {
+		out = append(out, item{text(reply[i]), text(reply[i+1]), text(reply[i+2]), text(reply[i+3])})
+	}
+	return out
+}
+
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	}
+	return ""
+}
+
+// applyLocked takes the rest of a settle answer in: offers first, because grants
+// and leases speak of them.
+func (s *service) applyLocked(reply []any, st *statement, sent time.Time) {
+	items := itemsOf(reply)
+	for _, r := range s.replicas {
+		r.offered = false
+		r.told = max(st.Held[r.ID][1], st.Held[r.ID][2])
+	}
+	for _, it := range items {
+		switch it.kind {
+		case "o":
+			var offer jobs.SlotOffer
+			if err := json.Unmarshal([]byte(it.a), &offer); err == nil {
+				s.offerLocked(offer)
+			}
+		case "s": // silent
+			s.q.askAfter(it.id, it.a, []string{s.name})
+		}
+	}
+	for _, it := range items {
+		switch it.kind {
+		case "r": // less than was stated: the rest went to others while we were silent
+			if r := s.find(it.id); r != nil {
+				r.owned = max(r.busy, min(r.owned, int(number(it.a))))
+			}
+		case "l":
+			if r := s.find(it.id); r != nil {
+				r.owned += int(number(it.a))
+			}
+		case "g":
+			s.acceptLocked(it.id, it.a, sent)
+		case "x":
+			s.acceptDurableLocked(it.id, it.a, number(it.b), sent)
+		}
+	}
+	s.replicas = slices.DeleteFunc(s.replicas, func(r *replica) bool { return !r.offered && r.busy == 0 })
+}
+
+// offerLocked notes a replica that has slots, or drains (Slots 0).
+func (s *service) offerLocked(offer jobs.SlotOffer) {
+	r := s.find(offer.ID)
+	if r == nil {
+		r = &replica{}
+		s.replicas = append(s.replicas, r)
+	}
+	if r.SlotOffer != offer {
+		r.SlotOffer, r.suspectTo = offer, time.Time{}
+		slices.SortFunc(s.replicas, func(a, b *replica) int {
+			return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	r.offered = true
+	if offer.Slots > 0 {
+		now := time.Now()
+		for e := s.order.Front(); e != nil; e = e.Next() {
+			if w := e.Value.(*waiter); w.wait.Cold && w.wait.ColdTill.IsZero() {
+				w.wait.ColdTill = now
+			}
+		}
+	}
+}
+
+// acceptLocked takes a grant of Redis: the slot is ours, its ticket has left
+// the queue. A grant for somebody who has gone is acknowledged without owning
+// the slot, which frees it.
+func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
+	w := s.waiters[ticket]
+	if w == nil {
+		s.acks[ticket] = true
+		return
+	}
+	r := s.find(replicaID)
+	if r == nil || !r.offered { // gone since: asking again takes the grant back, and the old place
+		w.numbered = false
+		return
+	}
+	s.acks[ticket] = true
+	r.owned++
+	if w.wait.Cold && w.wait.ColdTill.IsZero() {
+		w.wait.ColdTill = time.Now()
+	}
+	s.endLocked(w, outcome{slot: s.slotLocked(r, sent)})
+}

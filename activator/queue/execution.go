@@ -1,0 +1,265 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+)
+
+// Errors of an Execution.
+var (
+	// ErrFenced: the request is not this activator's any more: it was cancelled, or
+	// another one has taken it over. Nothing of this run is stored.
+	ErrFenced = errors.New("the request is somebody else's by now")
+	// ErrTooLarge: the answer is larger than result.max_size. Nothing of it is kept;
+	// the run may go on for whoever listens, and is finished as always.
+	ErrTooLarge = errors.New("the answer is larger than result.max_size")
+)
+
+// Execution is one attempt of a durable request at a replica. Config.Execute
+// gets it with its slot, sends the request, and calls Begin, Write and Finish with
+// what comes back: each returns only when Redis has it, so that nothing is shown
+// to anybody that a crash could take back. If Execute returns an error before
+// Finish or Fail, the request goes back to its place in the queue, or fails when
+// it has been tried often enough; so it does when this process ends.
+//
+// The ctx of Execute ends when the request is cancelled, taken over, past
+// request.timeout, or when this activator shuts down. The slot is given back when
+// Execute returns.
+type Execution struct {
+	Request Request // as it was submitted
+	Slot    *Slot
+	Attempt int // from 1
+
+	s       *service
+	ticket  string
+	epoch   int64
+	timeout time.Duration
+	ctx     context.Context // of the run: ends with a cause
+	cancel  context.CancelCauseFunc
+	chunks  int
+	head    []any // status and header, until they are stored
+	large   bool
+	done    bool
+	suspect bool
+}
+
+// acceptDurableLocked takes the grant of a durable ticket and runs it.
+func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, sent time.Time) {
+	s.acks[ticket] = true
+	if e := s.running[ticket]; e != nil {
+		if e.epoch != epoch { // an older run that has been given up has not ended yet
+			e.cancel(ErrFenced)
+			delete(s.acks, ticket) // come again
+		}
+		return
+	}
+	e := &Execution{s: s, ticket: ticket, epoch: epoch}
+	e.ctx, e.cancel = context.WithCancelCause(s.q.runCtx)
+	r := s.find(replicaID)
+	if r != nil && r.offered {
+		r.owned++
+		e.Slot = s.slotLocked(r, sent)
+	}
+	s.running[ticket] = e
+	s.q.runsOn.Go(e.run)
+}
+
+func (e *Execution) run() {
+	defer e.cancel(nil)
+	err := e.try()
+	if e.Slot != nil {
+		if e.suspect {
+			e.Slot.ReleaseSuspect()
+		} else {
+			e.Slot.Release()
+		}
+	}
+	if err != nil && !errors.Is(err, ErrFenced) {
+		e.giveUp()
+	}
+	e.s.mu.Lock()
+	delete(e.s.running, e.ticket)
+	e.s.mu.Unlock()
+	e.s.kick()
+}
+
+// try loads the request, counts the attempt, and has it executed.
+func (e *Execution) try() error {
+	if e.Slot == nil {
+		return errors.New("the replica has gone")
+	}
+	if err := e.Slot.Check(); err != nil {
+		return err
+	}
+	var reply []any
+	err := e.persist(e.ctx, func(ctx context.Context) (err error) {
+		reply, err = e.call(ctx, runScript, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := e.load(reply[1].([]any)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(e.ctx, e.timeout, context.DeadlineExceeded)
+	defer cancel()
+	err = e.s.q.cfg.Execute(ctx, e)
+	if e.done {
+		return nil
+	}
+	if cause := context.Cause(e.ctx); errors.Is(cause, ErrFenced) {
+		return cause
+	}
+	if err == nil {
+		err = errors.New("it ended without an answer")
+	}
+	e.s.q.cfg.Logger.Info("a durable request was not answered", "service", e.s.name, "ticket", e.ticket, "attempt", e.Attempt, "err", err)
+	return err
+}
+
+// Suspect keeps everybody off the replica for a moment: it refused or broke the
+// connection.
+func (e *Execution) Suspect() { e.suspect = true }
+
+// Begin notes the answer's status and header; they are stored with its first
+// bytes. Header must not have what is not to be written down.
+func (e *Execution) Begin(status int, header http.Header) {
+	raw, err := json.Marshal(header)
+	if err != nil {
+		raw = []byte("{}")
+	}
+	e.head = []any{status, raw}
+}
+
+// Write stores the next part of the answer. After ErrTooLarge nothing more is
+// stored. Other errors: ErrFenced, or the cause of the execution's end while Redis
+// does not answer.
+func (e *Execution) Write(ctx context.Context, p []byte) error {
+	if e.large {
+		return ErrTooLarge
+	}
+	return e.store(ctx, p, "", "", false)
+}
+
+// Finish stores the end of the answer, with its last part if p is not empty: the
+// request has succeeded, whatever status the replica answered with.
+func (e *Execution) Finish(ctx context.Context, p []byte) error {
+	return e.store(ctx, p, StateSucceeded, "", false)
+}
+
+// Fail ends the request without a replica's answer. status, header and p are what
+// later readers get of it; a key is freed.
+func (e *Execution) Fail(ctx context.Context, reason string, status int, header http.Header, p []byte) error {
+	e.Begin(status, header)
+	return e.store(ctx, p, StateFailed, reason, true)
+}
+
+func (e *Execution) store(ctx context.Context, p []byte, state State, reason string, free bool) error {
+	status, header := any(""), any("")
+	if e.head != nil {
+		status, header = e.head[0], e.head[1]
+	}
+	freed := 0
+	if free {
+		freed = 1
+	}
+	var reply []any
+	err := e.persist(ctx, func(ctx context.Context) (err error) {
+		reply, err = e.call(ctx, storeScript, e.chunks, status, header, p, string(state), reason,
+			e.Request.Keep.Milliseconds(), e.Request.MaxSize, freed)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	e.head = nil
+	if len(p) > 0 {
+		e.chunks++
+	}
+	e.done = e.done || state != ""
+	if reply[0] == "large" && !e.large {
+		e.large = true
+		if state == "" {
+			return ErrTooLarge
+		}
+	}
+	return nil
+}
+
+// call a script of this execution; one that answers "fenced" is ErrFenced.
+func (e *Execution) call(ctx context.Context, script *redis.Script, own ...any) ([]any, error) {
+	q := e.s.q
+	e.s.mu.Lock()
+	gen := e.s.gen
+	e.s.mu.Unlock()
+	args := argsOf(e.s.name, &q.cfg, gen, q.cfg.Activator, e.ticket, e.epoch)
+	reply, err := run(ctx, script, q.cfg.Redis, e.s.name, append(args, own...))
+	if err == nil && reply[0] == "fenced" {
+		return nil, ErrFenced
+	}
+	return reply, err
+}
+
+// persist repeats a call until Redis answers, or ctx ends. A call under way is not
+// broken off: it may be done already.
+func (e *Execution) persist(ctx context.Context, call func(context.Context) error) error {
+	retry := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(20*time.Millisecond),
+		backoff.WithMaxInterval(time.Second),
+		backoff.WithMaxElapsedTime(0))
+	err := backoff.Retry(func() error {
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.s.q.cfg.Timeout)
+		defer cancel()
+		err := call(once)
+		if errors.Is(err, ErrFenced) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithContext(retry, ctx))
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrFenced) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// giveUp sends the request back to its place, or to its final failure. It goes on
+// until Redis has taken it: nobody else will while this activator lives.
+func (e *Execution) giveUp() {
+	again := func(ctx context.Context) error {
+		_, err := e.call(ctx, againScript)
+		return err
+	}
+	// Once this process ends it is tried once more; its lease's end does the rest.
+	_ = e.persist(e.s.q.runCtx, again)
+}
+
+// claim tells a ledger that has forgotten this run that it is ours.
+func (e *Execution) claim() {
+	_, err := e.call(e.ctx, runScript, 1)
+	if errors.Is(err, ErrFenced) {
+		e.cancel(ErrFenced)
+	}
+}
+
+func (e *Execution) load(flat []any) error {
+	f := map[string]string{}
+	for i := 0; i+1 < len(flat); i += 2 {
+		f[text(flat[i])] = text(flat[i+1])
+	}
+	n := func(name string) int64 { v, _ := strconv.ParseInt(f[name], 10, 64); return v }
+	e.Attempt = int(n("attempts"))
+	e.timeout = time.Duration(n("timeout")) * time.Millisecond
+	e.Request = Request{ID: e.ticket, Service: e.s.name, Tenant: f["tenant"], Async: f["async"] == "1",
+		RequestID: f["request_id"], Method: f["method"], Path: f["path"], Body: []byte(f["body"]),
+		Deadline: time.UnixMilli(n("deadline")), Priority: MaxPriority - int(n("level")), Attempts: int(n("max")),
+		Keep: time.Duration(n("keep")) * time.Millisecond, MaxSize: n("max_size")}
+	return json.Unmarshal([]byte(f["header"]), &e.Request.Header)
+}

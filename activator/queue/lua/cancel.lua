@@ -1,0 +1,11 @@
+-- cancel: a durable ticket ends, whatever it was doing. A final one stays as it
+-- is. ARGV 6 ticket
+local id = ARGV[6]
+local t = redis.call('HMGET', K_TICKET(id), 'state', 'durable', 'keep', 'done')
+if not t[2] then return 'unknown' end
+if not t[4] then
+  finish(id, 'cancelled', 'cancelled', tonumber(t[3]), true)
+  redis.call('DEL', K_ANSWER(id))
+  redis.call('PUBLISH', 'pl:answers', SERVICE .. ' ' .. id .. ' cancel')
+end
+return t[4] and t[1] or 'cancelled'

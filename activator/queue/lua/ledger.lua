@@ -1,0 +1,296 @@
+-- The slot ledger, shared by the scripts that touch slots.
+
+local acts = {} -- activator → {seen, number, timeout, runs, address} of those that live
+local function write_act(id)
+  local a = acts[id]
+  redis.call('HSET', K_ACT, id, a.seen .. '|' .. a.number .. '|' .. a.timeout .. '|' .. a.runs .. '|' .. a.address)
+end
+
+local gen, recover = 0, 0
+
+-- Slots that a dead activator may still have in use, until when, and the
+-- generation since which nothing can be added to them.
+local function quarantine(replica, id, n, till)
+  if n == 0 then return end
+  redis.call('HSET', K_QUARANTINE, replica .. '|' .. id, n .. '|' .. till .. '|' .. gen)
+  redis.call('PEXPIRE', K_QUARANTINE, math.max(redis.call('PTTL', K_QUARANTINE), till - NOW))
+end
+
+-- Statements up to this number are from before somebody left, or was buried (1).
+local function fence(id, number, till, buried)
+  redis.call('HSET', K_FENCED, id, number .. '|' .. till .. '|' .. buried)
+  redis.call('PEXPIRE', K_FENCED, math.max(redis.call('PTTL', K_FENCED), till - NOW))
+end
+
+-- An incarnation that is dead: its idle slots return, those in use are
+-- quarantined, its tickets become orphans. Returns whether it had any slot.
+local function bury(id)
+  local a, used, had = acts[id], {}, false
+  each(redis.call('HGETALL', K_HELD), function(field, value)
+    local replica, activator = split(field)
+    if activator ~= id then return end
+    local _, busy, peak = split(value)
+    had = true
+    used[replica] = (used[replica] or 0) + math.max(tonumber(busy), tonumber(peak))
+    redis.call('HDEL', K_HELD, field)
+  end)
+  each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
+    local replica, owner, at = split(value)
+    if owner ~= id then return end
+    had = true
+    -- one that it can not have heard of is in nobody's use
+    if tonumber(at) <= a.seen then used[replica] = (used[replica] or 0) + 1 end
+    redis.call('HDEL', K_GRANTS, ticket)
+  end)
+  for replica, n in pairs(used) do quarantine(replica, id, n, NOW + a.timeout) end
+  redis.call('HDEL', K_ACT, id)
+  fence(id, a.number, NOW + a.timeout, 1)
+  if redis.call('EXISTS', K_MINE(id)) == 1 then
+    local name = K_MINE(id) .. '~' .. gen
+    redis.call('RENAME', K_MINE(id), name)
+    redis.call('SADD', K_ORPHANS, name)
+  end
+  acts[id] = nil
+  return had
+end
+
+-- A durable ticket whose run ended without an answer goes back to its place, or
+-- fails: when it has been tried as often as allowed, or when somebody has read
+-- the beginning of an answer that will have no end.
+local function again(id)
+  local t = redis.call('HMGET', K_TICKET(id), 'attempts', 'max', 'status', 'shown', 'keep', 'level', 'seq', 'deadline', 'bytes')
+  if t[3] and t[4] then
+    finish(id, 'failed', 'cut', tonumber(t[5]), false)
+    return 'failed'
+  end
+  if tonumber(t[1] or 0) >= tonumber(t[2]) then
+    finish(id, 'failed', 'attempts', tonumber(t[5]), false)
+    return 'failed'
+  end
+  redis.call('DEL', K_ANSWER(id))
+  redis.call('HDEL', K_TICKET(id), 'status', 'answer', 'size', 'replica')
+  redis.call('HSET', K_TICKET(id), 'state', 'held')
+  enqueue(id, tonumber(t[6]), tonumber(t[7]), tonumber(t[8]), true, tonumber(t[9]))
+  return 'held'
+end
+
+local orphaned = false
+
+-- A ticket of a dead activator: a durable one is anybody's, any other goes with
+-- its connection.
+local function orphan(id)
+  local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'state')
+  if not t[1] then return end
+  if t[1] ~= '' and redis.call('SISMEMBER', K_MINE(t[1]), id) == 1 then return end -- claimed again since
+  if not t[2] then return forget_ticket(id) end
+  redis.call('HSET', K_TICKET(id), 'owner', '')
+  if t[3] == 'granted' or t[3] == 'running' then again(id) end
+  orphaned = true
+end
+
+-- Orphans are seen to in steps, so that no call takes long.
+local function adopt_some()
+  local name = redis.call('SRANDMEMBER', K_ORPHANS)
+  if not name then return end
+  local ids = redis.call('SPOP', name, 100)
+  for _, id in ipairs(ids) do orphan(id) end
+  if #ids < 100 then redis.call('SREM', K_ORPHANS, name) end
+  if orphaned then nudge('d') end
+end
+
+-- Who is dead? Silent for a lease, and not during the first lease after all were
+-- silent: Redis was away then, and silence proves nothing.
+local function reap(grace)
+  if NOW > grace then
+    local dead, had = {}, false
+    for id, a in pairs(acts) do
+      if NOW - a.seen > LEASE_MS then dead[#dead + 1] = id end
+    end
+    table.sort(dead)
+    for _, id in ipairs(dead) do had = bury(id) or had end
+    -- All of them at once: it may be Redis that they miss, and go on without.
+    if had and next(acts) == nil then redis.call('HSET', K_META, 'blackout', NOW) end
+  end
+  adopt_some()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K_DEADLINES, '-inf', NOW, 'LIMIT', 0, 100)) do
+    local t = redis.call('HMGET', K_TICKET(id), 'durable', 'keep')
+    if t[1] then finish(id, 'failed', 'deadline', tonumber(t[2]), true) else forget_ticket(id) end
+  end
+  each(redis.call('HGETALL', K_QUARANTINE), function(field, value)
+    local _, till = split(value)
+    if tonumber(till) < NOW then redis.call('HDEL', K_QUARANTINE, field) end
+  end)
+  each(redis.call('HGETALL', K_FENCED), function(field, value)
+    local _, till = split(value)
+    if tonumber(till) < NOW then redis.call('HDEL', K_FENCED, field) end
+  end)
+end
+
+-- Every script of the ledger begins here. It finds out whether this ledger may
+-- have lost writes: the server is another process than the one that wrote last,
+-- or the caller has seen a later generation; or whether all activators may have
+-- gone on without it. Then nothing is granted for a lease: by then everybody has
+-- stated what it holds, or has stopped using it.
+local function begin()
+  local info = redis.pcall('INFO', 'server')
+  local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+  local m = redis.call('HMGET', K_META, 'run', 'gen', 'last', 'grace', 'recover', 'blackout')
+  gen, recover = tonumber(m[2] or 0), tonumber(m[5] or 0)
+  local grace, last = tonumber(m[4] or 0), tonumber(m[3] or NOW)
+  each(redis.call('HGETALL', K_ACT), function(id, value)
+    local seen, number, timeout, runs, address = split(value)
+    acts[id] = { seen = tonumber(seen), number = tonumber(number), timeout = tonumber(timeout), runs = runs, address = address }
+  end)
+  -- One that was buried with all others lives: others may, too, and go on.
+  local _, _, buried = split(m[6] and ME ~= '' and not acts[ME] and redis.call('HGET', K_FENCED, ME) or '')
+  local back = buried == '1'
+  if (m[1] and m[1] ~= run) or SEEN > gen or back then
+    recover = NOW + LEASE_MS
+    redis.call('HSET', K_META, 'recover', recover, 'life', gen .. '.' .. NOW)
+    redis.call('HDEL', K_META, 'blackout')
+    for id, a in pairs(acts) do a.seen = NOW; write_act(id) end
+  end
+  if math.abs(NOW - last) > LEASE_MS / 2 then
+    grace = NOW + LEASE_MS
+    redis.call('HSET', K_META, 'grace', grace)
+  end
+  gen = math.max(gen, SEEN) + 1
+  redis.call('HSET', K_META, 'run', run, 'gen', gen, 'last', NOW)
+  reap(grace)
+end
+
+-- offers: replica → {slots, index, raw}; used: replica → slots leased, granted or
+-- quarantined
+local function load_slots()
+  local offers, used = {}, {}
+  each(redis.call('HGETALL', K_OFFERS), function(replica, raw)
+    local offer = cjson.decode(raw)
+    offers[replica] = { slots = offer.slots, index = offer.index, raw = raw }
+  end)
+  local function add(key, n)
+    local replica = split(key)
+    used[replica] = (used[replica] or 0) + tonumber(n)
+  end
+  each(redis.call('HGETALL', K_HELD), function(field, value) add(field, (split(value))) end)
+  each(redis.call('HGETALL', K_GRANTS), function(_, value) add(value, 1) end)
+  each(redis.call('HGETALL', K_QUARANTINE), function(field, value) add(field, (split(value))) end)
+  return offers, used
+end
+
+local function suspects()
+  local out = {}
+  each(redis.call('HGETALL', K_SUSPECTS), function(replica, till)
+    if tonumber(till) > NOW then out[replica] = true else redis.call('HDEL', K_SUSPECTS, replica) end
+  end)
+  return out
+end
+
+-- The least loaded replica with a free slot, ties to the lowest index.
+local function best_of(offers, used, bad)
+  local best, best_used, best_index
+  for replica, offer in pairs(offers) do
+    local u = used[replica] or 0
+    if not bad[replica] and u < offer.slots and
+        (not best or u < best_used or (u == best_used and offer.index < best_index)) then
+      best, best_used, best_index = replica, u, offer.index
+    end
+  end
+  return best
+end
+
+-- Who is next: the most urgent, first come; but at every tenth slot the least
+-- urgent, if several priorities wait.
+local function next_ticket()
+  local head = redis.call('ZRANGE', K_QUEUE, 0, 0, 'WITHSCORES')
+  if not head[1] then return nil end
+  local tail = redis.call('ZRANGE', K_QUEUE, -1, -1, 'WITHSCORES')
+  local low = level_of(tail[2])
+  if level_of(head[2]) == low then
+    redis.call('HSET', K_META, 'turn', 0)
+  elseif redis.call('HINCRBY', K_META, 'turn', 1) >= 10 then
+    redis.call('HSET', K_META, 'turn', 0)
+    return redis.call('ZRANGEBYSCORE', K_QUEUE, place(low, 0), '+inf', 'LIMIT', 0, 1)[1]
+  end
+  return head[1]
+end
+
+-- Who runs a durable ticket: the activator that has its connection, else the
+-- caller, else one of those heard lately.
+local function runner(owner, seq)
+  if acts[owner] and acts[owner].runs == '1' then return owner end
+  if acts[ME] and acts[ME].runs == '1' then return ME end
+  local able = {}
+  for id, a in pairs(acts) do
+    if a.runs == '1' and NOW - a.seen < LEASE_MS / 2 then able[#able + 1] = id end
+  end
+  if #able == 0 then return nil end
+  table.sort(able)
+  return able[1 + tonumber(seq) % #able]
+end
+
+-- The heart: hand free slots to the head of the queue. Never more than
+-- offer.slots of a replica. It returns how many went to others than the caller.
+local function grant(offers, used)
+  if NOW <= recover then return 0 end
+  local bad, others = suspects(), 0
+  for _ = 1, 1000 do
+    local best = best_of(offers, used, bad)
+    if not best then break end
+    local id = next_ticket()
+    if not id then break end
+    local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'epoch', 'seq')
+    local to, epoch = t[1], 0
+    if t[2] then
+      to, epoch = runner(t[1], t[4]), tonumber(t[3]) + 1
+      if not to then break end
+      dequeue(id)
+      if t[1] ~= '' then redis.call('SREM', K_MINE(t[1]), id) end
+      redis.call('SADD', K_MINE(to), id)
+      redis.call('HSET', K_TICKET(id), 'state', 'granted', 'owner', to, 'epoch', epoch, 'replica', best)
+      tell(id)
+    else
+      forget_ticket(id)
+    end
+    if to and acts[to] then -- else its activator is dead, or the ticket has expired
+      redis.call('HSET', K_GRANTS, id, best .. '|' .. to .. '|' .. NOW .. '|' .. epoch)
+      used[best] = (used[best] or 0) + 1
+      if to ~= ME then others = others + 1 end
+    end
+  end
+  return others
+end
+
+-- The caller is heard: it lives. Returns 0 if it was not known before: then what
+-- it held may be others'; 1 if it was, but has stated nothing since; else 2.
+local function heard(number, timeout, runs, address)
+  local a = acts[ME]
+  acts[ME] = { seen = NOW, number = math.max(number, a and a.number or 0), timeout = timeout, runs = runs, address = address }
+  write_act(ME)
+  if not a then return 0 end
+  return a.number > 0 and 2 or 1
+end
+
+-- A ticket's number: the one it brings, or the next.
+local function number_for(own)
+  local last = tonumber(redis.call('HGET', K_META, 'seq') or 0)
+  local clock = tonumber(time[1]) * 1e5 + math.floor(tonumber(time[2]) / 10)
+  local n = own > 0 and own or math.max(last + 1, clock)
+  if n > last then redis.call('HSET', K_META, 'seq', digits(n)) end
+  return n
+end
+
+local function power_of_two(n)
+  while n > 1 do
+    if n % 2 == 1 then return false end
+    n = n / 2
+  end
+  return n == 1
+end
+
+-- Announce on the first hold and at each doubling; ask the others for idle slots.
+local function announce(held)
+  if power_of_two(held) then
+    redis.call('PUBLISH', 'pl:demand', SERVICE)
+    nudge('w')
+  end
+end

@@ -1,0 +1,41 @@
+-- submit: accept a durable ticket, or find the one that its key or id has already.
+-- ARGV 6 ticket, 7 key ('' none), 8 hash of the request, 9 deadline ms, 10 bytes,
+-- 11 max requests, 12 max bytes, 13 level, 14 ms to live after the deadline, 15
+-- attempts at most, 16 async (1/0), 17 keep ms, 18 request timeout ms, 19 runs
+-- (1/0), 20 address, 21… field, value of the ticket
+local id, key, hash, deadline, bytes = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+begin()
+local known = heard(0, tonumber(ARGV[18]), ARGV[19], ARGV[20])
+local function answer(kind, a, b) return { kind, gen, known, a, b } end
+
+local same = id
+if key ~= '' then same = redis.call('GET', K_KEY(key)) or id end
+local old = redis.call('HGET', K_TICKET(same), 'hash')
+if old and old ~= hash then return answer('reused', same, 0) end
+if old then
+  -- Whose caller is here now: it is to run here, unless it runs already.
+  local t = redis.call('HMGET', K_TICKET(same), 'state', 'owner', 'async')
+  if t[1] == 'held' and t[3] ~= '1' and not acts[t[2]] then
+    redis.call('HSET', K_TICKET(same), 'owner', ME)
+    redis.call('SADD', K_MINE(ME), same)
+  end
+  return answer(same == id and 'new' or 'joined', same, 0)
+end
+local held = redis.call('ZCARD', K_QUEUE)
+local waiting = tonumber(redis.call('HGET', K_META, 'bytes') or 0)
+if held >= tonumber(ARGV[11]) or waiting + bytes > tonumber(ARGV[12]) then return answer('full', held, waiting) end
+
+local number, owner = number_for(0), ARGV[16] == '1' and '' or ME
+redis.call('HSET', K_TICKET(id), 'durable', 1, 'state', 'held', 'owner', owner, 'epoch', 0, 'attempts', 0,
+  'max', ARGV[15], 'async', ARGV[16], 'key', key, 'hash', hash, 'at', NOW, 'deadline', deadline,
+  'bytes', bytes, 'seq', digits(number), 'level', ARGV[13], 'keep', ARGV[17])
+for i = 21, #ARGV, 2 do redis.call('HSET', K_TICKET(id), ARGV[i], ARGV[i + 1]) end
+redis.call('PEXPIREAT', K_TICKET(id), deadline + tonumber(ARGV[14]))
+if key ~= '' then redis.call('SET', K_KEY(key), id, 'PXAT', deadline + tonumber(ARGV[14])) end
+redis.call('HINCRBY', K_META, 'durable', 1)
+if owner ~= '' then redis.call('SADD', K_MINE(owner), id) end
+enqueue(id, tonumber(ARGV[13]), number, deadline, true, bytes)
+local offers, used = load_slots()
+if grant(offers, used) > 0 then nudge('o') end
+announce(redis.call('ZCARD', K_QUEUE))
+return answer('new', id, 0)

@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Errors of Hold and Submit, beside the cause of their context.
+var (
+	// ErrStopped: this activator is shutting down; the ticket was withdrawn, or
+	// handed to another one if it was durable.
+	ErrStopped = errors.New("the activator is shutting down")
+)
+
+// FullError says that a bound on held requests is reached; nothing was held.
+type FullError struct {
+	Service string
+	Held    int   // tickets waiting
+	Bytes   int64 // of their bodies
+}
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("the hold of %s is full: %d requests, %d bytes wait", e.Service, e.Held, e.Bytes)
+}
+
+// Limits of the hold of one service, from its policy.
+type Limits struct {
+	Requests int
+	Bytes    int64
+	// Timeout is request.timeout: no request is in a slot for longer. It is how
+	// long the slots in use of an activator that died are quarantined. Default 10 min.
+	Timeout time.Duration
+}
+
+// MaxPriority is the most urgent; 0 is the least urgent and the default.
+const MaxPriority = 9
+
+// Ticket of one request. ID is its identity for ever; Seq, once given by Redis,
+// is its place, which it keeps when it is held again for a retry.
+type Ticket struct {
+	ID        string
+	Service   string
+	RequestID string
+	Method    string
+	Path      string
+	Header    http.Header // Authorization and Cookie are never written to Redis
+	Body      []byte
+	Deadline  time.Time
+	Priority  int // 0…MaxPriority, cut to that
+	Seq       int64
+}
+
+// level is the priority as the ledger orders it: 0 goes first.
+func level(priority int) int { return MaxPriority - min(max(priority, 0), MaxPriority) }
+
+// fields of a request as a ticket stores them.
+func fields(requestID, method, path string, header http.Header, body []byte) []any {
+	return []any{"request_id", requestID, "method", method, "path", path, "header", storedHeader(header), "body", body}
+}
+
+// storedHeader is the request's header as JSON, without what must not be
+// written down.
+func storedHeader(h http.Header) []byte {
+	h = h.Clone()
+	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Idempotency-Key"} {
+		h.Del(name)
+	}
+	b, err := json.Marshal(h)
+	if err != nil {
+		return []byte("{}")
+	}
+	return b
+}
+
+// Wait tells how a request came to its slot.
+type Wait struct {
+	Held     bool      // it had to wait for Redis to hand it a slot
+	Cold     bool      // no replica was ready when it arrived
+	From     time.Time // when it began to wait
+	ColdTill time.Time // when a replica with slots was first seen, if Cold
+}
