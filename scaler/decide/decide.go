@@ -81,7 +81,11 @@ func (l *look) see() {
 	if l.now.Before(l.mem.At) {
 		l.mem = l.mem.setBack(l.now)
 	}
-	l.inputs = make(map[string]any, 24)
+	room := 8 // what is idle says little
+	if l.n0 > 0 || l.snap.Held > 0 {
+		room = 24
+	}
+	l.inputs = make(map[string]any, room)
 	l.cold = coldStartOf(l.snap.Starts)
 	l.meanS = priorS
 	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
