@@ -228,7 +228,7 @@ var fields = []field{
 
 	{
 		path: "to_zero.after", shape: wordOr{[]string{"auto", "never"}, duration{100 * time.Millisecond, 7 * day, time.Minute}},
-		meaning: "auto: by what an idle replica and a cold start cost; a duration: exact, the last replica drains that long after the last demand, whatever scale_down says",
+		meaning: "auto: what would have been cheapest on the service's own idle times, or while too few are known as long as a cold start costs; a duration: exact, the last replica drains that long after the last demand, whatever scale_down says",
 		get: func(p *Policy) any {
 			if p.ToZero.Mode == "after" {
 				return wait{length: p.ToZero.After}

@@ -37,6 +37,7 @@ func (s *service) load(now time.Time) bool {
 			s.inherit(claimed.Intent)
 			s.rate.add(now, s.arrivals)
 			s.setting, s.loaded = claimed.Setting, true
+			s.recordCommands()
 		}
 	})
 	return false
@@ -68,9 +69,30 @@ func (s *service) onSetting(now time.Time, setting history.Setting) {
 		return
 	}
 	s.setting = setting
+	s.recordCommands()
 	s.log.Info("operator", "verb", setting.Last.Verb, "reason", setting.Last.Reason, "by", setting.Last.By)
 	s.lastActive = now
 	s.acted, s.due, s.changed = true, true, true
+}
+
+// recordCommands stores a decision for each command of an operator, which says
+// who and why: what it does to the count follows in a decision of its own, and
+// may be nothing.
+func (s *service) recordCommands() {
+	for _, cmd := range s.setting.Since(s.operated) {
+		what := cmd.Verb
+		if cmd.Verb == jobs.VerbPin {
+			what = fmt.Sprintf("%s to %d", cmd.Verb, cmd.Replicas)
+		}
+		d := s.event(cmd.At, ruleOperator, what+said(cmd.By, cmd.Reason), map[string]any{
+			"verb": cmd.Verb, "by": cmd.By, "reason": cmd.Reason,
+		})
+		if s.decidedAt.IsZero() { // what is wanted is what the last scaler wanted
+			d.From, d.To = s.memory.Wanted, s.memory.Wanted
+		}
+		s.entry.Decisions = append(s.entry.Decisions, d)
+	}
+	s.operated = s.setting.Commands
 }
 
 // ensure makes the job known to the fleet once; nothing is launched before.

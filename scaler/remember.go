@@ -30,12 +30,13 @@ type memory struct {
 	Ref        *jobs.Ref           `json:"ref,omitempty"`     // the group that it was about
 	Launch     string              `json:"launch"`            // what of the policy and job spec a start depends on
 
-	Had     bool         `json:"had"`               // the fleet has had the job
-	Change  uint64       `json:"change,omitempty"`  // index of the last change by others that was heeded
-	Out     *out         `json:"out,omitempty"`     // it was stopped or purged
-	Revived time.Time    `json:"revived,omitzero"`  // the last resume that brought it back
-	Hand    *decide.Hand `json:"by_hand,omitempty"` // a count set by hand that is held
-	Passed  []passing    `json:"passed,omitempty"`  // notices of what happened
+	Had      bool         `json:"had"`                // the fleet has had the job
+	Change   uint64       `json:"change,omitempty"`   // index of the last change by others that was heeded
+	Out      *out         `json:"out,omitempty"`      // it was stopped or purged
+	Operated int          `json:"operated,omitempty"` // commands that have been recorded
+	Revived  time.Time    `json:"revived,omitzero"`   // the last resume that brought it back
+	Hand     *decide.Hand `json:"by_hand,omitempty"`  // a count set by hand that is held
+	Passed   []passing    `json:"passed,omitempty"`   // notices of what happened
 }
 
 // openCold is a cold start that is not over.
@@ -50,7 +51,7 @@ func (s *service) remembered() ([]byte, error) {
 		Decide: s.memory, Failures: s.failures, Spells: s.spells, Starts: s.starts,
 		Service: s.serviceTime, Arrivals: s.arrivals, LastDemand: s.lastDemand,
 		Version: s.version, Launch: s.launchKey(),
-		Had: s.had, Change: s.change, Out: s.out, Revived: s.revived, Hand: s.hand, Passed: s.passed,
+		Had: s.had, Change: s.change, Out: s.out, Revived: s.revived, Hand: s.hand, Passed: s.passed, Operated: s.operated,
 	}
 	if s.ref.Job != "" {
 		m.Ref = &s.ref
@@ -81,7 +82,7 @@ func (s *service) recall(text []byte) error {
 	}
 	s.memory, s.failures, s.spells, s.starts = m.Decide, m.Failures, m.Spells, m.Starts
 	s.serviceTime, s.arrivals, s.lastDemand, s.stories = m.Service, m.Arrivals, m.LastDemand, m.Stories
-	s.met = m.Met
+	s.met, s.operated = m.Met, m.Operated
 	s.had, s.change, s.out, s.revived, s.hand, s.passed = m.Had, m.Change, m.Out, m.Revived, m.Hand, m.Passed
 	s.unmet = !m.Had // what others did before is how things are
 	if m.Ref != nil {

@@ -36,6 +36,7 @@ type service struct {
 	ref         jobs.Ref
 	gpus        int // of one replica, at least 1
 	setting     history.Setting
+	operated    int               // commands of it that have been recorded
 	leaving     bool              // has no policy, or its policy names another group
 	next        *policies.Version // the policy to obey once the old group is empty
 	loaded      bool              // memory and setting have been read

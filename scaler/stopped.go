@@ -16,6 +16,7 @@ const (
 	ruleReturned = "returned"
 	ruleByHand   = "by-hand"
 	ruleDeployed = "deployed"
+	ruleOperator = "operator"
 )
 
 // out is that somebody stopped or purged the job: nothing of it runs, whatever

@@ -77,7 +77,7 @@ func TestEveryAPIRouteAnswersWithTheStatusItDocuments(t *testing.T) {
 		{"GET", "/services/translate", "", nil, 200},
 		{"GET", "/services/nobody", "", nil, 404},
 		{"GET", "/services/NOT%20A%20NAME", "", nil, 404},
-		{"POST", "/services/translate/wake", "", nil, 202},
+		{"POST", "/services/translate/wake", "", nil, 422},
 		{"POST", "/services/translate/wake", `{"reason":"demo"}`, []string{asJSON}, 202},
 		{"POST", "/services/translate/wake", `{"reason":"demo"}`, []string{"Content-Type: text/plain"}, 415},
 		{"POST", "/services/translate/wake", `{"raeson":"demo"}`, []string{asJSON}, 400},
@@ -85,14 +85,14 @@ func TestEveryAPIRouteAnswersWithTheStatusItDocuments(t *testing.T) {
 		{"POST", "/services/translate/wake", strings.Repeat(" ", int(smallBody)+1), []string{asJSON}, 413},
 		{"POST", "/services/nobody/wake", "", nil, 404},
 		{"POST", "/services/translate/sleep", `{"reason":"night"}`, []string{asJSON}, 202},
-		{"POST", "/services/translate/pause", "", nil, 202},
-		{"POST", "/services/translate/resume", "", nil, 202},
-		{"POST", "/services/translate/pin", `{"replicas":0}`, []string{asJSON}, 202},
-		{"POST", "/services/translate/pin", `{"replicas":3}`, []string{asJSON}, 202},
-		{"POST", "/services/translate/pin", `{"replicas":4}`, []string{asJSON}, 422},
-		{"POST", "/services/translate/pin", `{"replicas":-1}`, []string{asJSON}, 422},
+		{"POST", "/services/translate/pause", `{"reason":" "}`, []string{asJSON}, 422},
+		{"POST", "/services/translate/resume", `{"reason":"done"}`, []string{asJSON}, 202},
+		{"POST", "/services/translate/pin", `{"replicas":0,"reason":"r"}`, []string{asJSON}, 202},
+		{"POST", "/services/translate/pin", `{"replicas":3,"reason":"r"}`, []string{asJSON}, 202},
+		{"POST", "/services/translate/pin", `{"replicas":4,"reason":"r"}`, []string{asJSON}, 422},
+		{"POST", "/services/translate/pin", `{"replicas":-1,"reason":"r"}`, []string{asJSON}, 422},
 		{"POST", "/services/translate/pin", "", nil, 422},
-		{"POST", "/services/translate/unpin", "", nil, 202},
+		{"POST", "/services/translate/unpin", "", nil, 422},
 		{"GET", "/cold-starts", "", nil, 200},
 		{"GET", "/cold-starts?limit=0", "", nil, 400},
 		{"GET", "/cold-starts?limit=many", "", nil, 400},
@@ -283,10 +283,10 @@ func TestAReportThatShouldHaveBeenRenewedIsStale(t *testing.T) {
 func TestACommandReachesTheScalerWithItsReasonAndAuthor(t *testing.T) {
 	s, services, _ := newTestServer(t)
 	wantStatus(t, call(s, "POST", "/api/v1/services/translate/pin", `{"replicas":2,"reason":"demo at ten"}`, asJSON, "From: ada@example.org"), 202)
-	wantStatus(t, call(s, "POST", "/api/v1/services/translate/unpin", ""), 202)
+	wantStatus(t, call(s, "POST", "/api/v1/services/translate/unpin", `{"reason":"over"}`, asJSON), 202)
 	want := []jobs.Command{
 		{Verb: jobs.VerbPin, Replicas: 2, Reason: "demo at ten", By: "ada@example.org"},
-		{Verb: jobs.VerbUnpin, By: "unnamed, from 127.0.0.1"},
+		{Verb: jobs.VerbUnpin, Reason: "over", By: "unnamed, from 127.0.0.1"},
 	}
 	if diff := cmp.Diff(want, services.commands["translate"], cmpopts.IgnoreFields(jobs.Command{}, "At")); diff != "" {
 		t.Errorf("commands (-want +got):\n%s", diff)

@@ -14,8 +14,8 @@ const mostDecisions = 5000
 
 // toldRules are those of decisions that are told although the count stays: a
 // person or a fault caused them, here or in the fleet itself.
-var toldRules = []string{"asleep", "blocked", "brake", "by-hand", "deployed", "down-gate", "drain-timeout", "other-victim",
-	"paused", "pinned", "purged", "returned", "stopped", "unknown-demand", "wake"}
+var toldRules = []string{"asleep", "blocked", "brake", "by-hand", "deployed", "down-gate", "drain-timeout", "operator", "other-victim",
+	"paused", "pinned", "purged", "returned", "reversed", "stopped", "unknown-demand", "wake"}
 
 // told reports whether a stored decision is shown. The scaler also stores one
 // when it first sees a service, a policy or a command, whatever comes of it.

@@ -29,7 +29,7 @@ func TestAPageOfAnotherOriginMayNotChangeAnything(t *testing.T) {
 	if len(services.commands) != 0 {
 		t.Errorf("carried out: %v", services.commands)
 	}
-	wantStatus(t, call(s, "POST", "/api/v1/services/translate/wake", "", "Sec-Fetch-Site: same-origin"), 202)
+	wantStatus(t, call(s, "POST", "/api/v1/services/translate/wake", `{"reason":"r"}`, asJSON, "Sec-Fetch-Site: same-origin"), 202)
 }
 
 func TestANameThatIsNotOursIsNotAnswered(t *testing.T) {
@@ -50,7 +50,7 @@ func TestANameThatIsNotOursIsNotAnswered(t *testing.T) {
 
 func TestAuthorsAreCutAndWithoutControlCharacters(t *testing.T) {
 	s, services, _ := newTestServer(t)
-	wantStatus(t, post(s, "/services/translate/wake", "by", "ada\x00\x1b[31m"+strings.Repeat("x", 500)), 303)
+	wantStatus(t, post(s, "/services/translate/wake", "reason", "r", "by", "ada\x00\x1b[31m"+strings.Repeat("x", 500)), 303)
 	if by := services.commands["translate"][0].By; strings.ContainsAny(by, "\x00\x1b") || len([]rune(by)) != 80 {
 		t.Errorf("by %q", by)
 	}

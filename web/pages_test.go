@@ -261,11 +261,19 @@ func TestACommandIsConfirmedWithWhatItWillDoAndThenCarriedOut(t *testing.T) {
 		t.Errorf("commands %+v", got)
 	}
 	for _, back := range []string{"https://evil.example/", "//evil.example/", `/\evil.example`, ""} {
-		if got := post(s, "/services/translate/wake", "back", back).Header().Get("Location"); got != "/services/translate" {
+		if got := post(s, "/services/translate/wake", "reason", "r", "back", back).Header().Get("Location"); got != "/services/translate" {
 			t.Errorf("back %q leads to %s", back, got)
 		}
 	}
-	if w := post(s, "/services/translate/pin", "replicas", "9"); w.Code != 422 || !strings.Contains(w.Body.String(), "0 to 3") {
+	if w := post(s, "/services/translate/pin", "reason", "r", "replicas", "9"); w.Code != 422 || !strings.Contains(w.Body.String(), "0 to 3") {
 		t.Errorf("a pin above max: %d", w.Code)
+	}
+	before := len(services.commands["translate"])
+	w = post(s, "/services/translate/pause", "reason", " ", "by", "ada")
+	if got := w.Body.String(); w.Code != 422 || !strings.Contains(got, "reason: is required") || !strings.Contains(got, `value="ada"`) {
+		t.Errorf("a command without a reason: %d\n%s", w.Code, got)
+	}
+	if n := len(services.commands["translate"]); n != before {
+		t.Error("it was carried out")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,13 +32,13 @@ func infoOfService(svc service) ServiceInfo {
 
 // CommandRequest is the body of wake, sleep, pause, resume and unpin.
 type CommandRequest struct {
-	Reason string `json:"reason"`
+	Reason string `json:"reason"` // required
 }
 
 // PinRequest is the body of pin.
 type PinRequest struct {
 	Replicas *int   `json:"replicas"`
-	Reason   string `json:"reason"`
+	Reason   string `json:"reason"` // required
 }
 
 func commandBody(verb string) any {
@@ -98,15 +99,13 @@ func (s *Server) operate(c echo.Context, name, verb string, body PinRequest, by 
 	if err != nil {
 		return jobs.Command{}, err
 	}
-	cmd := jobs.Command{Verb: verb, Reason: cutText(body.Reason, 500), By: author(c, by), At: time.Now().UTC()}
+	if wrong := wrongCommand(verb, body, svc.maxReplicas()); len(wrong) > 0 {
+		p := newProblem(http.StatusUnprocessableEntity, "invalid-command", "the command is not complete; nothing was changed")
+		p.Service, p.Errors = name, wrong
+		return jobs.Command{}, p
+	}
+	cmd := jobs.Command{Verb: verb, Reason: cutText(strings.TrimSpace(body.Reason), 500), By: author(c, by), At: time.Now().UTC()}
 	if verb == jobs.VerbPin {
-		maxReplicas := svc.maxReplicas()
-		if body.Replicas == nil || *body.Replicas < 0 || *body.Replicas > maxReplicas {
-			p := newProblem(http.StatusUnprocessableEntity, "invalid-command", "replicas is wrong; nothing was changed")
-			p.Service = name
-			p.Errors = []FieldProblem{{Field: "replicas", Message: "not a count that the policy allows", Allowed: fmt.Sprintf("0 to %d (replicas.max of the policy)", maxReplicas)}}
-			return jobs.Command{}, p
-		}
 		cmd.Replicas = *body.Replicas
 	}
 	if err := s.cfg.Services.Operate(ctx, name, cmd); err != nil {
@@ -114,6 +113,18 @@ func (s *Server) operate(c echo.Context, name, verb string, body PinRequest, by 
 	}
 	s.cfg.Logger.Info("operator command", "service", name, "verb", verb, "replicas", cmd.Replicas, "by", cmd.By, "reason", cmd.Reason)
 	return cmd, nil
+}
+
+// wrongCommand says all that is wrong with a command. A reason is asked of every
+// one: it stands in the decisions when somebody wonders, at night, why.
+func wrongCommand(verb string, body PinRequest, maxReplicas int) (wrong []FieldProblem) {
+	if strings.TrimSpace(body.Reason) == "" {
+		wrong = append(wrong, FieldProblem{Field: "reason", Message: "is required", Allowed: "a few words that tell others why; they are recorded with the decision"})
+	}
+	if verb == jobs.VerbPin && (body.Replicas == nil || *body.Replicas < 0 || *body.Replicas > maxReplicas) {
+		wrong = append(wrong, FieldProblem{Field: "replicas", Message: "not a count that the policy allows", Allowed: fmt.Sprintf("0 to %d (replicas.max of the policy)", maxReplicas)})
+	}
+	return wrong
 }
 
 func (s *Server) getColdStarts(c echo.Context) error {

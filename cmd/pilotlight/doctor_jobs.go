@@ -75,7 +75,7 @@ func (x *examination) checkJob(ctx context.Context, p *policies.Policy) finding 
 	case there.Type != "service":
 		return failed(check, `make it type = "service"`, "%s is of type %s, which ends by itself", about, there.Type)
 	case there.Stopped:
-		return warned(check, "pilotlight service resume "+p.Name+" starts it when it is meant to run", "%s was stopped by somebody", about)
+		return warned(check, "pilotlight service resume "+p.Name+" --reason TEXT starts it when it is meant to run", "%s was stopped by somebody", about)
 	}
 	x.jobs[p] = knownJob{ref: ref, killTimeout: group.KillTimeout}
 	is := fmt.Sprintf("%s is registered (version %d), %d of %d running", about, there.Version, group.Running, group.Count)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -162,7 +163,7 @@ func mebibytes(bytes *float64) string {
 // operateFlags of every command that an operator gives.
 type operateFlags struct {
 	Name   string `arg:"" help:"Name of the service."`
-	Reason string `env:"-" help:"Why; recorded." placeholder:"TEXT"`
+	Reason string `env:"-" required:"" help:"Why; recorded with the decision." placeholder:"TEXT"`
 	controlFlags
 	outputFlags
 }
@@ -176,6 +177,9 @@ func (o operateFlags) send(ctx context.Context, std streams, verb string, replic
 	}
 	if err := checkName(o.Name); err != nil {
 		return err
+	}
+	if strings.TrimSpace(o.Reason) == "" {
+		return usageError{errors.New(`--reason is empty; give a few words that tell others why, such as --reason "load test until noon"`)}
 	}
 	var body []byte
 	if verb == jobs.VerbPin {
@@ -214,7 +218,9 @@ type (
 )
 
 // Help is an example.
-func (serviceWakeCommand) Help() string { return "Example:\n  pilotlight service wake translate" }
+func (serviceWakeCommand) Help() string {
+	return "Example:\n  pilotlight service wake translate --reason \"demo at ten\""
+}
 
 // Help is an example.
 func (serviceSleepCommand) Help() string {
@@ -237,7 +243,9 @@ func (servicePinCommand) Help() string {
 }
 
 // Help is an example.
-func (serviceUnpinCommand) Help() string { return "Example:\n  pilotlight service unpin translate" }
+func (serviceUnpinCommand) Help() string {
+	return "Example:\n  pilotlight service unpin translate --reason \"the load test is over\""
+}
 
 // Run wakes.
 func (s serviceWakeCommand) Run(ctx context.Context, std streams) error {

@@ -22,18 +22,18 @@ func (l *look) applyBrake() {
 
 // answer writes the decision, and what it leaves behind.
 func (l *look) answer(version int) (Decision, Memory) {
-	l.inputs["B"], l.inputs["H"] = max(0, l.snap.InFlight), max(0, l.snap.Held)
-	l.inputs["r"], l.inputs["s"] = l.ready, l.starting
-	if !l.snap.Known {
-		delete(l.inputs, "B")
-		delete(l.inputs, "H")
+	if l.snap.Known {
+		l.inputs.count("B", max(0, l.snap.InFlight))
+		l.inputs.count("H", max(0, l.snap.Held))
 	}
+	l.inputs.count("r", l.ready)
+	l.inputs.count("s", l.starting)
 	if l.to > l.n0 && l.snap.Blocked != "" {
-		l.inputs["blocked"] = clip(l.snap.Blocked)
+		l.inputs.say("blocked", clip(l.snap.Blocked))
 	}
 	d := Decision{
 		Service: l.p.Name, At: l.now, From: l.count, To: l.to, Rule: l.rule, Reason: l.reason,
-		Inputs: l.inputs, Signals: Signals{Up: l.up.Signal, Down: l.down.Signal}, PolicyVersion: version,
+		Signals: Signals{Up: l.up.Signal, Down: l.down.Signal}, PolicyVersion: version,
 		BrakeUntil: l.braking.until, MaxStarts: l.braking.maxStarts,
 	}
 	l.prewarming()

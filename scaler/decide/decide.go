@@ -15,6 +15,16 @@ const modeThresholds = "thresholds"
 // recorded with the answer) should have at now, and what to remember for the
 // next time. It is pure; see the package comment for the rules.
 func Decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
+	return decide(now, p, version, snap, mem, true)
+}
+
+// Quietly is Decide whose decision has no Inputs: for a replay, which asks
+// millions of times and shows none of them.
+func Quietly(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
+	return decide(now, p, version, snap, mem, false)
+}
+
+func decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory, tell bool) (Decision, Memory) {
 	l := look{now: now.Round(0).UTC(), p: p, snap: &snap, mem: mem}
 	l.see()
 	if !l.gate() {
@@ -25,7 +35,11 @@ func Decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem M
 		}
 	}
 	l.applyBrake()
-	return l.answer(version)
+	d, after := l.answer(version)
+	if tell {
+		d.Inputs = l.inputs.told()
+	}
+	return d, after
 }
 
 // look is one decision in the making.
@@ -55,7 +69,7 @@ type look struct {
 	min      int           // of the policy and of its schedules
 	quiets   bool          // demand has ended since the look before
 	up, down reading
-	inputs   map[string]any
+	inputs   inputs
 
 	to           int
 	rule, reason string
@@ -81,7 +95,6 @@ func (l *look) see() {
 	if l.now.Before(l.mem.At) {
 		l.mem = l.mem.setBack(l.now)
 	}
-	l.inputs = make(map[string]any, 24)
 	l.cold = coldStartOf(l.snap.Starts)
 	l.meanS = priorS
 	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
@@ -299,9 +312,11 @@ func (l *look) weighLoad() int {
 		n = loadReplicasAt(a, *u, l.concurrency())
 	}
 	l.load, l.lingers = a, n > 1
-	l.inputs["a"] = a
+	l.inputs.set("a", a)
 	if a >= leastLoad {
-		l.inputs["lambda"], l.inputs["z"], l.inputs["S"] = lambda, l.mem.Peak.Z, l.meanS
+		l.inputs.set("lambda", lambda)
+		l.inputs.set("z", l.mem.Peak.Z)
+		l.inputs.set("S", l.meanS)
 	}
 	return n
 }
@@ -333,13 +348,16 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 	n := b.buy(most)
 	if d := l.p.Sizing.DrainWithin; d != nil {
 		within := min(b.within(d.Seconds(), l.workWithin(b.l+d.Seconds())), most)
-		l.inputs["n_d"] = within
+		l.inputs.count("n_d", within)
 		if within > n {
 			n, l.drains = within, *d
 		}
 	}
-	l.inputs["H_d"], l.inputs["E"], l.inputs["lambda_hat"], l.inputs["m"] = waiting, b.excess, b.lambda, l.mem.Wake.arrivals()
-	l.inputs["S"] = l.meanS
+	l.inputs.count("H_d", waiting)
+	l.inputs.set("E", b.excess)
+	l.inputs.set("lambda_hat", b.lambda)
+	l.inputs.set("m", l.mem.Wake.arrivals())
+	l.inputs.set("S", l.meanS)
 	return l.n0 + n, n
 }
 
@@ -364,14 +382,20 @@ func (l *look) note(s sizes) {
 	if l.count == 0 && !l.asked() {
 		return
 	}
-	in := l.inputs
-	in["c"], in["L50"], in["L90"] = l.concurrency(), l.cold.p50, l.cold.p90
-	in["N_load"], in["N_back"], in["N_thr"], in["N_level"], in["need"] = s.load, s.back, s.thr, s.level, s.need
+	in := &l.inputs
+	in.count("c", l.concurrency())
+	in.set("L50", l.cold.p50)
+	in.set("L90", l.cold.p90)
+	in.count("N_load", s.load)
+	in.count("N_back", s.back)
+	in.count("N_thr", s.thr)
+	in.count("N_level", s.level)
+	in.count("need", s.need)
 	if n := l.count; n > 1 {
-		in["tau_k"] = l.tau(n).Seconds()
+		in.set("tau_k", l.tau(n).Seconds())
 	}
 	if s.ends {
-		in["tau_1"] = s.tau1.Seconds()
+		in.set("tau_1", s.tau1.Seconds())
 	}
 }
 

@@ -19,17 +19,23 @@
 //	backlog.go     N_back: what to buy for requests that wait
 //	thresholds.go  what any of scale_up asks for, whether all of scale_down hold
 //	scaling.go     N_thr in mode auto; the whole of mode thresholds
+//	schedule.go    N_sched: the largest minimum of the schedules' windows
 //	levels.go      N_level: level k is kept while it was needed within τ_k
-//	keepalive.go   τ_k, and when the last replica goes
+//	gaps.go        for how long levels were not needed, so far
+//	keepalive.go   τ_k from those gaps or by break-even, and when the last replica goes
+//	prewarm.go     one replica ahead of demand, by the time of day
 //	downgate.go    what else must hold before a count goes down
 //	brake.go       replicas that die while loading
 //	answer.go      the decision, and when to look again
 //
-// What they decide from is kept in windows.go (samples), latency.go and bins.go
-// (merged sketches) and coldstart.go, and turned into [Signals] by signals.go.
+// What they decide from is kept in windows.go (samples), metered.go (the policy's
+// metrics), latency.go and bins.go (merged sketches) and coldstart.go, and turned
+// into [Signals] by signals.go; reason.go puts into words what came of it.
 //
 // need = min(max, max(any demand, N_load, N_back)) feeds the levels; wanted is
-// max(N_level, N_thr, min), at most max, if the down gate lets it fall.
+// max(N_level, N_thr, N_sched, the prewarm floor, min), at most max, if the down
+// gate lets it fall. Schedules are minima in both modes; prewarming and what gaps
+// teach are for to_zero.after "auto", since a fixed one is exact.
 //
 // sizing.mode "thresholds" leaves out load and backlog: scale_up and scale_down
 // alone move the count, once per sizing.every, on samples of sizing.sample.

@@ -80,7 +80,7 @@ func life(t *testing.T, p *policies.Policy, days int) string {
 		for range 300 { // one at a time
 			second(1, 0, time.Second, 10, 0)
 		}
-		for range 8 { // lone ones, minutes apart
+		for range 5 { // lone ones, minutes apart
 			for range 40 + draw.IntN(500) {
 				second(0, 0, 0, 0, 0)
 			}

@@ -8,7 +8,7 @@ import (
 
 const (
 	maxGaps      = 400                // of the first level
-	maxUpperGaps = 60                // of each band above it
+	maxUpperGaps = 60                 // of each band above it
 	longestGap   = 7 * 24 * time.Hour // longer ones are taken for this
 	maxBands     = 16                 // 2^15 replicas
 )

@@ -68,7 +68,7 @@ func TestHistoryChoosesAKeepAliveThatPays(t *testing.T) {
 		history bool
 	}{
 		{"nothing is known", nil, 480, 480, false},
-		{"five gaps are too few", repeated([]float64{60}, 5), 480, 480, false},
+		{"five gaps are too few", repeated([]float64{500}, 5), 480, 480, false},
 		{"gaps all within break-even teach nothing", repeated([]float64{60}, 20), 480, 480, false},
 		{"gaps just beyond break-even are worth waiting for", repeated([]float64{500}, 20), 480, 1.02*500 + 1, true},
 		{"gaps far beyond are not", repeated([]float64{1500}, 80), 480, 30, true},

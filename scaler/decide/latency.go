@@ -212,8 +212,8 @@ func (l Latencies) over(now time.Time, w time.Duration, spread bool) latency {
 	if len(l.Buckets) == 0 && len(l.Recent) == 0 {
 		return r
 	}
-	parts := slices.Concat(l.Buckets, l.Recent)
-	slices.SortStableFunc(parts, func(a, b LatencyPart) int { return cmp.Compare(b.Start, a.Start) }) // newest first
+	parts := slices.Concat(l.Buckets, l.Recent) // what is folded starts before what is recent
+	slices.Reverse(parts)                       // newest first
 	m := merged{from: now.Add(-w).Unix(), now: now.Unix()}
 	for m.next < len(parts) && m.inWindow(parts[m.next]) {
 		m.add(parts[m.next])

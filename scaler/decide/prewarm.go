@@ -226,7 +226,8 @@ func (l *look) prewarms() (floor bool, reason string) {
 		return false, ""
 	}
 	w := l.wakeWait()
-	l.inputs["p"], l.inputs["W"] = chance, w
+	l.inputs.set("p", chance)
+	l.inputs.set("W", w)
 	if chance*l.p.Sizing.Patience*w <= (1-chance)*(start+prewarmSlack)+chance*prewarmSlack/2 {
 		return false, ""
 	}

@@ -101,7 +101,7 @@ func TestPrewarmingStopsWhenNobodyComes(t *testing.T) {
 	const start = 2 * time.Minute
 	holidays := epoch.Truncate(24*time.Hour).AddDate(0, 0, 10)
 	seconds := map[int]float64{}
-	daily(t, auto(6), epoch.Truncate(24*time.Hour), 20, start, func(at time.Time) int {
+	mem := daily(t, auto(6), epoch.Truncate(24*time.Hour), 20, start, func(at time.Time) int {
 		if at.After(holidays) {
 			return 0
 		}
@@ -111,6 +111,9 @@ func TestPrewarmingStopsWhenNobodyComes(t *testing.T) {
 			seconds[int(d.At.Sub(holidays).Hours()/24)] += 10
 		}
 	})
+	if last := mem.Prewarm.Gains[len(mem.Prewarm.Gains)-1]; last >= 0 || mem.Prewarm.Gains[0] <= 0 {
+		t.Errorf("the account of what it brought is %v: the first one met somebody, the last one nobody", mem.Prewarm.Gains)
+	}
 	total := 0.0
 	for day, s := range seconds {
 		total += s

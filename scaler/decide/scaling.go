@@ -82,7 +82,7 @@ func (l *look) weighThresholds() {
 		n = l.clamp(l.evaluate())
 	}
 	tau1, ends := lastKeepAlive(l.p.ToZero, l.tau(1))
-	l.inputs["N_thr"] = n
+	l.inputs.count("N_thr", n)
 	switch idle := l.idle(); {
 	case l.asked() && n == 0:
 		l.mem.Threshold.Reason = ""

@@ -130,6 +130,7 @@ func TestCommandsOfOperatorsAddUp(t *testing.T) {
 	h := open(t)
 	three := 3
 	var pinned, resumed time.Time
+	var given []jobs.Command
 	for i, step := range []struct {
 		cmd  jobs.Command
 		want decide.Operator
@@ -153,8 +154,27 @@ func TestCommandsOfOperatorsAddUp(t *testing.T) {
 		if err := h.Operate(t.Context(), "a", step.cmd); err != nil {
 			t.Fatal(err)
 		}
+		given = append(given, step.cmd)
 		setting, err := h.Setting(t.Context(), "a")
-		check(t, err, history.Setting{Operator: step.want, Last: step.cmd, Pinned: pinned, Resumed: resumed}, setting)
+		check(t, err, history.Setting{Operator: step.want, Last: step.cmd, Pinned: pinned, Resumed: resumed,
+			Commands: len(given), Recent: given}, setting)
+	}
+}
+
+func TestTheNewestCommandsAreKeptForWhoHasNotRecordedThemYet(t *testing.T) {
+	var s history.Setting
+	for i := range 50 {
+		s, _ = s.Apply(jobs.Command{Verb: jobs.VerbPin, Replicas: i})
+	}
+	for recorded, want := range map[int][]int{50: nil, 60: nil, 48: {48, 49}} {
+		var got []int
+		for _, cmd := range s.Since(recorded) {
+			got = append(got, cmd.Replicas)
+		}
+		check(t, nil, want, got)
+	}
+	if n := len(s.Since(0)); n != 20 {
+		t.Errorf("%d kept, want 20", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,11 +24,25 @@ type Setting struct {
 	Operator decide.Operator `json:"operator"`
 	Last     jobs.Command    `json:"last"` // zero: none so far
 
+	// Commands counts those so far, and Recent are the newest of them, oldest
+	// first: the scaler records each among the decisions, those too that were
+	// given while there was none.
+	Commands int            `json:"commands"`
+	Recent   []jobs.Command `json:"recent,omitempty"`
+
 	// When an operator last said what is to become of a count, and of a job that
 	// somebody stopped: what happened in the fleet before that is settled by it,
 	// also if no scaler was there to see it.
 	Pinned  time.Time `json:"pinned_at,omitzero"`  // pin or unpin
 	Resumed time.Time `json:"resumed_at,omitzero"` // resume
+}
+
+// keepRecent bounds Setting.Recent.
+const keepRecent = 20
+
+// Since returns the commands after the first n, as far as they are kept.
+func (s Setting) Since(n int) []jobs.Command {
+	return s.Recent[max(0, len(s.Recent)-max(0, s.Commands-n)):]
 }
 
 // Apply returns the setting after one more command, ErrBadCommand if it is none.
@@ -53,6 +68,8 @@ func (s Setting) Apply(cmd jobs.Command) (Setting, error) {
 		return s, fmt.Errorf("%q: %w", cmd.Verb, ErrBadCommand)
 	}
 	o.Reason, o.By, s.Last = cmd.Reason, cmd.By, cmd
+	s.Commands++
+	s.Recent = append(slices.Clone(s.Recent[max(0, len(s.Recent)-keepRecent+1):]), cmd)
 	return s, nil
 }
 

@@ -31,15 +31,15 @@ type model struct {
 	replicas []replica // by index; never gone ones
 	busy     completions
 	held     line
-	announce int // the held count at which demand is announced next
 
 	inFlight  int
 	arrivals  uint64
 	completed uint64
 	seconds   float64 // of the completed ones, in their slots
 	lastAsked time.Duration
-	onDone    func(seconds float64)
-	onReady   func(took time.Duration)
+	onCount   func()                   // before a count changes
+	onDone    func(seconds float64)    // a request is through
+	onStart   func(took time.Duration) // a replica has answered its first request
 
 	demand  integral
 	figures tally
@@ -58,20 +58,25 @@ type replica struct {
 	index    int
 	launched time.Duration
 	readyAt  time.Duration // when it is or was ready
+	begun    time.Duration // its cold start: when the oldest held request came, or its launch
 	ready    bool
+	answered bool // a request
 	draining bool
 	inFlight int
 	id       uint64 // grows with every launch
 }
 
 func newModel(l limits, c controller, starts func() time.Duration) *model {
-	return &model{limits: l, control: c, starts: starts, nextLook: 0, announce: 1}
+	return &model{limits: l, control: c, starts: starts}
 }
 
 // arrive lets everything happen up to at and then a request come that needs a
 // slot for so many seconds.
 func (m *model) arrive(at time.Duration, seconds float64) {
 	m.advance(at)
+	if m.onCount != nil {
+		m.onCount()
+	}
 	m.arrivals++
 	m.lastAsked = at
 	m.demand.move(m.now, m.inFlight+m.held.len())
@@ -90,8 +95,7 @@ func (m *model) arrive(at time.Duration, seconds float64) {
 	}
 	m.held.push(waiting{at: at, seconds: seconds, cold: m.countReady() == 0})
 	m.changed()
-	if n := m.held.len(); n >= m.announce {
-		m.announce = 2 * n
+	if n := m.held.len(); n&(n-1) == 0 { // announced, as the ledger does: the first and each doubling
 		if _, first := m.control.period(); m.countReady() == 0 || first == 0 {
 			m.lookBy(next(m.now, first))
 		}
@@ -236,7 +240,10 @@ func (m *model) launch() {
 		index++
 	}
 	m.figures.launch(m.now)
-	r := replica{index: index, launched: m.now, readyAt: m.now + m.starts(), id: m.figures.launches}
+	r := replica{index: index, launched: m.now, begun: m.now, readyAt: m.now + m.starts(), id: m.figures.launches}
+	if m.held.len() > 0 {
+		r.begun = m.held.first().at
+	}
 	m.replicas = slices.Insert(m.replicas, at, r)
 }
 
@@ -250,9 +257,6 @@ func (m *model) becomeReady() {
 	for i := range m.replicas {
 		if r := &m.replicas[i]; !r.ready && r.readyAt <= m.now {
 			r.ready = true
-			if m.onReady != nil {
-				m.onReady(r.readyAt - r.launched)
-			}
 		}
 	}
 	m.give()
@@ -271,7 +275,6 @@ func (m *model) give() {
 		m.figures.release(m.now-w.at, w.cold)
 		m.begin(r, w.seconds)
 	}
-	m.announce = 1
 }
 
 // free is the least loaded ready replica with a free slot, ties to the lowest
@@ -295,6 +298,9 @@ func (m *model) begin(i int, seconds float64) {
 }
 
 func (m *model) finish() {
+	if m.onCount != nil {
+		m.onCount()
+	}
 	done := m.busy.pop()
 	m.inFlight--
 	m.completed++
@@ -309,6 +315,12 @@ func (m *model) finish() {
 			continue
 		}
 		r.inFlight--
+		if !r.answered {
+			r.answered = true
+			if m.onStart != nil {
+				m.onStart(r.readyAt - r.begun + time.Duration(done.seconds*float64(time.Second)))
+			}
+		}
 		if r.draining && r.inFlight == 0 {
 			m.stop(i)
 		}

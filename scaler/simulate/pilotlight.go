@@ -30,8 +30,44 @@ type pilotlight struct {
 	memory  decide.Memory
 	starts  []float64
 	service decide.ServiceTime
+	told    [2]counts      // as published at the last two moments, the newer first
 	latency *recentLatency // nil: the policy names none
 	snap    decide.Snapshot
+}
+
+// counts are what an activator publishes once a second. The scaler reads them
+// once a second, too; half a second between the two is their mean.
+type counts struct {
+	at       time.Duration
+	arrivals uint64
+	inFlight int
+	service  decide.ServiceTime
+}
+
+const publishedAfter = tick / 2 // after a whole second
+
+// publish notes the counts of the moments of publication that have passed since
+// they last changed. It has to be called before they change.
+func (c *pilotlight) publish(m *model) {
+	at := (m.now-publishedAfter)/tick*tick + publishedAfter
+	if m.now < publishedAfter || at == c.told[0].at {
+		return
+	}
+	now := counts{at: at, arrivals: m.arrivals, inFlight: m.inFlight, service: c.service}
+	c.told[1] = c.told[0]
+	if at-tick > c.told[0].at {
+		c.told[1] = now
+		c.told[1].at = at - tick
+	}
+	c.told[0] = now
+}
+
+// read is what the scaler knows of the counts: it reads them every whole second.
+func (c *pilotlight) read(m *model) counts {
+	if c.told[0].at > m.now/tick*tick {
+		return c.told[1]
+	}
+	return c.told[0]
 }
 
 func newPilotlight(p *policies.Policy) *pilotlight {
@@ -48,12 +84,13 @@ func namesLatency(t *policies.Thresholds) bool {
 
 // attach lets the controller hear of what it learns from.
 func (c *pilotlight) attach(m *model) {
-	m.onReady = func(took time.Duration) {
+	m.onStart = func(took time.Duration) {
 		c.starts = append(c.starts, took.Seconds())
 		if len(c.starts) > 2*keptStarts {
 			c.starts = append(c.starts[:0:0], c.starts[len(c.starts)-keptStarts:]...)
 		}
 	}
+	m.onCount = func() { c.publish(m) }
 	m.onDone = func(seconds float64) {
 		c.service = c.service.With(1, seconds)
 		if c.latency != nil {
@@ -67,13 +104,15 @@ func (c *pilotlight) period() (change, first time.Duration) { return tick, 0 }
 
 func (c *pilotlight) look(m *model) (int, time.Duration) {
 	now := epoch.Add(m.now)
+	c.publish(m)
+	read := c.read(m)
 	s := &c.snap
 	*s = decide.Snapshot{
-		Known: true, InFlight: m.inFlight, Held: m.held.len(), Arrivals: m.arrivals,
-		Service: c.service, Replicas: s.Replicas[:0], Deadlines: s.Deadlines[:0],
+		Known: true, InFlight: max(m.inFlight, read.inFlight), Held: m.held.len(), Arrivals: read.arrivals,
+		Service: read.service, Replicas: s.Replicas[:0], Deadlines: s.Deadlines[:0],
 		Starts: c.starts[max(0, len(c.starts)-keptStarts):],
 	}
-	if m.arrivals > 0 {
+	if m.arrivals > 0 { // counts are published at once when a service falls idle
 		s.LastDemand = epoch.Add(m.lastAsked)
 	}
 	if n := m.held.len(); n > 0 {

@@ -67,6 +67,7 @@ test('a job that somebody stopped in Nomad is shown, and Resume says what it wil
   await page.getByRole('link', { name: 'Resume', exact: true }).click();
   const dialog = page.getByRole('dialog', { name: /Resume stopped/ });
   await expect(dialog).toContainText('Job stopped is started again in Nomad, with count 0, as it was registered last');
+  await dialog.getByLabel(/^Reason/).fill('the model is in place');
   await dialog.getByRole('button', { name: 'Resume stopped' }).click();
   await expect(notice(page, 'stopped')).toHaveCount(0);
   await expect(page.locator('.head .state')).toHaveText('zero');
@@ -87,6 +88,7 @@ test('a count set by hand is shown as a pin with its end, and Unpin gives it bac
   await pin.getByRole('link', { name: 'Unpin' }).click();
   const dialog = page.getByRole('dialog', { name: /Unpin scaled/ });
   await expect(dialog).toContainText('The count of 2 is not held any more');
+  await dialog.getByLabel(/^Reason/).fill('the test is over');
   await dialog.getByRole('button', { name: 'Unpin scaled' }).click();
   await expect(pin.getByRole('link', { name: 'Unpin' })).toHaveCount(0);
   expect(await service('scaled')).toMatchObject({ pinned: null, pinned_until: null });

@@ -40,6 +40,7 @@ export const service = (name) => api(`/services/${name}`);
  * @param {string} name @param {string} verb @param {{replicas?: number, reason?: string}} [body]
  */
 export async function command(name, verb, body = {}) {
+  body = { reason: 'a test', ...body };
   const answer = await fetch(`${control}/api/v1/services/${name}/${verb}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', From: 'Grace' },

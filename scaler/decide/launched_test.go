@@ -1,0 +1,64 @@
+package decide
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// While no start was measured, the mean of the samples that stand in (140 s) is
+// later than their median (120 s), which a new launch is taken to need.
+func TestAHardTargetDoesNotLaunchTwiceForOneBacklog(t *testing.T) {
+	p := plain(0, 10, 1)
+	within := time.Minute
+	p.Sizing.Patience, p.Sizing.DrainWithin = 0.01, &within
+	w := newWorld(t, p)
+	w.hold(60)
+	first := w.look()
+	if first.To < 2 {
+		t.Fatalf("to %d: nothing was tested", first.To)
+	}
+	for i := range first.To {
+		w.replica(fmt.Sprint("r", i), jobs.Pending)
+	}
+	if again := w.look(); again.To != first.To {
+		t.Errorf("to %d, and with those starting to %d: %s", first.To, again.To, again.Reason)
+	}
+}
+
+func TestAWindowIsComputedAgainWhenTheClockWasSetBack(t *testing.T) {
+	s := &policies.Schedule{Name: "day", Cron: "0 8 * * *", Zone: "UTC", For: time.Hour, Min: 1}
+	ten := epoch.Add(2 * time.Hour)
+	later := windowOf(nil, s, ten)
+	if want := epoch.AddDate(0, 0, 1); !later.Begins.Equal(want) {
+		t.Fatalf("after ten it begins at %s, want %s", later.Begins, want)
+	}
+	if back := windowOf([]Window{later}, s, ten.Add(-90*time.Minute)); !back.Begins.Equal(epoch) {
+		t.Errorf("back at half past eight the window began at %s, want %s", back.Begins, epoch)
+	}
+	other := *s
+	other.Zone = "Asia/Shanghai"
+	if w := windowOf([]Window{later}, &other, ten); w.Begins.Equal(later.Begins) {
+		t.Errorf("in another zone it begins at %s as well", w.Begins)
+	}
+}
+
+func TestAMetricThatIsNotKnownNowHoldsTheCount(t *testing.T) {
+	p := plain(0, 4, 8)
+	p.Metrics = []policies.Metric{{Name: "waiting", Source: "metrics", Query: "waiting", Down: some(5)}}
+	w := newWorld(t, p)
+	w.replica("r1", jobs.Ready)
+	w.snap.InFlight, w.snap.Metrics = 1, map[string]*float64{"waiting": some(1)}
+	w.pass(3*time.Minute+2*time.Second, nil)
+	if v := w.last.Signals.Down.Metrics["waiting"]; v == nil || *v != 1 {
+		t.Fatalf("the mean is %v, want 1", v)
+	}
+	w.snap.Metrics = nil // in the middle of a bucket that has a sample
+	w.pass(time.Second, nil)
+	if v, named := w.last.Signals.Down.Metrics["waiting"]; v != nil || !named {
+		t.Errorf("it is %v while nobody knows it, want unknown", v)
+	}
+}
