@@ -19,6 +19,16 @@
 // until they are finished, and is taken back before another is launched. At the
 // end of the trace everything is served, and what still runs is stopped.
 //
+// The policy sees what the scaler would: held requests as they are, because the
+// ledger is asked; arrivals and service times as the activators last published
+// them, half a second to one and a half seconds ago; a cold start's length once
+// the replica has answered its first request, from the oldest hold to the end of
+// that answer. With counts that were never late a burst looked different at the
+// very look that mattered, and mean waits were half of the real ones.
+//
+// TestTheSimulatorIsTrue plays ten minutes of traces to the real activator, queue,
+// lease and scaler and holds GPU-seconds within 2 % and mean waits within 3 %.
+//
 // # Determinism
 //
 // Time is counted in nanoseconds and every draw comes from Setup.Seed, the

@@ -143,7 +143,7 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 		s.Latency = c.latency.items()
 	}
 	var d decide.Decision
-	d, c.memory = decide.Decide(now, c.policy, 1, *s, c.memory)
+	d, c.memory = decide.Quietly(now, c.policy, 1, *s, c.memory)
 	at := m.now + tick
 	if d.Next.After(now) {
 		at = d.Next.Sub(epoch)
