@@ -83,6 +83,7 @@ const (
 	NoticeStopped       = "stopped"         // somebody stopped or purged the job
 	NoticeNodeDraining  = "node-draining"   // nodes of some replicas are being drained
 	NoticeDrift         = "drift"           // the registered job is not the shipped job spec
+	NoticeMetricUnknown = "metric-unknown"  // a metric of the policy cannot be read
 	NoticeFleetSilent   = "fleet-silent"    // the fleet cannot be heard; what is shown is old
 )
 

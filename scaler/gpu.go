@@ -106,6 +106,8 @@ func (s *service) askPrometheus(query string) (read func(id string) jobs.GPU) {
 	v, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, query)
 	if err != nil {
 		g.Why = err.Error()
+	} else if v < 0 || v > 100 {
+		g.Why = fmt.Sprintf("Prometheus: the query gives %v, want a percentage from 0 to 100", v)
 	} else {
 		g.Utilization = &v
 	}
@@ -116,9 +118,9 @@ func (s *service) askPrometheus(query string) (read func(id string) jobs.GPU) {
 func (s *service) scrape(now time.Time, r *replica) (again time.Time) {
 	gpu, devices := s.policy.GPU, r.alloc.Devices
 	fetch, url := s.ses.exporters.fetch, "http://"+r.alloc.Address+"/metrics"
-	if gpu.Port == 0 {
+	if gpu.Port == 0 && len(s.scraped()) == 0 {
 		fetch = s.ses.exporters.fetchAnew // nobody else asks for it
-	} else if host, _, err := net.SplitHostPort(r.alloc.Address); err == nil {
+	} else if host, _, err := net.SplitHostPort(r.alloc.Address); err == nil && gpu.Port != 0 {
 		url = "http://" + net.JoinHostPort(host, strconv.Itoa(gpu.Port)) + "/metrics"
 	}
 	fresh := s.policy.Sizing.Sample / 2
@@ -199,7 +201,7 @@ func (r *replica) gpuNow(now time.Time, sample time.Duration) jobs.GPU {
 	case r.phase != jobs.Ready:
 		return jobs.GPU{}
 	case m.read.IsZero():
-		return jobs.GPU{Why: "not measured yet"}
+		return jobs.GPU{Why: notMeasured}
 	case now.Sub(m.read) > 3*sample+gpuTimeout:
 		return jobs.GPU{At: m.At, Why: "no answer for " + ago(now, m.read)}
 	case m.Utilization == nil:

@@ -72,6 +72,9 @@ func (s *service) notices(now time.Time) []jobs.Notice {
 	if n := len(s.seen.Drift); n > 0 {
 		last(jobs.NoticeDrift, "the registered job is not the job spec that is known here; it is left as it is", s.seen.Drift)
 	}
+	if s.unknown != "" {
+		last(jobs.NoticeMetricUnknown, s.unknown+"; nothing goes down by what is unknown", nil)
+	}
 	switch {
 	case s.blind != nil:
 		last(jobs.NoticeFleetSilent, fmt.Sprintf("the fleet does not answer: %v", s.blind), nil)

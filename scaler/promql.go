@@ -33,7 +33,7 @@ func ParsePrometheus(address string) (*url.URL, error) {
 }
 
 // instant asks a Prometheus server a query about now and returns the one number
-// that it gives, in percent. The server's password is in no error.
+// that it gives. The server's password is in no error.
 func instant(ctx context.Context, client *http.Client, server *url.URL, query string) (float64, error) {
 	if server == nil {
 		return 0, errNoPrometheus
@@ -149,8 +149,8 @@ func readPoint(point json.RawMessage, now time.Time) (float64, error) {
 		return 0, fmt.Errorf("the query gives %q, want a number", brief(text, ""))
 	case math.Abs(age) > promSkew.Seconds():
 		return 0, fmt.Errorf("its answer is of %s: from a cache, or by a wrong clock", time.Unix(int64(at), 0).UTC().Format(time.RFC3339))
-	case !(v >= 0 && v <= 100): // NaN is not
-		return 0, fmt.Errorf("the query gives %v, want a percentage from 0 to 100", v)
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return 0, fmt.Errorf("the query gives %v, want a number", v)
 	}
 	return v, nil
 }

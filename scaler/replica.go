@@ -42,6 +42,10 @@ type replica struct {
 	gpu     measured
 	scrapes lane // of its exporter
 
+	meters   meters // of the policy's metrics
+	meterDue time.Time
+	metering lane
+
 	phase jobs.Phase // as last seen
 	since time.Time  // of phase
 }

@@ -85,6 +85,10 @@ type service struct {
 	parted      []*replica // gone, and not yet judged
 	answers     lane
 	gpuReads    lane
+	meters      meters    // of the policy's metrics, as Prometheus gives them
+	meterDue    time.Time // when to ask it again
+	metering    lane
+	unknown     string    // metrics that are, and why
 	answersDue  time.Time // zero: nobody waits for a first answer
 
 	// What others do to the job.
@@ -290,6 +294,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		}
 	}
 	next = earlier(next, s.measure(now))
+	next = earlier(next, s.readMetrics(now))
 	s.finishStories(now)
 	if s.leave(now) {
 		return now, true

@@ -106,6 +106,9 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		Starts:     s.starts,
 		Failures:   s.recentFailures(now),
 	}
+	var unknown []string
+	snap.Metrics, unknown = s.metrics(now)
+	s.sayUnknown(unknown)
 	if s.out != nil {
 		snap.Out = &decide.Out{Rule: s.out.Rule, Reason: s.out.Why}
 	}

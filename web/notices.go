@@ -23,6 +23,7 @@ var noticeKinds = map[string]struct{ title, tag, weight string }{
 	jobs.NoticeStopped:       {"Stopped in Nomad", "stopped in Nomad", "bad"},
 	jobs.NoticeNodeDraining:  {"Node draining", "node draining", "warn"},
 	jobs.NoticeDrift:         {"Registered job differs", "differs from its spec", ""},
+	jobs.NoticeMetricUnknown: {"Metric unknown", "metric unknown", "warn"},
 	jobs.NoticeFleetSilent:   {"Nomad is not heard", "Nomad not heard", "bad"},
 }
 

@@ -1,0 +1,233 @@
+package scaler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+)
+
+// metered is what was last read of one metric block of the policy, at one replica
+// or at Prometheus. What is unknown stays unknown up to the decision, with its
+// reason.
+type metered struct {
+	by    policies.Metric // the block as it was when it was read
+	value *float64
+	why   string
+	read  time.Time
+}
+
+// meters is what was last read of each metric, by name.
+type meters map[string]metered
+
+// now returns the value of a metric at this moment, or why it is unknown.
+func (m meters) now(now time.Time, block *policies.Metric, sample time.Duration) (value *float64, why string) {
+	r, ok := m[block.Name]
+	switch {
+	case !ok || r.by.Source != block.Source || r.by.Query != block.Query:
+		return nil, notMeasured
+	case now.Sub(r.read) > 3*sample+gpuTimeout:
+		return nil, "no answer for " + ago(now, r.read)
+	}
+	return r.value, r.why
+}
+
+const notMeasured = "not measured yet"
+
+// scraped returns the policy's metrics that the replicas give of themselves.
+func (s *service) scraped() []policies.Metric { return s.metricsFrom("metrics") }
+
+func (s *service) metricsFrom(source string) (list []policies.Metric) {
+	for _, m := range s.policy.Metrics {
+		if m.Source == source {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// readMetrics reads the policy's metrics once per sizing.sample, beside the loop:
+// each ready replica's /metrics, and Prometheus once. It returns when it wants to
+// be called again.
+func (s *service) readMetrics(now time.Time) (again time.Time) {
+	if len(s.policy.Metrics) == 0 {
+		return time.Time{}
+	}
+	if list := s.scraped(); len(list) > 0 {
+		for _, r := range s.replicas {
+			if r.phase == jobs.Ready {
+				again = earlier(again, s.meterReplica(now, r, list))
+			} else {
+				r.meters = nil
+			}
+		}
+	}
+	if list := s.metricsFrom("prometheus"); len(list) > 0 && s.interval(now) == s.ses.cfg.Tick {
+		again = earlier(again, s.meterQueries(now, list))
+	}
+	return again
+}
+
+// meterReplica scrapes one replica for all metrics.
+func (s *service) meterReplica(now time.Time, r *replica, list []policies.Metric) (again time.Time) {
+	if now.Before(r.meterDue) {
+		return r.meterDue
+	}
+	url, fresh := "http://"+r.alloc.Address+"/metrics", s.policy.Sizing.Sample/2
+	if !s.call(&r.metering, now, func() func(time.Time) {
+		body, err := s.ses.exporters.fetch(s.ctx, url, fresh)
+		return func(at time.Time) {
+			if s.ctx.Err() == nil && r.phase == jobs.Ready && !now.Before(r.readyAt) {
+				r.meters = readMeters(at, body, err, list)
+			}
+		}
+	}) {
+		return time.Time{} // its answer comes back here
+	}
+	r.meterDue = now.Add(s.policy.Sizing.Sample)
+	return r.meterDue
+}
+
+// readMeters finds metrics in what a replica's /metrics says.
+func readMeters(now time.Time, body []byte, err error, list []policies.Metric) meters {
+	out := meters{}
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = m.Query
+	}
+	families, malformed := readFamilies(body, names)
+	for _, m := range list {
+		v := metered{by: m, read: now}
+		switch samples := families[m.Query].GetMetric(); {
+		case err != nil:
+			v.why = err.Error()
+		case malformed != nil:
+			v.why = malformed.Error()
+		case len(samples) == 0:
+			v.why = "its /metrics has no " + m.Query
+		case len(samples) > 1:
+			v.why = fmt.Sprintf(`its /metrics has %d series of %s, want one: use source "prometheus" with avg(…) or sum(…) around it`, len(samples), m.Query)
+		case samples[0].Gauge != nil:
+			v.value = figure(samples[0].Gauge.GetValue())
+		case samples[0].Untyped != nil:
+			v.value = figure(samples[0].Untyped.GetValue())
+		case samples[0].Counter != nil:
+			v.why = m.Query + ` is a counter, which only grows: use source "prometheus" with rate(…) around it`
+		default:
+			v.why = m.Query + " is neither a gauge nor a number without a type"
+		}
+		out[m.Name] = v.finite()
+	}
+	return out
+}
+
+// finite makes unknown what is no figure.
+func (v metered) finite() metered {
+	if v.value != nil && (math.IsNaN(*v.value) || math.IsInf(*v.value, 0)) {
+		v.value, v.why = nil, fmt.Sprintf("%s is %v", v.by.Query, *v.value)
+	}
+	return v
+}
+
+// meterQueries asks Prometheus all queries at once.
+func (s *service) meterQueries(now time.Time, list []policies.Metric) (again time.Time) {
+	if now.Before(s.meterDue) {
+		return s.meterDue
+	}
+	if !s.call(&s.metering, now, func() func(time.Time) {
+		ctx, cancel := context.WithTimeout(s.ctx, gpuTimeout)
+		defer cancel()
+		values := make([]metered, len(list))
+		var asking sync.WaitGroup
+		for i, m := range list {
+			asking.Go(func() {
+				v := metered{by: m}
+				if n, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, m.Query); err != nil {
+					v.why = err.Error()
+				} else {
+					v.value = &n
+				}
+				values[i] = v
+			})
+		}
+		asking.Wait()
+		return func(at time.Time) {
+			if s.ctx.Err() != nil {
+				return
+			}
+			s.meters = meters{}
+			for _, v := range values {
+				v.read = at
+				s.meters[v.by.Name] = v.finite()
+			}
+		}
+	}) {
+		return time.Time{}
+	}
+	s.meterDue = now.Add(s.policy.Sizing.Sample)
+	return s.meterDue
+}
+
+// metrics returns the values of the policy's metrics now, nil for those that are
+// unknown, and the reasons why they are.
+func (s *service) metrics(now time.Time) (values map[string]*float64, unknown []string) {
+	if len(s.policy.Metrics) == 0 {
+		return nil, nil
+	}
+	values = map[string]*float64{}
+	for i := range s.policy.Metrics {
+		m := &s.policy.Metrics[i]
+		value, why := s.metric(now, m)
+		values[m.Name] = value
+		if why != "" && why != notMeasured {
+			unknown = append(unknown, fmt.Sprintf("metric %s: %s", m.Name, why))
+		}
+	}
+	slices.Sort(unknown)
+	return values, unknown
+}
+
+// metric is the mean over the ready replicas, of all of them or it is unknown;
+// or the one number that Prometheus gives.
+func (s *service) metric(now time.Time, m *policies.Metric) (value *float64, why string) {
+	sample := s.policy.Sizing.Sample
+	if m.Source == "prometheus" {
+		return s.meters.now(now, m, sample)
+	}
+	sum, n := 0.0, 0
+	for _, r := range s.inOrder() {
+		if r.phase != jobs.Ready {
+			continue
+		}
+		v, why := r.meters.now(now, m, sample)
+		if v == nil {
+			if why != notMeasured {
+				why = "replica " + r.alloc.ID + ": " + why
+			}
+			return nil, why
+		}
+		sum += *v
+		n++
+	}
+	if n == 0 {
+		return nil, "" // nobody to ask, which is no fault
+	}
+	return figure(sum / float64(n)), ""
+}
+
+// sayUnknown logs what has become unknown, once.
+func (s *service) sayUnknown(unknown []string) {
+	if text := strings.Join(unknown, "; "); text != s.unknown {
+		s.unknown, s.changed = text, true
+		if text != "" {
+			s.log.Log(s.ctx, slog.LevelWarn, "metrics of the policy unknown", "reason", text)
+		}
+	}
+}
