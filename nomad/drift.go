@@ -1,13 +1,10 @@
 package nomad
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-	"unicode"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/jobs"
@@ -140,123 +137,44 @@ func (p *picture) shipped(key jobKey, spec *jobs.Spec) {
 // driftLines puts a difference into lines: what the registered job has → what
 // the spec has.
 func driftLines(d *api.JobDiff) []string {
-	var l lines
-	l.fields("", "", d.Fields)
-	l.objects("", "", d.Objects)
-	for _, tg := range d.TaskGroups {
-		group := "group " + tg.Name
-		if l.settled(group, "", tg.Type) {
-			continue
-		}
-		l.fields(group, "", tg.Fields)
-		l.objects(group, "", tg.Objects)
-		for _, t := range tg.Tasks {
-			task := "task " + t.Name
-			if len(d.TaskGroups) > 1 {
-				task = group + ", " + task
-			}
-			if l.settled(task, "", t.Type) {
-				continue
-			}
-			l.fields(task, "", t.Fields)
-			l.objects(task, "", t.Objects)
-		}
-	}
-	if over := len(l) - maxDrift; over > 0 {
-		l = append(l[:maxDrift], fmt.Sprintf("and %d more", over))
-	}
-	return l
-}
-
-type lines []string
-
-func (l *lines) add(where, what string) {
-	*l = append(*l, cmp.Or(where, "job")+": "+what)
-}
-
-// settled adds what only one of both has, as a whole, and reports whether no more
-// has to be said: what only one has is not taken apart, nor what is the same.
-func (l *lines) settled(where, what, kind string) bool {
-	if what != "" {
-		what += " "
-	}
-	switch kind {
-	case "Added":
-		l.add(where, what+"only in the shipped spec")
-	case "Deleted":
-		l.add(where, what+"only in the registered job")
-	}
-	return kind != "Edited"
-}
-
-func (l *lines) objects(where, prefix string, objects []*api.ObjectDiff) {
-	for _, o := range objects {
-		name := prefix + snake(o.Name)
-		if l.settled(where, name, o.Type) {
-			continue
-		}
-		l.fields(where, name+".", o.Fields)
-		l.objects(where, name+".", o.Objects)
-	}
-}
-
-func (l *lines) fields(where, prefix string, fields []*api.FieldDiff) {
-	for _, f := range fields {
-		if f.Type == "None" || f.Type == "" || prefix == "" && (f.Name == "Count" || f.Name == "Stop") {
+	var lines []string
+	for _, diff := range differences(d, false) {
+		if diff.path == "count" || diff.path == "stop" {
 			continue // how many run, and whether, is no matter of the spec
 		}
-		name := prefix + snake(f.Name)
-		if secretive(name) {
-			l.add(where, name+" differs")
-			continue
+		where := "job"
+		switch {
+		case diff.task != "" && len(d.TaskGroups) > 1:
+			where = "group " + diff.group + ", task " + diff.task
+		case diff.task != "":
+			where = "task " + diff.task
+		case diff.group != "":
+			where = "group " + diff.group
 		}
-		l.add(where, fmt.Sprintf("%s %s → %s", name, shown(f.Name, f.Old), shown(f.Name, f.New)))
+		lines = append(lines, where+": "+strings.TrimSpace(diff.path+" "+diff.drifted()))
 	}
+	if over := len(lines) - maxDrift; over > 0 {
+		lines = append(lines[:maxDrift], fmt.Sprintf("and %d more", over))
+	}
+	return lines
 }
 
-// secretive reports whether a value is not shown: environments and templates
-// carry tokens.
-func secretive(name string) bool {
-	name = strings.ToLower(name)
-	return slices.ContainsFunc([]string{"env[", "meta[", "tmpl", "token", "secret", "password", "auth", "credential", "header"},
-		func(s string) bool { return strings.Contains(name, s) })
+func (d difference) drifted() string {
+	switch {
+	case d.whole && d.kind == ChangeAdded:
+		return "only in the shipped spec"
+	case d.whole:
+		return "only in the registered job"
+	case d.hidden:
+		return "differs"
+	}
+	return fmt.Sprintf("%s → %s", shortened(d.old), shortened(d.new))
 }
 
-// shown quotes a value, shortened; durations as people write them.
-func shown(name, value string) string {
-	for _, suffix := range []string{"Timeout", "Delay", "Deadline", "Interval", "Time", "Stagger", "LostAfter", "StopOnClientAfter"} {
-		if d, err := time.ParseDuration(value + "ns"); err == nil && strings.HasSuffix(name, suffix) {
-			value = d.String()
-		}
-	}
+// shortened quotes a value, as far as a line has room.
+func shortened(value string) string {
 	if r := []rune(value); len(r) > maxValue {
 		value = string(r[:maxValue]) + "…"
 	}
 	return fmt.Sprintf("%q", value)
-}
-
-// snake writes a name of Nomad's API as job specs do: KillTimeout is
-// kill_timeout. Keys in brackets stay as they are.
-func snake(name string) string {
-	name, key, bracket := strings.Cut(name, "[")
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		switch {
-		case r == ' ':
-			r = '_'
-		case unicode.IsUpper(r):
-			afterLower := i > 0 && unicode.IsLower(runes[i-1])
-			beforeLower := i > 0 && i+1 < len(runes) && unicode.IsUpper(runes[i-1]) && unicode.IsLower(runes[i+1])
-			if afterLower || beforeLower {
-				b.WriteByte('_')
-			}
-			r = unicode.ToLower(r)
-		}
-		b.WriteRune(r)
-	}
-	if bracket {
-		b.WriteString("[" + key)
-	}
-	return b.String()
 }

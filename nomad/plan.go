@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
@@ -118,12 +117,14 @@ const (
 	ChangeNone    = "none"
 )
 
-// Change is one field that differs. Values that look like secrets are hidden.
+// Change is one field that differs. The values of environments, metadata and
+// templates are hidden, and what looks like a secret anywhere.
 type Change struct {
-	Kind string `json:"change"` // ChangeAdded, ChangeDeleted, ChangeEdited
-	Path string `json:"path"`   // group.server.task.model.config.image
-	Old  string `json:"old"`
-	New  string `json:"new"`
+	Kind   string `json:"change"` // ChangeAdded, ChangeDeleted, ChangeEdited
+	Path   string `json:"path"`   // group.server.task.model.config.image
+	Old    string `json:"old"`    // "" if hidden
+	New    string `json:"new"`    // "" if hidden
+	Hidden bool   `json:"hidden"`
 }
 
 // GroupPlan is what would become of one group, in allocations.
@@ -167,7 +168,7 @@ func (c *Checkup) Plan(ctx context.Context, d *Draft, counts map[string]int, nod
 	p := &Plan{Change: ChangeNone, Groups: map[string]GroupPlan{}, Warnings: listed(answer.Warnings)}
 	if answer.Diff != nil {
 		p.Change = strings.ToLower(answer.Diff.Type)
-		p.Diff = flatten(answer.Diff)
+		p.Diff = changes(answer.Diff)
 	}
 	for _, tg := range job.TaskGroups {
 		name := deref(tg.Name)
@@ -262,54 +263,18 @@ func deviceFigures(ask string, each int, nodes []Node) string {
 	return fmt.Sprintf("%s, %d of %d %s free", plural(with, "node"), free, healthy, ask)
 }
 
-// flatten turns Nomad's tree of differences into one line for each field.
-func flatten(d *api.JobDiff) []Change {
+// changes are the differences as they are told outside.
+func changes(d *api.JobDiff) []Change {
 	var out []Change
-	add := func(path string, fields []*api.FieldDiff) {
-		for _, f := range fields {
-			if kind := strings.ToLower(f.Type); kind != ChangeNone {
-				at := join(path, f.Name)
-				out = append(out, Change{Kind: kind, Path: at, Old: hidden(at, f.Old), New: hidden(at, f.New)})
-			}
+	for _, diff := range differences(d, true) {
+		c := Change{Kind: diff.kind, Path: diff.path, Old: diff.old, New: diff.new, Hidden: diff.hidden}
+		if diff.task != "" {
+			c.Path = join("task."+diff.task, c.Path)
 		}
-	}
-	var objects func(path string, all []*api.ObjectDiff)
-	objects = func(path string, all []*api.ObjectDiff) {
-		for _, o := range all {
-			at := join(path, o.Name)
-			add(at, o.Fields)
-			objects(at, o.Objects)
+		if diff.group != "" {
+			c.Path = join("group."+diff.group, c.Path)
 		}
-	}
-	add("", d.Fields)
-	objects("", d.Objects)
-	for _, g := range d.TaskGroups {
-		at := "group." + g.Name
-		add(at, g.Fields)
-		objects(at, g.Objects)
-		for _, t := range g.Tasks {
-			add(at+".task."+t.Name, t.Fields)
-			objects(at+".task."+t.Name, t.Objects)
-		}
+		out = append(out, c)
 	}
 	return out
-}
-
-func join(path, name string) string {
-	if path == "" {
-		return name
-	}
-	return path + "." + name
-}
-
-var secret = regexp.MustCompile(`(?i)(secret|token|passw|credential|api_?key|private_?key)`)
-
-// hidden keeps the value of a field that is called like a secret out of what
-// people and logs of CI see.
-func hidden(path, value string) string {
-	name := path[strings.LastIndexByte(path, '.')+1:]
-	if value != "" && secret.MatchString(name) {
-		return "(hidden)"
-	}
-	return value
 }

@@ -112,9 +112,9 @@ func TestADiffIsOneLineForEachFieldAndHidesSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []nomad.Change{
-		{Kind: "deleted", Path: "group.server.Meta[x]", Old: "1"},
-		{Kind: "edited", Path: "group.server.task.model.Env[HF_TOKEN]", Old: "(hidden)", New: "(hidden)"},
-		{Kind: "edited", Path: "group.server.task.model.Config.image", Old: "a:1", New: "a:2"},
+		{Kind: "deleted", Path: "group.server.meta[x]", Hidden: true},
+		{Kind: "edited", Path: "group.server.task.model.env[HF_TOKEN]", Hidden: true},
+		{Kind: "edited", Path: "group.server.task.model.config.image", Old: "a:1", New: "a:2"},
 	}
 	if diff := cmp.Diff(want, p.Diff); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

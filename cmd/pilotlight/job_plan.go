@@ -29,7 +29,7 @@ type jobPlanCommand struct {
 func (jobPlanCommand) Help() string {
 	return `Asks Nomad what registering the files would do, and whether the replicas that their policies allow would fit now. Nothing is changed. Exits with 0 if all is well, 1 if a file is invalid or something does not fit, 2 for wrong use. The token needs list-jobs, read-job and submit-job in the job's namespace, and node read for figures.
 
--o json: {"plans": [{"file", "job", "namespace", "registered", "version", "change": "added"|"edited"|"none", "diff": [{"change": "added"|"deleted"|"edited", "path", "old", "new"}], "groups": [{"group", "file_count", "live_count", "place", "stop", "replace", "missing", "reason"}], "policies": [{"policy", "group", "max", "fit", "reason"}]}], "findings": [as job check -o json], "errors": n, "warnings": n}. live_count is null for a job that is not registered; "groups" is what nomad job run would do.
+-o json: {"plans": [{"file", "job", "namespace", "registered", "version", "change": "added"|"edited"|"none", "diff": [{"change": "added"|"deleted"|"edited", "path", "old", "new", "hidden"}], "groups": [{"group", "file_count", "live_count", "place", "stop", "replace", "missing", "reason"}], "policies": [{"policy", "group", "max", "fit", "reason"}]}], "findings": [as job check -o json], "errors": n, "warnings": n}. live_count is null for a job that is not registered; "groups" is what nomad job run would do. "hidden": the values are not shown, "old" and "new" are "": those of env, meta and templates, and what looks like a secret anywhere.
 
 Example:
   pilotlight job plan jobs/chat.nomad.hcl --nomad http://127.0.0.1:4646 --policies policies/`

@@ -111,10 +111,12 @@ func (p *jobPlan) write(b *strings.Builder, coloured bool) {
 
 // changeLine is one field: + new, - gone, ~ other.
 func changeLine(c nomad.Change) string {
-	switch c.Kind {
-	case nomad.ChangeAdded:
+	switch {
+	case c.Hidden:
+		return map[string]string{nomad.ChangeAdded: "+", nomad.ChangeDeleted: "-", nomad.ChangeEdited: "~"}[c.Kind] + " " + c.Path + ": (value hidden)"
+	case c.Kind == nomad.ChangeAdded:
 		return fmt.Sprintf("+ %s: %q", c.Path, c.New)
-	case nomad.ChangeDeleted:
+	case c.Kind == nomad.ChangeDeleted:
 		return fmt.Sprintf("- %s: %q", c.Path, c.Old)
 	}
 	return fmt.Sprintf("~ %s: %q → %q", c.Path, c.Old, c.New)
