@@ -151,6 +151,8 @@
 //     others after its lease.
 //   - One that is stopped between Slot.Check and the write sends one late request per
 //     slot.
+//   - What was in flight at an activator that is dead by the time Redis loses the
+//     writes that say so is known to nobody but the replica.
 //   - A Redis that comes back empty, together with a scaler that remembers nothing,
 //     has nobody to tell it that slots are in use.
 //

@@ -159,11 +159,18 @@ func (m *model) disturb(o op) {
 		m.server++
 		m.serverIs(m.server, "")
 	case "save":
-		m.saved = save(m.t, m.redis)
+		m.saved, m.savedAt = save(m.t, m.redis), time.Now()
 	case "rollback":
 		if m.saved != nil {
 			m.disorder, m.lost = true, true
 			m.saved.restore(m.redis)
+			for _, u := range m.uses {
+				// Who could say so is dead, and Redis has forgotten (doc.go: what cannot be
+				// excluded).
+				if u.actor.dead && !u.began.Add(100*time.Millisecond).Before(m.savedAt) {
+					u.orphanTil = time.Time{}
+				}
+			}
 			m.saved, m.down = nil, false
 			m.server++
 			m.serverIs(m.server, "")

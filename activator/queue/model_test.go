@@ -105,6 +105,7 @@ type model struct {
 	durable  map[string]*accepted
 	offered  map[string]int
 	saved    *snapshot
+	savedAt  time.Time
 	server   int  // which process Redis is
 	down     bool // Redis is away for all
 	disorder bool // something has happened that may change the order

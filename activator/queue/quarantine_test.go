@@ -244,17 +244,21 @@ func TestALateStatementOfABuriedActivatorDoesNotShrinkItsQuarantine(t *testing.T
 func TestAGrantThatADeadActivatorMayHaveHeardOfIsQuarantined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		f := &faults{delay: 100 * time.Millisecond}
-		a, _ := w.activator("a", func(c *Config) { c.Redis.AddHook(f) })
+		a, err := New(Config{Redis: clientOf(t, w.redis), Activator: "a"}) // acknowledges nothing
+		if err != nil {
+			t.Fatal(err)
+		}
 		b, _ := w.activator("b")
 		w.offer(replicaWith("r1", 0, 1))
-		hold(t.Context(), a, "t1", roomy)
-		for w.demand().SlotsOut["r1"] == 0 {
-			time.Sleep(10 * time.Millisecond)
+		given := &waiter{ticket: ticket("t1"), limits: roomy, outcome: make(chan outcome, 1)}
+		s := newService(a, "translate")
+		s.waiters["t1"], given.place = given, s.order.PushBack(given)
+		if err := s.ask(t.Context(), given); err != nil {
+			t.Fatal(err)
 		}
-		stopped := make(chan struct{})
-		defer close(stopped)
-		f.set(func(f *faults) { f.paused = stopped })
+		if o := <-given.outcome; o.slot == nil {
+			t.Fatal(o.err)
+		}
 		ch := hold(t.Context(), b, "t2", roomy)
 		w.tick(10 * time.Second)
 		notYet(t, ch)
