@@ -104,10 +104,11 @@ func (s *service) askPrometheus(query string) (read func(id string) jobs.GPU) {
 	defer cancel()
 	g := jobs.GPU{}
 	v, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, query)
+	if err == nil {
+		err = Utilization(v)
+	}
 	if err != nil {
 		g.Why = err.Error()
-	} else if v < 0 || v > 100 {
-		g.Why = fmt.Sprintf("Prometheus: the query gives %v, want a percentage from 0 to 100", v)
 	} else {
 		g.Utilization = &v
 	}

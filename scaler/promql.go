@@ -19,6 +19,10 @@ const (
 	promSkew    = time.Minute // between its clock and ours; more, and the answer is an old one
 )
 
+// ErrNoSeries is a query without a result: of something that is not scraped now,
+// perhaps because nothing runs.
+var ErrNoSeries = errors.New("the query gives no series: nothing of that name is scraped now")
+
 var errNoPrometheus = errors.New("no Prometheus is known to ask: start the scaler with --prometheus URL")
 
 // ParsePrometheus reads the address of a Prometheus server: http or https, a host,
@@ -30,6 +34,24 @@ func ParsePrometheus(address string) (*url.URL, error) {
 		return nil, errors.New("not the URL of a Prometheus server; allowed: http:// or https://, a host, and a path if it has one, such as http://127.0.0.1:9090")
 	}
 	return u, nil
+}
+
+// AskPrometheus asks a query once, as the loop does for a policy's metric, and with
+// its deadline (2 s). ErrNoSeries if it has no result.
+func AskPrometheus(ctx context.Context, server *url.URL, query string) (float64, error) {
+	client := probeClient()
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
+	defer cancel()
+	return instant(ctx, client, server, query)
+}
+
+// Utilization judges what a gpu.query gives: a percentage.
+func Utilization(v float64) error {
+	if v < 0 || v > 100 {
+		return fmt.Errorf("Prometheus: the query gives %v, want a percentage from 0 to 100", v)
+	}
+	return nil
 }
 
 // instant asks a Prometheus server a query about now and returns the one number
@@ -120,7 +142,7 @@ func readInstant(body []byte, now time.Time) (float64, error) {
 		case err != nil:
 			return 0, errors.New("its answer is not that of /api/v1/query")
 		case len(series) == 0:
-			return 0, errors.New("the query gives no series: nothing of that name is scraped now")
+			return 0, ErrNoSeries
 		case len(series) > 1:
 			return 0, fmt.Errorf("the query gives %d series, want one: put avg(…) or sum(…) around it", len(series))
 		case series[0].Value == nil:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -91,7 +92,7 @@ type examination struct {
 	facts    []redisdb.Facts
 
 	policies   []*policies.Policy
-	prometheus string
+	prometheus *url.URL // nil: not asked
 }
 
 // check is one step: what it is called while it goes on, and how long it may.
@@ -160,17 +161,15 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 // examination opens what was given; it connects to nothing yet.
 func (d doctorCommand) examination() (x *examination, closing func(), err error) {
-	x = &examination{prometheus: strings.TrimSuffix(d.Prometheus, "/"), allowed: map[string]nomad.RightState{}, jobs: map[*policies.Policy]knownJob{}}
+	x = &examination{allowed: map[string]nomad.RightState{}, jobs: map[*policies.Policy]knownJob{}}
 	var closers []func()
 	closing = func() {
 		for _, c := range closers {
 			c()
 		}
 	}
-	if d.Prometheus != "" {
-		if _, err := baseURL("prometheus", d.Prometheus); err != nil {
-			return nil, nil, err
-		}
+	if x.prometheus, err = (prometheusFlag{d.Prometheus}).server(); err != nil {
+		return nil, nil, err
 	}
 	if x.specs, err = loadSpecs(d.Jobs); err != nil {
 		return nil, nil, err

@@ -3,14 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -196,83 +190,4 @@ func (x *examination) checkKillTimeouts(context.Context) []finding {
 		"max_kill_timeout is %s on %s: when Nomad itself stops a replica (node drain, nomad job run), longer requests are cut", *least, where)
 	f.Details = short
 	return []finding{f}
-}
-
-// checkPrometheus asks it what policies would ask.
-func (x *examination) checkPrometheus(ctx context.Context) []finding {
-	const check = "prometheus"
-	asking := slices.DeleteFunc(slices.Clone(x.policies), func(p *policies.Policy) bool { return p.GPU.Source != "prometheus" })
-	switch {
-	case len(asking) == 0 && x.prometheus == "":
-		return []finding{skipped(check, "no policy asks Prometheus")}
-	case x.prometheus == "":
-		f := skipped(check, "%s ask Prometheus, and none was named", countPolicies(len(asking)))
-		f.Do = "give --prometheus to have their queries tried"
-		return []finding{f}
-	case len(asking) == 0:
-		asking = []*policies.Policy{{Name: "", GPU: policies.GPU{Query: "vector(1)"}}}
-	}
-	base := shownAddress(x.prometheus)
-	var found []finding
-	for _, p := range asking {
-		n, err := queryPrometheus(ctx, x.prometheus, p.GPU.Query)
-		about := "Prometheus at " + base
-		if p.Name != "" {
-			about = fmt.Sprintf("policy %q", p.Name)
-		}
-		switch {
-		case err != nil:
-			found = append(found, failed(check, "check --prometheus, and the query in Prometheus' own page", "%s: %v", about, err))
-		case p.Name == "":
-			found = append(found, passed(check, "%s answers", about))
-		case n == 0:
-			found = append(found, warned(check, "right if nothing runs now; otherwise try the query in Prometheus' own page", "%s: its query has no result now", about))
-		default:
-			found = append(found, passed(check, "%s: its query has %s", about, count(n, "result")))
-		}
-	}
-	return found
-}
-
-// queryPrometheus returns how many results an instant query has.
-func queryPrometheus(ctx context.Context, base, query string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/query?"+url.Values{"query": {query}}.Encode(), nil)
-	if err != nil {
-		return 0, errors.New("not a URL")
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		var u *url.Error // its text has the URL, which may have a password
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return 0, fmt.Errorf("it does not answer: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var answer struct {
-		Status string
-		Error  string
-		Data   struct {
-			ResultType string
-			Result     json.RawMessage
-		}
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxReply))
-	if err == nil {
-		err = json.Unmarshal(body, &answer)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("what answers with %s is no Prometheus", res.Status)
-	}
-	if answer.Status != "success" {
-		return 0, fmt.Errorf("it refuses the query: %s", oneLine(strings.TrimSpace(answer.Error)))
-	}
-	if answer.Data.ResultType == "scalar" {
-		return 1, nil
-	}
-	var results []json.RawMessage
-	if err := json.Unmarshal(answer.Data.Result, &results); err != nil {
-		return 0, fmt.Errorf("its answer is not understood: %w", err)
-	}
-	return len(results), nil
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -267,27 +269,45 @@ func TestWhatARedisIsJudgedBy(t *testing.T) {
 	}
 }
 
-func TestQueriesOfPoliciesAreTriedOnPrometheus(t *testing.T) {
+func TestQueriesOfPoliciesAreTriedOnPrometheusAsTheScalerWould(t *testing.T) {
+	answers := map[string]string{
+		"good":    `{"metric":{},"value":[NOW,"42"]}`,
+		"much":    `{"metric":{},"value":[NOW,"420"]}`,
+		"several": `{"metric":{"gpu":"0"},"value":[NOW,"1"]},{"metric":{"gpu":"1"},"value":[NOW,"2"]}`,
+		"text":    `{"metric":{},"value":[NOW,"NaN"]}`,
+		"empty":   "",
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.FormValue("query") {
-		case "good":
-			_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[{}]}}`))
-		case "empty":
-			_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
-		default:
+		results, known := answers[r.FormValue("query")]
+		if !known {
 			w.WriteHeader(http.StatusBadRequest)
 			_, _ = w.Write([]byte(`{"status":"error","error":"parse error"}`))
+			return
 		}
+		results = strings.ReplaceAll(results, "NOW", strconv.FormatInt(time.Now().Unix(), 10))
+		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[` + results + `]}}`))
 	}))
 	defer server.Close()
-	x := &examination{prometheus: server.URL}
-	for query, want := range map[string]string{"good": resultOK, "empty": resultWarning, "bad(": resultError} {
-		x.policies = []*policies.Policy{{Name: "p", GPU: policies.GPU{Source: "prometheus", Query: query}}}
-		if got := x.checkPrometheus(t.Context()); len(got) != 1 || got[0].Result != want {
-			t.Errorf("%s: got %+v, want %s", query, got, want)
+	at, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &examination{prometheus: at}
+	for query, want := range map[string]struct{ gpu, metric string }{
+		"good":    {resultOK, resultOK},
+		"much":    {resultError, resultOK}, // no percentage
+		"several": {resultError, resultError},
+		"text":    {resultError, resultError},
+		"empty":   {resultWarning, resultWarning},
+		"bad(":    {resultError, resultError},
+	} {
+		x.policies = []*policies.Policy{{Name: "p", GPU: policies.GPU{Source: "prometheus", Query: query},
+			Metrics: []policies.Metric{{Name: "m", Source: "prometheus", Query: query}, {Name: "n", Source: "metrics", Query: "n"}}}}
+		if got := x.checkPrometheus(t.Context()); len(got) != 2 || got[0].Result != want.gpu || got[1].Result != want.metric {
+			t.Errorf("%s: got %+v, want %v", query, got, want)
 		}
 	}
-	x.prometheus = ""
+	x.prometheus = nil
 	if got := x.checkPrometheus(t.Context()); got[0].Result != resultSkipped {
 		t.Errorf("none named: %+v", got)
 	}
