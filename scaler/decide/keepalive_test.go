@@ -217,3 +217,20 @@ func TestALevelsGapEndsWhenItIsNeededAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestEachBandOfAStepIsKeptForItsOwnTime(t *testing.T) {
+	tau := func(k int) time.Duration { return time.Duration(11-bandOf(k)) * time.Second } // 2: 10 s, 3–4: 9 s, 5–8: 8 s
+	levels := need(need(nil, 7, 9, epoch), 1, 9, epoch.Add(time.Second))
+	for _, tc := range []struct{ after, want int }{{7, 7}, {8, 4}, {9, 2}, {10, 0}} {
+		n, rest := kept(levels, tau, epoch.Add(time.Duration(tc.after)*time.Second))
+		if n != tc.want {
+			t.Errorf("after %ds %d levels are kept, want %d", tc.after, n, tc.want)
+		}
+		if again, _ := kept(rest, func(int) time.Duration { return time.Hour }, epoch.Add(20*time.Second)); again != n {
+			t.Errorf("after %ds: a longer keep-alive brings back %d levels of %d", tc.after, again, n)
+		}
+	}
+	if levels[len(levels)-1].K != 7 {
+		t.Error("the levels that were asked about were written")
+	}
+}

@@ -62,3 +62,47 @@ func TestAMetricThatIsNotKnownNowHoldsTheCount(t *testing.T) {
 		t.Errorf("it is %v while nobody knows it, want unknown", v)
 	}
 }
+
+// Ten minutes without the ledger are not ten minutes without demand.
+func TestWhatWasNotSeenIsNoGap(t *testing.T) {
+	w := newWorld(t, auto(3))
+	w.replica("r1", jobs.Ready)
+	w.snap.InFlight = 1
+	w.pass(5*time.Second, nil)
+	w.snap.Known = false
+	w.pass(10*time.Minute, nil)
+	w.snap.Known = true
+	w.pass(5*time.Second, nil)
+	if n := w.mem.Gaps.band(0).Count; n != 0 {
+		t.Errorf("%d gaps while nobody could see the demand", n)
+	}
+	w.snap.InFlight = 0
+	w.pass(time.Minute, nil)
+	w.snap.InFlight = 1
+	w.pass(time.Second, nil)
+	if past := w.mem.Gaps.band(0).past(); len(past) != 1 || past[0].seconds < 60 || past[0].seconds > 62 {
+		t.Errorf("gaps %v, want one of a minute", past)
+	}
+}
+
+func TestArrivalsAreBelievedAsFarAsTheyAreEvidence(t *testing.T) {
+	batches := Wake{Mean: 20, Count: enoughWakes}
+	for _, tc := range []struct {
+		name string
+		wake Wake
+		n    uint64
+		want float64
+	}{
+		{"one is no rate", Wake{}, 1, 0},
+		{"two are two", Wake{}, 2, 2},
+		{"forty are a flood", Wake{}, 40, 2 * 39 * 39},
+		{"what wakes have brought is believed twice", batches, 15, 40},
+		{"what has come beyond that, too", batches, 101, 200},
+		{"few have come", batches, 3, 8},
+		{"four wakes say nothing yet", Wake{Mean: 20, Count: enoughWakes - 1}, 15, 2 * 14 * 14},
+	} {
+		if got := tc.wake.believable(tc.n); got != tc.want {
+			t.Errorf("%s: %g, want %g", tc.name, got, tc.want)
+		}
+	}
+}
