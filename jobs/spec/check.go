@@ -21,7 +21,7 @@ const slowReplacement = 30 * time.Second
 // Check judges a job spec by what Pilotlight asks of every job that it scales.
 // group names the group to be scaled; "" is the only one or, of several, each
 // that has a port "http". Of a job that says itself that it is not to be scaled
-// only how its tasks end is judged. Findings are in the order of the file.
+// only how its tasks end is judged, and what Nomad refuses. Findings are in the order of the file.
 func Check(s *jobs.Spec, group string, clients Clients) []jobs.Finding {
 	if s == nil {
 		return nil
@@ -29,7 +29,9 @@ func Check(s *jobs.Spec, group string, clients Clients) []jobs.Finding {
 	c := &checker{spec: s, clients: clients, survey: surveyOf(s)}
 	if s.Unscaled {
 		for i := range s.Groups {
-			c.stopping(&s.Groups[i], "group."+s.Groups[i].Name)
+			path := "group." + s.Groups[i].Name
+			c.refused(&s.Groups[i], path)
+			c.stopping(&s.Groups[i], path)
 		}
 		return c.survey.refine(c.findings)
 	}
@@ -126,6 +128,7 @@ func port(g *jobs.Group) *jobs.Port {
 
 func (c *checker) group(g *jobs.Group) {
 	path := "group." + g.Name
+	c.refused(g, path)
 	c.ports(g, path)
 	c.count(g, path)
 	c.update(g, path)

@@ -101,6 +101,9 @@ func TestCheck(t *testing.T) {
 			warning(25, 7, RuleReschedule, "group.server.reschedule.delay_function"), "exponential"},
 		{"slow rescheduling", `delay          = "5s"`, `delay          = "1m"`, "",
 			warning(24, 7, RuleReschedule, "group.server.reschedule.delay"), "1m0s"},
+		{"rescheduling at once", `delay          = "5s"`, `delay          = "1s"`, "",
+			failure(24, 7, RuleRefused, "group.server.reschedule.delay"), "of 1s: the shortest is 5s"},
+		{"rescheduling at once, of the job", `type = "service"`, "reschedule {\n    delay = \"1s\"\n  }", "", nil, ""},
 		{"rescheduling after 30 s", `delay          = "5s"`, `delay          = "30s"`, "", nil, ""},
 
 		{"a scaling block", "    network {", "    scaling {\n      min = 0\n      max = 4\n    }\n    network {", "",
@@ -121,7 +124,9 @@ func TestCheck(t *testing.T) {
 			warning(28, 7, RuleRestartHidesFailure, "group.server.task.model.restart"), "1m15s"},
 		{"a few restarts", "attempts = 0", "attempts = 2", "", nil, ""},
 		{"Nomad's default restarts", clean[strings.Index(clean, "    restart"):strings.Index(clean, "    reschedule")], "", "", nil, ""},
-		{"restart mode delay without attempts", `mode     = "fail"`, `mode     = "delay"`, "", nil, ""},
+		{"restart mode delay without attempts", `mode     = "fail"`, `mode     = "delay"`, "",
+			failure(20, 7, RuleRefused, "group.server.restart.mode"), "for ever"},
+		{"restart mode delay of the task alone, which Nomad takes", `driver = "raw_exec"`, "restart {\n        attempts = 0\n        mode     = \"delay\"\n      }", "", nil, ""},
 
 		{"no check", clean[strings.Index(clean, "      check"):strings.Index(clean, "    restart")], "    }\n", "",
 			warning(11, 5, RuleNoCheck, "group.server.service.check"), "/health"},

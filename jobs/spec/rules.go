@@ -5,6 +5,7 @@ const (
 	RuleSyntax              = "syntax"
 	RuleBadValue            = "bad-value"
 	RuleNotJudged           = "not-judged"
+	RuleRefused             = "refused-by-nomad"
 	RuleUnknownGroup        = "unknown-group"
 	RuleNoPort              = "no-port"
 	RuleJobType             = "job-type"
@@ -37,6 +38,7 @@ func Rules() []Rule {
 		{RuleSyntax, "The file is a Nomad job in HCL."},
 		{RuleBadValue, "Values have the type and form that Nomad accepts."},
 		{RuleNotJudged, "What cannot be evaluated from the file alone is not judged offline; --var and --var-file give variables values."},
+		{RuleRefused, "Nomad takes the values together."},
 
 		{RuleJobType, "Only service jobs can be kept at zero and scaled."},
 		{RuleUnknownGroup, "The job has the task group that is to be scaled."},
