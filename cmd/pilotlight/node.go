@@ -107,7 +107,7 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		n.addrs.Data = l.Addr().String()
-		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log})
+		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log, Address: n.addrs.Data, Ask: activator.AskPeer})
 		if err != nil {
 			return err
 		}
