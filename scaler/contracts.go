@@ -54,6 +54,15 @@ type Shared interface {
 	ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, reason string, meta map[string]string) error
 }
 
+// Private is a Fleet that lives and dies with this process, such as child
+// processes on this machine: nobody else can command its allocations.
+type Private interface {
+	// StandDown ends every allocation and gives up whatever another process may
+	// need to run some, because that one leads now. It returns at once; the next
+	// Ensure takes command again.
+	StandDown()
+}
+
 // Ledger is the scaler's side of the slot ledger (activator/queue).
 type Ledger interface {
 	// Offer states which replicas have slots, all of them: absolute and idempotent.

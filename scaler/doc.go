@@ -64,7 +64,9 @@
 //	                  get slots again, and anything else is done
 //	index has moved   it has happened, or cannot any more
 //
-// A fleet of child processes has no index: its calls die with their sender.
+// A fleet of child processes has no index: its calls die with their sender. It
+// stands down when another scaler leads, so that nothing runs for nobody and the
+// state directory is free for the next.
 //
 // Slots are offered absolutely and repeated; a new leader offers nothing before
 // it has probed what it found running, and nothing at all of a replica that was

@@ -35,6 +35,7 @@ type house struct {
 	specs    func(string) (*jobs.Spec, bool)
 	log      io.Writer
 	lease    Lease
+	runs     Fleet             // what the scaler runs replicas on; nil: fleet
 	through  http.RoundTripper // of probes, scrapes and queries; nil: the fleet
 	asks     *url.URL          // Prometheus
 	stop     func()
@@ -104,8 +105,12 @@ func (h *house) start() {
 	if through == nil {
 		through = h.fleet
 	}
+	var runs Fleet = h.fleet
+	if h.runs != nil {
+		runs = h.runs
+	}
 	s, err := New(Config{
-		Fleet: h.fleet, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: notedHistory{h.history, h.written},
+		Fleet: runs, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: notedHistory{h.history, h.written},
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Client: &http.Client{Transport: through},
 		Lease:  h.lease, Prometheus: h.asks,

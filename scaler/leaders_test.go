@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -344,6 +345,43 @@ func TestAReplicaWhoseLauncherDidNotLiveToSeeItHasAColdStart(t *testing.T) {
 		}
 		if calls, _ := second.fleet.asked(); len(calls) > 0 {
 			t.Errorf("called %v, though all was there", calls)
+		}
+	})
+}
+
+// own is a fleet that only one process commands.
+type own struct {
+	*fleet
+	stood atomic.Int64
+}
+
+func (o *own) StandDown() { o.stood.Add(1) }
+
+func TestAFleetOfItsOwnStandsDownWhenAnotherLeads(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.stop()
+		runs, l := &own{fleet: h.fleet}, &terms{give: make(chan context.Context)}
+		h.runs, h.lease = runs, l
+		h.start()
+		for _, step := range []struct {
+			cause       error
+			soon, later int64 // times that it has stood down, at once and in the end
+		}{
+			{lease.ErrLost, 1, 1},
+			{lease.ErrExpired, 1, 2}, // nobody else need have taken the lease
+		} {
+			term, end := context.WithCancelCause(t.Context())
+			l.give <- term
+			time.Sleep(time.Second)
+			end(step.cause)
+			time.Sleep(time.Second)
+			if n := runs.stood.Load(); n != step.soon {
+				t.Errorf("%v: stood down %d times, want %d", step.cause, n, step.soon)
+			}
+			time.Sleep(2 * time.Minute)
+			if n := runs.stood.Load(); n != step.later {
+				t.Errorf("%v: stood down %d times in the end, want %d", step.cause, n, step.later)
+			}
 		}
 	})
 }

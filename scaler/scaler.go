@@ -77,6 +77,7 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) error {
 	case <-term.Done():
 	case later := <-current.outranked:
 		s.replace(nil)
+		s.standDown()
 		return &lease.OutrankedError{Epoch: later}
 	}
 	cause := context.Cause(term)
@@ -87,7 +88,18 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) error {
 	if !expired {
 		s.replace(nil)
 	}
+	if errors.Is(cause, lease.ErrLost) {
+		s.standDown()
+	}
 	return nil
+}
+
+// standDown ends the replicas of a fleet that only this process can command, when
+// it commands no more: those of a shared one are the next leader's.
+func (s *Scaler) standDown() {
+	if fleet, private := s.cfg.Fleet.(Private); private {
+		fleet.StandDown()
+	}
 }
 
 func (s *Scaler) current() *session {

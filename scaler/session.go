@@ -78,19 +78,20 @@ func startSession(ctx context.Context, cfg Config, m *metrics) *session {
 
 // end stops the session and waits for all of its goroutines.
 func (ses *session) end() {
+	if ses.closed != nil {
+		ses.closed.Stop()
+	}
 	ses.cancel()
 	ses.running.Wait()
 }
 
-// continues reports whether nobody else led since this session last did.
+// continues reports whether nobody else led since this session last did, and it
+// has not been closed since.
 func (ses *session) continues(epoch int64) bool {
-	return ses.ctx.Err() == nil && epoch == ses.last.Load()+1
+	return ses.ctx.Err() == nil && epoch == ses.last.Load()+1 && (ses.closed == nil || ses.closed.Stop())
 }
 
 func (ses *session) resume(ctx context.Context, epoch int64) {
-	if ses.closed != nil {
-		ses.closed.Stop()
-	}
 	ses.last.Store(epoch)
 	ses.term.Store(&term{ctx: ctx, epoch: epoch})
 	ses.policiesChanged()
@@ -99,7 +100,12 @@ func (ses *session) resume(ctx context.Context, epoch int64) {
 
 func (ses *session) suspend() {
 	ses.term.Store(nil)
-	ses.closed = time.AfterFunc(suspended, ses.cancel)
+	ses.closed = time.AfterFunc(suspended, func() {
+		ses.cancel()
+		if fleet, private := ses.cfg.Fleet.(Private); private {
+			fleet.StandDown()
+		}
+	})
 }
 
 // outrank ends a term because a later epoch was met.

@@ -35,11 +35,17 @@
 //     program's main must call MaybeSupervise first thing, and so must TestMain.
 //  3. If both die at once: the next owner of the same Dir finds the children by
 //     the pid files and by their environment, and ends them before it places
-//     anything. A flock on Dir makes two owners at once impossible.
+//     anything. A flock on Dir makes two owners at once impossible. An owner that
+//     is stopped (SIGSTOP, a debugger) neither works nor lets go: who waits for
+//     the directory then puts another lock file in the place of its own, ends its
+//     children, and it starts nothing any more when it runs on.
+//
+// Owners that wait for each other (Config.WaitForOwner) own the directory only
+// while they are commanded: one whose scaler does not lead any more stands down.
 //
 // # State
 //
-//	Dir/lock                              flock; holds the owner's pid
+//	Dir/lock                              flock; holds the owner's pid and start time
 //	Dir/allocs/ID/TASK.pid                pid and start time of the running process
 //	Dir/allocs/ID/TASK/                   working directory; local/ and secrets/ in it
 //	Dir/allocs/ID/alloc/logs/TASK.stdout  and TASK.stderr, with one older file each

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,9 +30,12 @@ type Fleet struct {
 	lives      sync.WaitGroup
 
 	mu       sync.Mutex
-	ran      bool // Run was called
-	ended    bool // Run's context has ended
-	running  int  // allocations whose processes are not gone
+	ran      bool          // Run was called
+	wanted   bool          // somebody commands the fleet
+	roused   chan struct{} // holds one mark once wanted is true
+	dismiss  func()        // ends the present ownership of Dir; nil: there is none
+	ended    bool          // Run's context has ended
+	running  int           // allocations whose processes are not gone
 	groups   map[jobs.Ref]*group
 	order    []*group // as ensured
 	watchers map[*watcher]struct{}
@@ -69,14 +71,13 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	cfg.Dir = dir
 	return &Fleet{
-		cfg:        cfg,
-		ports:      newPorts(cfg.PortMin, cfg.PortMax),
-		starter:    &starter{requests: make(chan startRequest)},
-		supervisor: newSupervisor(cfg.Logger),
-		kick:       make(chan struct{}, 1),
-		chores:     make(chan struct{}, 1),
-		groups:     map[jobs.Ref]*group{},
-		watchers:   map[*watcher]struct{}{},
+		cfg:      cfg,
+		ports:    newPorts(cfg.PortMin, cfg.PortMax),
+		roused:   make(chan struct{}, 1),
+		kick:     make(chan struct{}, 1),
+		chores:   make(chan struct{}, 1),
+		groups:   map[jobs.Ref]*group{},
+		watchers: map[*watcher]struct{}{},
 	}, nil
 }
 
@@ -91,6 +92,7 @@ func (f *Fleet) allocsDir() string { return filepath.Join(f.cfg.Dir, "allocs") }
 func (f *Fleet) Ensure(_ context.Context, spec *jobs.Spec, ref jobs.Ref, _ bool) error {
 	f.mu.Lock()
 	known := f.groups[ref] != nil
+	f.rouse()
 	f.mu.Unlock()
 	if known {
 		return nil
@@ -211,6 +213,8 @@ func (f *Fleet) Observe(_ context.Context, ref jobs.Ref) (jobs.Observation, erro
 
 // Run owns the state directory and all child processes until ctx ends; then it
 // stops them (kill signal, kill_timeout, SIGKILL), joins them and returns nil.
+// With WaitForOwner it owns them only while somebody commands the fleet: from the
+// first Ensure until StandDown, and again.
 // Errors, at once: a *LockedError, orphans of an earlier owner that do not end,
 // a directory that cannot be written, no supervisor (see MaybeSupervise), a
 // second call.
@@ -222,15 +226,86 @@ func (f *Fleet) Run(ctx context.Context) error {
 	if again {
 		return errors.New("run local fleet: it has run already")
 	}
-	if err := f.own(ctx, func(supervise *supervisorProcess) { f.runOwned(ctx, supervise) }); err != nil {
-		return fmt.Errorf("run local fleet: %w", err)
+	for ctx.Err() == nil {
+		if f.cfg.WaitForOwner {
+			select {
+			case <-f.roused:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if err := f.command(ctx); err != nil {
+			return fmt.Errorf("run local fleet: %w", err)
+		}
 	}
 	return nil
 }
 
+// rouse says that somebody commands the fleet. Fleet.mu is held.
+func (f *Fleet) rouse() {
+	if !f.wanted {
+		f.wanted = true
+		select {
+		case f.roused <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// StandDown ends every child and lets go of the state directory, because somebody
+// else commands now: an owner that only stood by would keep its replicas running
+// for nobody, and the next one out. It returns at once; the next Ensure takes
+// command again. A fleet that does not wait for owners has no rivals: there it
+// does nothing.
+func (f *Fleet) StandDown() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.cfg.WaitForOwner || !f.wanted {
+		return
+	}
+	f.cfg.Logger.Info("another process commands: all replicas of this one are ended", "count", f.running)
+	f.wanted = false
+	select {
+	case <-f.roused:
+	default:
+	}
+	for _, g := range f.order {
+		g.count = 0
+		for _, index := range slices.Backward(slices.Sorted(maps.Keys(g.wanted))) {
+			f.unwant(g, g.wanted[index])
+		}
+		clear(g.attempts)
+		f.report(g.ref)
+	}
+	if f.dismiss != nil {
+		f.dismiss()
+	}
+}
+
+// command owns the state directory until ctx ends or the fleet stands down.
+func (f *Fleet) command(ctx context.Context) error {
+	owned, dismiss := context.WithCancel(ctx)
+	defer dismiss()
+	f.mu.Lock()
+	if f.cfg.WaitForOwner && !f.wanted {
+		f.mu.Unlock()
+		return nil // dismissed in between
+	}
+	f.dismiss = dismiss
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.dismiss = nil
+	}()
+	return f.own(owned, func(lock *dirLock, supervise *supervisorProcess) {
+		f.runOwned(ctx, owned, lock, supervise)
+	})
+}
+
 // own calls run as the only owner of the state directory, with nothing left of
 // earlier owners and a supervisor watching.
-func (f *Fleet) own(ctx context.Context, run func(*supervisorProcess)) error {
+func (f *Fleet) own(ctx context.Context, run func(*dirLock, *supervisorProcess)) error {
 	if err := supported(); err != nil {
 		return err
 	}
@@ -252,21 +327,42 @@ func (f *Fleet) own(ctx context.Context, run func(*supervisorProcess)) error {
 	if err != nil {
 		return err
 	}
-	run(supervise)
+	run(lock, supervise)
 	return nil
 }
 
-// lockPause is how often a waiting owner asks.
-const lockPause = 100 * time.Millisecond
+const (
+	// lockPause is how often a waiting owner asks.
+	lockPause = 100 * time.Millisecond
+	// stoppedLooks is how often in a row the owner must be seen to be stopped
+	// before it is replaced: it has lost its lease by then, or whoever waits here
+	// would not have been given it.
+	stoppedLooks = 5
+)
 
 // lock makes this process the owner of Dir; nil, nil when ctx ended while it
 // waited.
-func (f *Fleet) lock(ctx context.Context) (io.Closer, error) {
+func (f *Fleet) lock(ctx context.Context) (*dirLock, error) {
+	looks := 0
 	for said := false; ; {
-		lock, err := LockDir(f.cfg.Dir)
+		lock, err := lockDir(f.cfg.Dir)
 		var held *LockedError
 		if err == nil || !errors.As(err, &held) || !f.cfg.WaitForOwner {
 			return lock, err
+		}
+		if looks++; !stopped(held.PID, held.start) {
+			looks = 0
+		}
+		if looks >= stoppedLooks {
+			looks = 0
+			lock, err := takeOver(held)
+			if lock != nil {
+				f.cfg.Logger.Warn("took over from an owner that is stopped; its replicas are ended", "pid", held.PID)
+				return lock, nil
+			}
+			if err != nil && !errors.As(err, &held) {
+				return nil, err
+			}
 		}
 		if !said {
 			said = true
@@ -280,16 +376,21 @@ func (f *Fleet) lock(ctx context.Context) (io.Closer, error) {
 	}
 }
 
-// runOwned places until ctx ends, and then stops everything.
-func (f *Fleet) runOwned(ctx context.Context, supervise *supervisorProcess) {
+// runOwned places until owned ends. At the end of ctx, which is that of Run, it
+// stops everything for good.
+func (f *Fleet) runOwned(ctx, owned context.Context, lock *dirLock, supervise *supervisorProcess) {
+	f.starter = &starter{requests: make(chan startRequest), may: lock.held}
+	f.supervisor = newSupervisor(f.cfg.Logger)
 	done := make(chan struct{})
 	var services sync.WaitGroup
 	services.Go(func() { f.starter.run(done) })
 	services.Go(func() { f.keepHouse(done) })
 	services.Go(func() { f.supervisor.run(done, supervise) })
 
-	f.placeUntil(ctx)
-	f.stopAll()
+	f.placeUntil(owned)
+	if ctx.Err() != nil {
+		f.stopAll()
+	}
 	f.lives.Wait()
 
 	close(done)

@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
 )
@@ -31,7 +33,9 @@ func ownFleet() {
 		die(err)
 	}
 	ctx := context.Background()
-	if err := f.Ensure(ctx, testSpec("server", nil), testRef, false); err != nil {
+	spec := testSpec("server", nil)
+	spec.Groups[0].Restart = jobs.Restart{Attempts: 100, Interval: time.Hour, Mode: "fail"} // at once
+	if err := f.Ensure(ctx, spec, testRef, false); err != nil {
 		die(err)
 	}
 	if err := f.Scale(ctx, testRef, 2, "test", nil); err != nil {
@@ -347,4 +351,89 @@ func TestAWaitingOwnerTakesOverWhenTheFirstIsGone(t *testing.T) {
 	if err := await(t, "the end of the second owner", ran); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestAnOwnerThatIsStoppedIsReplacedAndStartsNothingWhenItRunsOn(t *testing.T) {
+	dir := t.TempDir()
+	o := startOwner(t, dir)
+	next := startFleet(t, func(c *Config) { c.Dir, c.WaitForOwner = dir, true })
+	next.ensure(testSpec("server", nil))
+	next.scale(1)
+	for _, pid := range o.pids {
+		if !alive(pid) {
+			t.Fatal("a replica of the owner was ended while it ran")
+		}
+	}
+	if err := o.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	a := next.one("running", isRunning)
+	for _, pid := range slices.Concat(o.pids, o.kin) {
+		if alive(pid) {
+			t.Errorf("process %d of the stopped owner lives beside those of the next", pid)
+		}
+	}
+	if err := o.process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	o.logged(t, "was taken over by another process")
+	getPID(t, a.Address, "/") // it still serves
+	ours := belonging(func(d string) bool { return strings.HasPrefix(d, filepath.Join(dir, "allocs")) })
+	if len(ours) != 1 {
+		t.Errorf("%d processes of replicas, want the one of the new owner", len(ours))
+	}
+}
+
+func TestAnOwnerThatIsOnlySlowIsNotReplaced(t *testing.T) {
+	dir := t.TempDir()
+	o := startOwner(t, dir)
+	held := &LockedError{}
+	if _, err := LockDir(dir); !errors.As(err, &held) {
+		t.Fatal(err)
+	}
+	if held.PID != o.process.Pid || stopped(held.PID, held.start) {
+		t.Errorf("the owner %+v counts as stopped", held)
+	}
+	other := *held
+	other.start++ // the number is the same, the process is another one
+	if lock, err := takeOver(&other); lock != nil || err == nil {
+		t.Errorf("taken over from another than the one that was seen to be stopped: %v", err)
+	}
+}
+
+func TestAFleetThatStandsDownEndsItsReplicasAndLetsTheNextOneOwn(t *testing.T) {
+	waiting := func(dir string) *running {
+		return startFleet(t, func(c *Config) { c.Dir, c.WaitForOwner = dir, true })
+	}
+	dir := t.TempDir()
+	first, second := waiting(dir), waiting(dir)
+	first.ensure(testSpec("server", nil))
+	first.scale(2)
+	var addresses []string
+	for _, a := range first.until("two running", func(o jobs.Observation) bool {
+		return len(o.Allocations) == 2 && isRunning(o.Allocations[0]) && isRunning(o.Allocations[1])
+	}).Allocations {
+		addresses = append(addresses, a.Address)
+	}
+	pids := []int{getPID(t, addresses[0], "/"), getPID(t, addresses[1], "/")}
+	second.ensure(testSpec("server", nil))
+	second.scale(1)
+
+	first.StandDown()
+	second.one("running", isRunning)
+	for _, pid := range pids {
+		if alive(pid) {
+			t.Errorf("process %d outlives the command of its owner", pid)
+		}
+	}
+	if o := first.observe(); o.Count != 0 {
+		t.Errorf("count %d after it stood down, want 0", o.Count)
+	}
+	// It can be given the command again.
+	second.StandDown()
+	first.ensure(testSpec("server", nil))
+	first.scale(1)
+	first.until("running again", func(o jobs.Observation) bool {
+		return slices.ContainsFunc(o.Allocations, func(a jobs.Allocation) bool { return isRunning(a) && a.Desired == jobs.DesiredRun })
+	})
 }

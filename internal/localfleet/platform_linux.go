@@ -106,3 +106,17 @@ func killBelonging(fits func(taskDir string) bool) []watched {
 	}
 	return killed
 }
+
+// stopped reports whether a process, named by pid and start time, was stopped by
+// a signal or a debugger.
+func stopped(pid int, start uint64) bool {
+	if now, alive := startTime(pid); !alive || now != start {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	behind := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(behind) > 0 && (behind[0][0] == 'T' || behind[0][0] == 't')
+}

@@ -18,4 +18,5 @@ const self = ""
 func childAttributes() *syscall.SysProcAttr             { return &syscall.SysProcAttr{} }
 func awaitExit(int)                                     {}
 func startTime(int) (ticks uint64, ok bool)             { return 0, false }
+func stopped(int, uint64) bool                          { return false }
 func killBelonging(func(taskDir string) bool) []watched { return nil }

@@ -26,6 +26,7 @@ type launch struct {
 // while the program lives on.
 type starter struct {
 	requests chan startRequest
+	may      func() error // an error if nothing may be started any more
 }
 
 type startRequest struct {
@@ -46,6 +47,10 @@ func (s *starter) run(done <-chan struct{}) {
 	for {
 		select {
 		case r := <-s.requests:
+			if err := s.may(); err != nil {
+				r.answer <- startAnswer{nil, err}
+				continue
+			}
 			process, err := os.StartProcess(r.program, r.args, r.attr)
 			r.answer <- startAnswer{process, err}
 		case <-done:
