@@ -44,6 +44,7 @@ type Allocation struct {
 
 	Restarts int    `json:"restarts"` // of the task, by the fleet, in place
 	Failure  string `json:"failure"`  // the task's own last words, "" if none: exit code, driver error, last log lines
+	LogDue   bool   `json:"log_due"`  // its last log lines are being read and will be in Failure within seconds, if there are any
 	Progress string `json:"progress"` // what its node does for it before it runs, in the fleet's words ("Docker image pull progress: 3 of 8 layers"); "" if not told
 
 	Version      uint64   `json:"version"`       // of the job, that it runs; 0 is the first, or not known
@@ -68,6 +69,7 @@ type Observation struct {
 	Allocations []Allocation // live ones, and terminal ones not yet forgotten, by Index then Created
 	Blocked     string       // why allocations cannot be placed, in a sentence; "" if they can
 	At          time.Time    // when the fleet itself was last heard; older than some seconds: cut off from it, or its answers are stale
+	Silence     string       // why At is old, in a sentence; "" while the fleet is heard, or if nothing is known
 
 	Stopped    string   // why the job runs nothing whatever its count, because somebody stopped it; "" if it may run
 	Deployment string   // an active deployment that makes the fleet refuse scales, in a sentence; "" if none

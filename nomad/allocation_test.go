@@ -107,7 +107,7 @@ func replayed(t *testing.T, name string, after func(index uint64, o jobs.Observa
 	}
 	ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
 	key := f.track(ref)
-	f.pic.applyJob(key, jobInfo{created: 1517, scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
+	f.pic.applyJob(key, jobInfo{index: 1517, created: 1517, scalable: true, groups: map[string]groupInfo{"server": {mainTask: "engine"}}})
 	f.pic.applyList([]jobKey{key}, nil, 0, true)
 	f.pic.claim(key, math.MaxUint64) // nobody is there to be asked who made the job's versions
 	raw, err := os.ReadFile(filepath.Join("testdata", name))
@@ -207,7 +207,7 @@ func TestAnEventTellsEverythingButTheVersion(t *testing.T) {
 	if len(a.Devices) == 0 || a.Address == "" || a.NodeID == "" || a.Version != 0 {
 		t.Errorf("got %+v, want devices, address and node, and no version", a)
 	}
-	if !p.takeUnlisted() {
+	if !p.takeUnlisted("default") {
 		t.Error("no list is asked for that would tell the version")
 	}
 	p.takeDirty()

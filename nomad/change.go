@@ -41,7 +41,7 @@ func (f *Fleet) applyRead(ctx context.Context, key jobKey, info jobInfo) error {
 		return nil
 	}
 	var before *jobInfo
-	if old, present, _, _ := f.pic.job(key); present && old.created == info.created {
+	if old, present, _, _ := f.pic.job(key); present && old.index > 0 && old.created == info.created {
 		before = &old
 	}
 	changes, err := f.changesIn(ctx, key, info, before)
@@ -228,7 +228,7 @@ func (p *picture) explains(key jobKey, info jobInfo) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.jobs[key]
-	return j != nil && j.present && j.info.created == info.created &&
+	return j != nil && j.present && j.info.index > 0 && j.info.created == info.created &&
 		(info.version <= max(j.info.version, j.own) || info.stopped)
 }
 

@@ -23,8 +23,9 @@ const (
 	// for one after a write that was never answered.
 	retryFor = 15 * time.Second
 	// maxConns: Nomad refuses a source address its 101st connection, and a
-	// stream and a blocking query each hold one.
-	maxConns = 16
+	// stream and a blocking query each hold one. A third is for the streams of
+	// maxScopes namespaces, one for nodes' statistics, one for everything else.
+	maxConns = 24
 )
 
 // newHTTPClient returns the one HTTP client of a Fleet. It has no timeout of

@@ -101,12 +101,13 @@ func (p *picture) applyDeployments(keys []jobKey, list []*api.Deployment, index 
 	}
 }
 
-// mayDeploy reports whether a job of the picture may have an active deployment.
-func (p *picture) mayDeploy() bool {
+// mayDeploy reports whether any of the jobs may have an active deployment.
+func (p *picture) mayDeploy(keys []jobKey) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, j := range p.jobs {
-		if !j.present {
+	for _, key := range keys {
+		j := p.jobs[key]
+		if j == nil || !j.present {
 			continue
 		}
 		if j.activeDeployment() != "" {
@@ -123,21 +124,21 @@ func (p *picture) mayDeploy() bool {
 
 // relistDeployments reads the deployments of the given jobs into the picture, if
 // any of them may have one.
-func (f *Fleet) relistDeployments(ctx context.Context, keys []jobKey) error {
-	if !f.pic.mayDeploy() {
+func (f *Fleet) relistDeployments(ctx context.Context, scope string, keys []jobKey) error {
+	if !f.pic.mayDeploy(keys) {
 		return nil
 	}
 	var (
 		list []*api.Deployment
 		meta *api.QueryMeta
 	)
-	err := read(ctx, f.pic.scope(), func(q *api.QueryOptions) (err error) {
+	err := read(ctx, scope, func(q *api.QueryOptions) (err error) {
 		q.Filter = jobFilter("JobID", keys)
 		list, meta, err = f.client.Deployments().List(q)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("list deployments: %w", err)
+		return fmt.Errorf("list deployments: %w", denied(err, "read-job", scope))
 	}
 	f.pic.applyDeployments(keys, list, meta.LastIndex)
 	return nil

@@ -46,7 +46,7 @@ func (f *Fleet) Ensure(ctx context.Context, spec *jobs.Spec, ref jobs.Ref, seen 
 
 func (f *Fleet) ensure(ctx context.Context, key jobKey, spec *jobs.Spec, group string, seen bool) error {
 	info, present, known, loaded := f.pic.job(key)
-	if !present || !loaded || !f.believed() {
+	if !present || !loaded || !f.believed(key) {
 		if err := f.readJob(ctx, key); err != nil {
 			return err
 		}

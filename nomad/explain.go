@@ -2,8 +2,10 @@ package nomad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -36,16 +38,28 @@ func (f *Fleet) explainLoop(ctx context.Context) {
 }
 
 // explain finds out why groups miss allocations, if some do: at most three
-// calls, however many there are. An evaluation in status blocked waits for room
+// calls for each scope, however many there are. An evaluation in status blocked waits for room
 // and carries, per group, what was in the way.
 func (f *Fleet) explain(ctx context.Context) error {
 	if !f.pic.wanting() {
 		return nil
 	}
+	var errs []error
+	for _, scope := range f.pic.scopes() {
+		errs = append(errs, f.explainIn(ctx, scope))
+	}
+	return errors.Join(errs...)
+}
+
+func (f *Fleet) explainIn(ctx context.Context, scope string) error {
+	wants := slices.DeleteFunc(f.pic.wants(), func(w want) bool { return !covers(scope, w.key.namespace) })
+	if len(wants) == 0 {
+		return nil
+	}
 	evals, m, err := get[[]*api.Evaluation](ctx, f, "/v1/evaluations",
-		api.QueryOptions{Namespace: f.pic.scope(), Filter: `Status == "blocked"`}, readTimeout)
+		api.QueryOptions{Namespace: scope, Filter: `Status == "blocked"`}, readTimeout)
 	if err != nil {
-		return fmt.Errorf("list blocked evaluations: %w", err)
+		return fmt.Errorf("list blocked evaluations: %w", denied(err, "read-job", scope))
 	}
 	if !m.fresh {
 		return errStale
@@ -55,7 +69,7 @@ func (f *Fleet) explain(ctx context.Context) error {
 		cluster *cluster
 		failed  error // without the nodes the evaluation's own figures have to do
 	)
-	for _, w := range f.pic.wants() {
+	for _, w := range wants {
 		reasons := make(map[string]string)
 		for _, group := range w.short {
 			b, ok := blocked[groupKey{w.key, group}]

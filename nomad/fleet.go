@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/jobs"
@@ -22,15 +21,14 @@ type Fleet struct {
 	pic *picture
 
 	watching  atomic.Bool   // Watch runs
-	streaming atomic.Bool   // the event stream has spoken and lives
 	blind     atomic.Bool   // the token may not read nodes
 	unlearned chan struct{} // one token: jobs have to be learned about
 	doubt     chan struct{} // one token: look again why allocations are missing
-	rescope   chan struct{} // one token: something else has to be listened to
-	deaf      chan struct{} // one token: the stream has ended
+	rescope   chan struct{} // one token: other namespaces have to be listened to
 
-	mu    sync.Mutex
-	turns map[jobKey]chan struct{} // whose holder may write to the job
+	mu        sync.Mutex
+	turns     map[jobKey]*turn     // whose holder may write to the job
+	listeners map[string]*listener // by scope
 
 	gpus *gpuReader
 }
@@ -53,16 +51,18 @@ func newFleet(cfg Config, httpClient *http.Client) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
+	pic := newPicture()
+	pic.home = cfg.Namespace
 	return &Fleet{
 		client:    client,
 		log:       cfg.Logger,
 		namespace: cfg.Namespace,
-		pic:       newPicture(),
+		pic:       pic,
 		unlearned: make(chan struct{}, 1),
 		doubt:     make(chan struct{}, 1),
 		rescope:   make(chan struct{}, 1),
-		deaf:      make(chan struct{}, 1),
-		turns:     make(map[jobKey]chan struct{}),
+		turns:     make(map[jobKey]*turn),
+		listeners: make(map[string]*listener),
 		gpus:      newGPUReader(),
 	}, nil
 }
@@ -85,28 +85,34 @@ func (f *Fleet) track(ref jobs.Ref) jobKey {
 // undo one another, and both compare the same index.
 func (f *Fleet) turn(ctx context.Context, key jobKey) (end func(), err error) {
 	f.mu.Lock()
-	t, ok := f.turns[key]
-	if !ok {
-		t = make(chan struct{}, 1)
+	t := f.turns[key]
+	if t == nil {
+		t = &turn{held: make(chan struct{}, 1)}
 		f.turns[key] = t
 	}
+	t.users++
 	f.mu.Unlock()
+	leave := func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(f.turns, key)
+		}
+	}
 	select {
-	case t <- struct{}{}:
-		return func() { <-t }, nil
+	case t.held <- struct{}{}:
+		return func() { <-t.held; leave() }, nil
 	case <-ctx.Done():
+		leave()
 		return nil, ctx.Err()
 	}
 }
 
-// believed reports whether the picture is as good as asking Nomad.
-func (f *Fleet) believed() bool {
-	at, streaming := f.Heard()
-	return f.watching.Load() && streaming && time.Since(at) < believedFor
+// turn is the right to write to one job, while somebody has it or waits for it.
+type turn struct {
+	held  chan struct{} // holds a token while somebody has it
+	users int
 }
-
-// believedFor is how old the picture may be: two checks and a list that failed.
-const believedFor = 2*checkEvery + readTimeout
 
 // signal leaves a token in c unless there is one.
 func signal(c chan struct{}) {

@@ -50,22 +50,6 @@ func get[T any](ctx context.Context, f *Fleet, path string, q api.QueryOptions, 
 // tables are the highest indexes that fresh lists had.
 type tables struct{ allocs, jobs uint64 }
 
-// hear takes in that Nomad has answered with the present.
-func (p *picture) hear(m meta) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if m.fresh && m.at.After(p.heard) {
-		p.heard = m.at
-	}
-}
-
-// heardAt returns when Nomad last answered with the present.
-func (p *picture) heardAt() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.heard
-}
-
 func (p *picture) highest() tables {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +77,14 @@ func (p *picture) judge(now tables, floor tables, at time.Time) (back, believed 
 	}
 	p.back, p.tables = time.Time{}, now
 	for _, j := range p.jobs {
-		j.listed, j.absent, j.info.index, j.info.modifyIndex = 0, 0, 0, 0
+		// Versions count anew too: one that was Pilotlight's may be somebody else's now.
+		j.listed, j.absent, j.info.index, j.info.modifyIndex, j.info.version = 0, 0, 0, 0, 0
+		j.own, j.reshaped, j.drift.of = 0, 0, ""
+		for ref := range j.told {
+			j.told[ref] = 0 // observed, and nothing of what is to come
+		}
+		clear(j.changes)
+		clear(j.deployments)
 		for id, a := range j.allocs {
 			a.index = 0
 			j.allocs[id] = a
@@ -103,18 +94,10 @@ func (p *picture) judge(now tables, floor tables, at time.Time) (back, believed 
 	return true, true
 }
 
-// Heard returns when Nomad last answered with the present, zero if never, and
-// whether the event stream lives. While Watch runs and all is well that is at
-// most some seconds ago; a stream that beats without a leader behind it does
-// not count.
-func (f *Fleet) Heard() (at time.Time, streaming bool) {
-	return f.pic.heardAt(), f.streaming.Load()
-}
-
 // check asks, as cheaply as Nomad allows, whether there is a leader who answers.
-func (f *Fleet) check(ctx context.Context) error {
+func (f *Fleet) check(ctx context.Context, scope string) error {
 	floor := f.pic.highest()
-	_, m, err := get[[]struct{}](ctx, f, "/v1/allocations", api.QueryOptions{Namespace: f.pic.scope(), PerPage: 1}, readTimeout)
+	_, m, err := get[[]struct{}](ctx, f, "/v1/allocations", api.QueryOptions{Namespace: scope, PerPage: 1}, readTimeout)
 	switch {
 	case err != nil:
 		return err
@@ -123,7 +106,7 @@ func (f *Fleet) check(ctx context.Context) error {
 	case m.index < floor.allocs:
 		return errBack
 	}
-	f.pic.hear(m)
+	f.pic.hear(scope, m)
 	return nil
 }
 

@@ -16,7 +16,7 @@ const (
 	gpuStale   = 30 * time.Second // age of a measurement from which on it says nothing
 	// gpuAtOnce is how many nodes are asked at once: frozen ones must not take all
 	// connections, by which everything else is asked and scaled.
-	gpuAtOnce = maxConns / 2
+	gpuAtOnce = maxConns / 3
 )
 
 // GPUs returns what the devices of the group's running allocations measure, by

@@ -38,7 +38,7 @@ func (j *jobPicture) take(stub *api.AllocationListStub) (old held, isNews bool) 
 	h := held{Allocation: toAllocation(stub, group), words: lastWordsOf(stub, group), index: stub.ModifyIndex}
 	if had {
 		h.Allocation = carryOver(old.Allocation, h.Allocation)
-		h.words, h.log = h.words.or(old.words), old.log
+		h.words, h.log, h.LogDue = h.words.or(old.words), old.log, old.LogDue
 	}
 	j.allocs[stub.ID] = h
 	return old, true
@@ -56,10 +56,11 @@ func (p *picture) takeAlloc(key jobKey, stub *api.AllocationListStub) {
 	}
 	now := j.allocs[stub.ID]
 	if old.ID == "" {
-		p.unlisted = true
+		j.unlisted = true
 	}
 	if now.words.logged() && !old.words.logged() {
-		p.wantLog(logAsk{key: key, alloc: now.ID, node: now.NodeID, task: now.words.task})
+		now.LogDue = p.wantLog(logAsk{key: key, alloc: now.ID, node: now.NodeID, task: now.words.task})
+		j.allocs[now.ID] = now
 	}
 	p.changed(j)
 }
@@ -102,23 +103,27 @@ func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, inde
 					p.changed(j)
 				}
 			}
-			j.listed = max(j.listed, index)
+			j.listed, j.unlisted = max(j.listed, index), false
 		}
 		if !j.loaded && (complete || j.present) {
 			j.loaded = true
 			p.changed(j)
 		}
 	}
-	p.unlisted = p.unlisted && !complete
 }
 
-// takeUnlisted reports whether an event has told of an allocation that no list
-// has had yet: only lists tell which version of its job it runs.
-func (p *picture) takeUnlisted() bool {
+// takeUnlisted reports whether an event has told of an allocation of the scope
+// that no list has had yet: only lists tell which version of its job it runs.
+func (p *picture) takeUnlisted(scope string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := p.unlisted
-	p.unlisted = false
+	var was bool
+	for key, j := range p.jobs {
+		if covers(scope, key.namespace) {
+			was = was || j.unlisted
+			j.unlisted = false
+		}
+	}
 	return was
 }
 

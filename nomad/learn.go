@@ -53,7 +53,7 @@ func (f *Fleet) learn(ctx context.Context, key jobKey, version uint64) {
 			return err
 		}
 		defer end()
-		if info, present, _, _ := f.pic.job(key); present && info.version >= version {
+		if info, present, _, _ := f.pic.job(key); present && info.index > 0 && info.version >= version {
 			return nil
 		}
 		return unlessPassing(f.readJob(ctx, key))

@@ -80,7 +80,7 @@ func (f *Fleet) listDraining(ctx context.Context, stale bool) error {
 	if status, _ := answered(err); status == http.StatusForbidden {
 		if f.blind.CompareAndSwap(false, true) {
 			f.log.WarnContext(ctx, `the token may not read nodes: node drains and GPUs are not seen; it needs node { policy = "read" }`)
-			signal(f.rescope)
+			f.reopenStreams()
 		}
 		return nil
 	}
@@ -88,7 +88,7 @@ func (f *Fleet) listDraining(ctx context.Context, stale bool) error {
 		return fmt.Errorf("list draining nodes: %w", err)
 	}
 	if f.blind.CompareAndSwap(true, false) {
-		signal(f.rescope)
+		f.reopenStreams()
 	}
 	f.pic.applyDraining(nodes, m.index, m.fresh)
 	return nil

@@ -35,15 +35,15 @@ func (f *Fleet) load(ctx context.Context, key jobKey) error {
 		return err
 	}
 	keys := []jobKey{key}
-	if err := f.relistDeployments(ctx, keys); err != nil {
+	if err := f.relistDeployments(ctx, key.namespace, keys); err != nil {
 		return err
 	}
-	stubs, m, err := f.listAllocations(ctx, keys, 0, false)
+	stubs, m, err := f.listAllocations(ctx, key.namespace, keys, 0, false)
 	if err != nil {
 		return err
 	}
 	f.pic.applyList(keys, stubs, m.index, m.fresh && m.index >= f.pic.highest().allocs)
-	f.pic.hear(m)
+	f.pic.hear(key.namespace, m)
 	if !f.watching.Load() {
 		if err := f.listDraining(ctx, false); err != nil {
 			return err

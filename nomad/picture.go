@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/nomad/api"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -19,33 +18,35 @@ const keepTerminal = 10 * time.Minute
 // applied by Nomad's indexes, so that it does not matter which way it came and
 // in which order. Its methods do no I/O.
 type picture struct {
-	mu         sync.Mutex
-	jobs       map[jobKey]*jobPicture
-	namespaces string    // of jobs: the only one, or "*", or "" while there are none
-	heard      time.Time // when Nomad last answered with the present
+	mu       sync.Mutex
+	jobs     map[jobKey]*jobPicture
+	tracking map[string]int          // namespace → how many of jobs are in it
+	home     string                  // the namespace to listen to while there are none
+	contacts map[string]contactState // by scope
 
-	tables   tables    // the highest indexes that fresh lists had
-	back     time.Time // since when lists have had lower ones
-	nodes    map[string]nodeFacts
-	logs     []logAsk      // failed tasks whose log is to be read
-	askLogs  chan struct{} // holds one token while logs is not empty
-	unlisted bool          // allocations have come that no list has had
-	dirty    map[jobs.Ref]struct{}
-	wake     chan struct{} // holds one token while dirty is not empty
+	tables  tables    // the highest indexes that fresh lists had
+	back    time.Time // since when lists have had lower ones
+	nodes   map[string]nodeFacts
+	logs    []logAsk      // failed tasks whose log is to be read
+	askLogs chan struct{} // holds one token while logs is not empty
+	dirty   map[jobs.Ref]struct{}
+	wake    chan struct{} // holds one token while dirty is not empty
 
 	unlearned map[jobKey]uint64 // jobs to learn about, and from which version on
 }
 
 type jobPicture struct {
-	refs    map[jobs.Ref]struct{} // as callers name them
-	loaded  bool                  // job and allocations have been read once
-	present bool                  // Nomad has the job
-	known   bool                  // Nomad has it, or has had it
-	absent  uint64                // index at which it was seen to be gone
-	info    jobInfo
-	allocs  map[string]held
-	listed  uint64            // index of the last complete list of them
-	blocked map[string]string // group → why allocations cannot be placed
+	refs     map[jobs.Ref]struct{} // as callers name them
+	asked    time.Time             // when somebody last asked about it
+	loaded   bool                  // job and allocations have been read once
+	present  bool                  // Nomad has the job
+	known    bool                  // Nomad has it, or has had it
+	absent   uint64                // index at which it was seen to be gone
+	info     jobInfo
+	allocs   map[string]held
+	listed   uint64            // index of the last complete list of them
+	unlisted bool              // some of them no list has had
+	blocked  map[string]string // group → why allocations cannot be placed
 
 	own         uint64                          // the newest version that this process knows to be Pilotlight's
 	reshaped    uint64                          // JobModifyIndex of the newest version that may be more than a count
@@ -59,17 +60,20 @@ type jobPicture struct {
 func newPicture() *picture {
 	return &picture{
 		jobs:    make(map[jobKey]*jobPicture),
+		home:    "default",
 		dirty:   make(map[jobs.Ref]struct{}),
 		wake:    make(chan struct{}, 1),
 		nodes:   make(map[string]nodeFacts),
 		askLogs: make(chan struct{}, 1),
 
+		tracking:  make(map[string]int),
+		contacts:  make(map[string]contactState),
 		unlearned: make(map[jobKey]uint64),
 	}
 }
 
-// track makes the job of ref one of those that are kept, and reports whether
-// scope has become another by it.
+// track makes the job of ref one of those that are kept, and reports whether it
+// is the first of its namespace.
 func (p *picture) track(key jobKey, ref jobs.Ref) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,16 +92,11 @@ func (p *picture) track(key jobKey, ref jobs.Ref) bool {
 		p.jobs[key] = j
 	}
 	j.refs[ref] = struct{}{}
-	if ok || p.namespaces == key.namespace || p.namespaces == api.AllNamespacesNamespace {
-		return false
+	j.asked = time.Now()
+	if !ok {
+		p.tracking[key.namespace]++
 	}
-	was := p.scopeLocked()
-	if p.namespaces == "" {
-		p.namespaces = key.namespace
-	} else {
-		p.namespaces = api.AllNamespacesNamespace
-	}
-	return p.scopeLocked() != was
+	return !ok && p.tracking[key.namespace] == 1
 }
 
 func (p *picture) tracked(key jobKey) bool {
@@ -105,13 +104,6 @@ func (p *picture) tracked(key jobKey) bool {
 	defer p.mu.Unlock()
 	_, ok := p.jobs[key]
 	return ok
-}
-
-// keys returns the tracked jobs.
-func (p *picture) keys() []jobKey {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Collect(maps.Keys(p.jobs))
 }
 
 // job returns what is known of a job; loaded is false before its first read.
@@ -143,7 +135,8 @@ func (p *picture) observe(key jobKey, ref jobs.Ref, now time.Time) (obs jobs.Obs
 	if !found {
 		return jobs.Observation{}, true, jobs.ErrUnknownGroup
 	}
-	obs = jobs.Observation{Count: group.count, At: p.heard}
+	contact := p.contactOf(key.namespace)
+	obs = jobs.Observation{Count: group.count, At: contact.heard, Silence: contact.silence}
 	for _, h := range j.allocs {
 		if h.Ref.Group == name && !h.old(now) {
 			obs.Allocations = append(obs.Allocations, p.shown(h, ref))
@@ -261,13 +254,3 @@ func (p *picture) takeDirty() []jobs.Ref {
 	clear(p.dirty)
 	return refs
 }
-
-// scope returns the namespace that covers all tracked jobs: theirs, or "*" if
-// they live in several, or "default" while there is none.
-func (p *picture) scope() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.scopeLocked()
-}
-
-func (p *picture) scopeLocked() string { return cmp.Or(p.namespaces, "default") }

@@ -14,27 +14,27 @@ import (
 // more jobs than fit it lists all, and the picture picks its own.
 const maxFilter = 4096
 
-// relist reads all tracked jobs, their allocations and the nodes that are being
-// drained into the picture, and returns the index of the allocations' table.
+// relist reads all tracked jobs of a scope, their allocations and the nodes that
+// are being drained into the picture, and returns the index of the allocations' table.
 // With after > 0 it waits up to blockingWait for a higher one first. Answers that
 // may be of the past add to the picture and are then an error.
-func (f *Fleet) relist(ctx context.Context, after uint64) (uint64, error) {
-	return f.relistBy(ctx, after, false)
+func (f *Fleet) relist(ctx context.Context, scope string, after uint64) (uint64, error) {
+	return f.relistBy(ctx, scope, after, false)
 }
 
 // relistStale learns what a server without a leader still knows.
-func (f *Fleet) relistStale(ctx context.Context) error {
-	_, err := f.relistBy(ctx, 0, true)
+func (f *Fleet) relistStale(ctx context.Context, scope string) error {
+	_, err := f.relistBy(ctx, scope, 0, true)
 	return err
 }
 
-func (f *Fleet) relistBy(ctx context.Context, after uint64, stale bool) (uint64, error) {
-	keys, floor := f.pic.keys(), f.pic.highest()
-	allocs, am, err := f.listAllocations(ctx, keys, after, stale)
+func (f *Fleet) relistBy(ctx context.Context, scope string, after uint64, stale bool) (uint64, error) {
+	keys, floor := f.pic.keysIn(scope), f.pic.highest()
+	allocs, am, err := f.listAllocations(ctx, scope, keys, after, stale)
 	if err != nil {
 		return 0, err
 	}
-	jobStubs, jm, err := f.listJobs(ctx, keys, stale)
+	jobStubs, jm, err := f.listJobs(ctx, scope, keys, stale)
 	if err != nil {
 		return 0, err
 	}
@@ -53,7 +53,7 @@ func (f *Fleet) relistBy(ctx context.Context, after uint64, stale bool) (uint64,
 	if err := f.readJobs(ctx, keys, jobStubs, jm.index, complete); err != nil {
 		return 0, err
 	}
-	if err := f.relistDeployments(ctx, keys); err != nil && complete {
+	if err := f.relistDeployments(ctx, scope, keys); err != nil && complete {
 		return 0, err
 	}
 	f.pic.applyList(keys, allocs, am.index, complete)
@@ -69,14 +69,14 @@ func (f *Fleet) relistBy(ctx context.Context, after uint64, stale bool) (uint64,
 	case !complete:
 		return am.index, errStale
 	}
-	f.pic.hear(am)
+	f.pic.hear(scope, am)
 	return am.index, nil
 }
 
-func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64, stale bool) ([]*api.AllocationListStub, meta, error) {
+func (f *Fleet) listAllocations(ctx context.Context, scope string, keys []jobKey, after uint64, stale bool) ([]*api.AllocationListStub, meta, error) {
 	timeout := readTimeout
 	q := api.QueryOptions{
-		Namespace:  f.pic.scope(),
+		Namespace:  scope,
 		AllowStale: stale,
 		Filter:     jobFilter("JobID", keys),
 		Params:     map[string]string{"resources": "true"},
@@ -87,16 +87,16 @@ func (f *Fleet) listAllocations(ctx context.Context, keys []jobKey, after uint64
 	}
 	stubs, m, err := get[[]*api.AllocationListStub](ctx, f, "/v1/allocations", q, timeout)
 	if err != nil {
-		return nil, m, fmt.Errorf("list allocations: %w", err)
+		return nil, m, fmt.Errorf("list allocations: %w", denied(err, "read-job", scope))
 	}
 	return stubs, m, nil
 }
 
-func (f *Fleet) listJobs(ctx context.Context, keys []jobKey, stale bool) ([]*api.JobListStub, meta, error) {
-	q := api.QueryOptions{Namespace: f.pic.scope(), AllowStale: stale, Filter: jobFilter("ID", keys)}
+func (f *Fleet) listJobs(ctx context.Context, scope string, keys []jobKey, stale bool) ([]*api.JobListStub, meta, error) {
+	q := api.QueryOptions{Namespace: scope, AllowStale: stale, Filter: jobFilter("ID", keys)}
 	stubs, m, err := get[[]*api.JobListStub](ctx, f, "/v1/jobs", q, readTimeout)
 	if err != nil {
-		return nil, m, fmt.Errorf("list jobs: %w", err)
+		return nil, m, fmt.Errorf("list jobs: %w", denied(err, "list-jobs", scope))
 	}
 	return stubs, m, nil
 }
@@ -145,7 +145,7 @@ func (f *Fleet) readStaleJob(ctx context.Context, key jobKey) error {
 	case notFound(err):
 		return nil // nothing is gone because such a server does not have it
 	case err != nil:
-		return fmt.Errorf("read job %s: %w", key, err)
+		return fmt.Errorf("read job %s: %w", key, denied(err, "read-job", key.namespace))
 	}
 	f.pic.applyJob(key, toJobInfo(job))
 	return nil

@@ -48,7 +48,8 @@ func (f *Fleet) scale(ctx context.Context, s *scaling) error {
 	defer end()
 
 	err = retrying(ctx, func() error {
-		if _, _, _, loaded := f.pic.job(s.key); s.sent || !loaded || !f.believed() {
+		// Without an index, because Nomad's went back, a call would compare nothing.
+		if info, _, _, loaded := f.pic.job(s.key); s.sent || !loaded || info.index == 0 || !f.believed(s.key) {
 			if err := s.look(ctx); err != nil {
 				return unlessPassing(err)
 			}

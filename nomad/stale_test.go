@@ -3,6 +3,7 @@ package nomad
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -131,7 +132,7 @@ func TestAStreamThatOnlyBeatsDoesNotKeepThePictureYoung(t *testing.T) {
 		if running(o) != 1 {
 			t.Errorf("got %+v, want the replica still there", o.Allocations)
 		}
-		if b.believed() {
+		if b.believed(translateKey) {
 			t.Error("a picture that old is believed without asking")
 		}
 		server.lost.Store(false)
@@ -248,6 +249,74 @@ func TestAnIndexThatWentBackIsBelievedWhenAllAnswersAgree(t *testing.T) {
 		cancel()
 		other.CutStreams()
 		wg.Wait()
+	})
+}
+
+func TestAfterARestoreAnOperatorsChangeIsNotTakenForOurs(t *testing.T) {
+	s := new(switchable)
+	via := func(double http.Handler) http.Handler { s.to.Store(double.(*nomaddouble.Server)); return s }
+	inBubbleVia(t, gpus(4), via, func(t *testing.T, b *bubble) {
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		for _, n := range []int{1, 2, 1, 2, 1} { // versions 1 to 5, all of them Pilotlight's
+			b.scale(translateRef, n)
+			b.until(translateRef, "running", func(o jobs.Observation) bool { return running(o) == n })
+		}
+		time.Sleep(time.Minute)
+		former, known := b.double, b.pic.jobs[translateKey].info
+
+		// The state is restored as it was at version 1, and an operator scales then.
+		restored := nomaddouble.New(gpus(4))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = restored.Run(ctx) })
+		s.to.Store(restored)
+		then := b.another()
+		if err := then.Ensure(t.Context(), parse(t, translate), translateRef, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := then.Scale(t.Context(), translateRef, 1, "before the restore", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := then.client.Jobs().Scale("translate", "server", new(3), "an operator", false, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		former.CutStreams()
+		o := b.until(translateRef, "the operator's count", func(o jobs.Observation) bool { return o.Count == 3 })
+		if now := b.pic.jobs[translateKey].info; now.created != known.created || now.version >= known.version {
+			t.Fatalf("the test restores nothing: had version %d of job %d, has %d of %d", known.version, known.created, now.version, now.created)
+		}
+		if o.Change == nil || o.Change.By != "an operator" || o.Change.Count != 3 {
+			t.Errorf("got change %+v, want the operator's", o.Change)
+		}
+		cancel()
+		restored.CutStreams()
+		wg.Wait()
+	})
+}
+
+func TestWhileNoIndexIsKnownNothingIsScaledUncompared(t *testing.T) {
+	inBubble(t, gpus(4), func(t *testing.T, b *bubble) {
+		b.watch()
+		b.ensure(parse(t, translate), translateRef)
+		time.Sleep(10 * time.Second)
+		high := tables{allocs: 1 << 40, jobs: 1 << 40}
+		b.pic.judge(tables{}, high, time.Now().Add(-backFor))
+		b.pic.judge(tables{}, high, time.Now()) // believed, and the job is not read again yet
+		b.scale(translateRef, 2)
+		for _, c := range b.double.Calls("PUT", "/v1/job/translate/scale") {
+			var body struct {
+				Count          *int
+				JobModifyIndex uint64
+			}
+			if err := json.Unmarshal(c.Body, &body); err != nil {
+				t.Fatal(err)
+			}
+			if body.Count != nil && body.JobModifyIndex == 0 {
+				t.Errorf("a count was set without comparing: %s", c.Body)
+			}
+		}
 	})
 }
 

@@ -20,8 +20,8 @@ const (
 )
 
 var (
-	errSilent   = errors.New("event stream is silent")
-	errRescoped = errors.New("another namespace has to be listened to")
+	errSilent = errors.New("event stream is silent: that is how Nomad refuses one, for which the token needs read-job in the namespace; or the way to it is blocked")
+	errReopen = errors.New("something else has to be listened to")
 )
 
 // eventLine is one line of the stream; {} is a heartbeat.
@@ -42,28 +42,28 @@ type event struct {
 	Payload    json.RawMessage
 }
 
-// follow reads the event stream from index on, until it ends; the error says
-// why.
-func (f *Fleet) follow(ctx context.Context, index uint64) error {
+// follow reads the event stream of a listener from index on, until it ends; the
+// error says why.
+func (f *Fleet) follow(ctx context.Context, l *listener, index uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watchdog := time.AfterFunc(firstLine, func() { cancel(errSilent) })
-	rescoped := make(chan struct{})
+	reopened := make(chan struct{})
 	go func() {
-		defer close(rescoped)
+		defer close(reopened)
 		select {
 		case <-ctx.Done():
-		case <-f.rescope:
-			cancel(errRescoped)
+		case <-l.reopen:
+			cancel(errReopen)
 		}
 	}()
 	defer func() {
 		watchdog.Stop()
 		cancel(nil)
-		<-rescoped
+		<-reopened
 	}()
 
 	path := fmt.Sprintf("/v1/event/stream?%s&index=%d", f.topics(), index)
-	q := (&api.QueryOptions{Namespace: f.pic.scope()}).WithContext(ctx)
+	q := (&api.QueryOptions{Namespace: l.scope}).WithContext(ctx)
 	body, err := f.client.Raw().Response(path, q)
 	if err != nil {
 		return cause(ctx, fmt.Errorf("open event stream: %w", err))
@@ -76,14 +76,14 @@ func (f *Fleet) follow(ctx context.Context, index uint64) error {
 			return cause(ctx, fmt.Errorf("read event stream: %w", err))
 		}
 		watchdog.Reset(silence)
-		f.streaming.Store(true)
+		l.streaming.Store(true)
 		if first && len(line.Events) > 0 {
 			first = false
 			// What Nomad's buffer no longer had is left out without a mark, and would come
 			// at once. A list knows it; without, a replica could be seen beside the one that
 			// it replaced.
 			if line.Index > index && time.Since(opened) < firstLine {
-				if _, err := f.relist(ctx, 0); err != nil {
+				if _, err := f.relist(ctx, l.scope, 0); err != nil {
 					return cause(ctx, err)
 				}
 			}

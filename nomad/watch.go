@@ -27,8 +27,7 @@ func (f *Fleet) Watch(ctx context.Context, changed func(ref jobs.Ref)) error {
 	}
 	defer f.watching.Store(false)
 	var wg sync.WaitGroup
-	wg.Go(func() { f.streamLoop(ctx) })
-	wg.Go(func() { f.relistLoop(ctx) })
+	wg.Go(func() { f.listen(ctx) })
 	wg.Go(func() { f.learnLoop(ctx) })
 	wg.Go(func() { f.explainLoop(ctx) })
 	wg.Go(func() { f.logLoop(ctx) })
@@ -37,34 +36,34 @@ func (f *Fleet) Watch(ctx context.Context, changed func(ref jobs.Ref)) error {
 	return nil
 }
 
-// streamLoop follows the event stream, each time from a fresh list on.
-func (f *Fleet) streamLoop(ctx context.Context) {
+// streamLoop follows the event stream of a listener, each time from a fresh list
+// on. What ends it is said once until it has worked again.
+func (f *Fleet) streamLoop(ctx context.Context, l *listener) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 100 * time.Millisecond
 	pause.MaxInterval = 10 * time.Second
 	pause.MaxElapsedTime = 0 // never gives up
-	var told string
+	var told sayings
 	for ctx.Err() == nil {
 		began := time.Now()
-		index, err := f.relist(ctx, 0)
-		if err == nil || errors.Is(err, errStale) {
-			err = f.follow(ctx, index+1)
+		index, err := f.relist(ctx, l.scope, 0)
+		opened := err == nil || errors.Is(err, errStale)
+		if opened {
+			err = f.follow(ctx, l, index+1)
 		}
-		if time.Since(began) > pause.MaxInterval {
+		if l.streaming.Swap(false) && time.Since(began) > pause.MaxInterval {
 			pause.Reset() // it had worked
-			told = ""
+			told.over()
 		}
-		f.streaming.Store(false)
-		signal(f.deaf)
+		signal(l.deaf)
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errRescoped) {
+		if errors.Is(err, errReopen) {
 			continue
 		}
-		if err.Error() != told {
-			told = err.Error()
-			f.log.WarnContext(ctx, "event stream ended; lists stand in until it is back", "err", err)
+		if opened && told.isNew(err) { // what lists say is said by relistLoop
+			f.log.WarnContext(ctx, "event stream ended; lists stand in until it is back", "namespace", l.scope, "err", err)
 		}
 		sleep(ctx, pause.NextBackOff())
 	}
@@ -72,7 +71,7 @@ func (f *Fleet) streamLoop(ctx context.Context) {
 
 // relistLoop repairs what the stream has missed, and stands in for it. It is
 // also what says that Nomad is heard: heartbeats come without a leader too.
-func (f *Fleet) relistLoop(ctx context.Context) {
+func (f *Fleet) relistLoop(ctx context.Context, l *listener) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = relistGap
 	pause.MaxInterval = checkEvery
@@ -80,14 +79,14 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 	var (
 		index uint64    // of the last list; 0: do not wait for a higher one
 		last  time.Time // when it was read
-		told  string    // the failure that was logged last
+		told  sayings   // failures that were logged
 	)
 	for {
 		after := index
-		if f.streaming.Load() {
+		if l.streaming.Load() {
 			after = 0
-			f.untilDeaf(ctx, checkEvery)
-			if ctx.Err() == nil && f.streaming.Load() && told == "" && !f.listDue(last) && f.check(ctx) == nil {
+			l.untilDeaf(ctx, checkEvery)
+			if ctx.Err() == nil && l.streaming.Load() && !told.any() && !f.listDue(l.scope, last) && f.check(ctx, l.scope) == nil {
 				continue
 			}
 		} else {
@@ -96,25 +95,25 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		at, err := f.relist(ctx, after)
+		at, err := f.relist(ctx, l.scope, after)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			if told != err.Error() {
-				told = err.Error()
-				f.log.WarnContext(ctx, "nomad cannot be read as it is now", "err", err)
+			f.pic.lose(l.scope, err.Error())
+			if told.isNew(err) {
+				f.log.WarnContext(ctx, "nomad cannot be read as it is now", "namespace", l.scope, "err", err)
 			}
 			index = 0
 			if leaderless(err) {
-				_ = f.relistStale(ctx) // adds to the picture; that it is stale is said already
+				_ = f.relistStale(ctx, l.scope) // adds to the picture; that it is stale is said already
 			}
 			sleep(ctx, pause.NextBackOff())
 			continue
 		}
-		if told != "" {
-			told = ""
-			f.log.InfoContext(ctx, "nomad can be read again")
+		if told.any() {
+			told.over()
+			f.log.InfoContext(ctx, "nomad can be read again", "namespace", l.scope)
 		}
 		index, last = at, time.Now()
 		if at < after {
@@ -127,20 +126,45 @@ func (f *Fleet) relistLoop(ctx context.Context) {
 // listDue reports whether the list of last has been good for long enough while
 // the stream lives. An allocation that no list has had cannot wait so long: only
 // lists tell which version of its job it runs.
-func (f *Fleet) listDue(last time.Time) bool {
-	return f.pic.takeUnlisted() || time.Since(last) > relistEvery-checkEvery/2
+func (f *Fleet) listDue(scope string, last time.Time) bool {
+	return f.pic.takeUnlisted(scope) || time.Since(last) > relistEvery-checkEvery/2
 }
 
 // untilDeaf waits for d or the end of the event stream.
-func (f *Fleet) untilDeaf(ctx context.Context, d time.Duration) {
+func (l *listener) untilDeaf(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-	case <-f.deaf:
+	case <-l.deaf:
 	case <-t.C:
 	}
 }
+
+// sayings are the failures that were logged since all was well. Several may
+// take turns, and each is said once.
+type sayings map[string]bool
+
+// maxSayings bounds how many differing failures are logged.
+const maxSayings = 8
+
+// isNew reports whether err is to be logged.
+func (s *sayings) isNew(err error) bool {
+	text := err.Error()
+	if (*s)[text] || len(*s) >= maxSayings {
+		return false
+	}
+	if *s == nil {
+		*s = make(sayings)
+	}
+	(*s)[text] = true
+	return true
+}
+
+func (s sayings) any() bool { return len(s) > 0 }
+
+// over takes in that all is well again.
+func (s sayings) over() { clear(s) }
 
 // dispatch tells what has changed, one at a time.
 func (f *Fleet) dispatch(ctx context.Context, changed func(ref jobs.Ref)) {

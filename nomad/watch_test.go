@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -47,7 +48,7 @@ func TestWhileTheStreamIsRefusedListsTellEverything(t *testing.T) {
 		if took := time.Since(began); took > 3*blockingWait {
 			t.Errorf("seen running after %v", took)
 		}
-		if b.streaming.Load() {
+		if b.streams("default") {
 			t.Error("a stream that never spoke counts as alive")
 		}
 	})
@@ -155,9 +156,8 @@ func TestJobsOfSeveralNamespacesAreFollowed(t *testing.T) {
 				t.Errorf("%s: got %+v, want its own allocation only", ref, o.Allocations)
 			}
 		}
-		streams := b.double.Calls("GET", "/v1/event/stream")
-		if got := streams[len(streams)-1].Query.Get("namespace"); got != "*" {
-			t.Errorf("the stream listens to %q, want to all namespaces", got)
+		if got := b.listened(); !slices.Equal(got, []string{"default", "research"}) {
+			t.Errorf("streams of %v, want one of each namespace", got)
 		}
 	})
 }

@@ -88,7 +88,7 @@ func (s *Server) start(a *allocation, t *task) (*process, error) {
 // environment of a task as a client sets it.
 func (s *Server) environment(a *allocation, t *task, dir string) map[string]string {
 	s.mu.Lock()
-	name, group := a.name(), a.group.Name
+	name, group, id, namespace := a.name(), a.group.Name, a.job.ID, a.job.Namespace
 	s.mu.Unlock()
 	env := map[string]string{
 		"NOMAD_ALLOC_ID":    a.ID,
@@ -98,9 +98,9 @@ func (s *Server) environment(a *allocation, t *task, dir string) map[string]stri
 		"NOMAD_TASK_DIR":    filepath.Join(dir, "local"),
 		"NOMAD_TASK_NAME":   t.Name,
 		"NOMAD_GROUP_NAME":  group,
-		"NOMAD_JOB_ID":      a.job.ID,
-		"NOMAD_JOB_NAME":    a.job.ID,
-		"NOMAD_NAMESPACE":   a.job.Namespace,
+		"NOMAD_JOB_ID":      id,
+		"NOMAD_JOB_NAME":    id,
+		"NOMAD_NAMESPACE":   namespace,
 		"NOMAD_DC":          a.node.Datacenter,
 		"NOMAD_REGION":      "global",
 	}

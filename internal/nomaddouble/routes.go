@@ -71,8 +71,15 @@ func cutMethod(pattern string) (method, path string, ok bool) {
 
 func namespace(r *http.Request) string { return cmp.Or(r.URL.Query().Get("namespace"), "default") }
 
-// in reports whether a thing of namespace ns belongs to what r asks for.
-func in(r *http.Request, ns string) bool { return namespace(r) == "*" || namespace(r) == ns }
+// in reports whether a thing of namespace ns belongs to what r asks for; of all
+// namespaces those that its token sees.
+func in(r *http.Request, ns string) bool {
+	if namespace(r) != "*" {
+		return namespace(r) == ns
+	}
+	rights, told := r.Context().Value(rightsKey{}).(Rights)
+	return !told || rights.sees(ns)
+}
 
 // named returns the job of the path; s.mu is held.
 func (s *Server) named(r *http.Request) *job { return s.jobs[jobKey{namespace(r), r.PathValue("id")}] }

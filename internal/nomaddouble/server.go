@@ -137,14 +137,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	s.calls = append(s.calls, Call{Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Body: body})
+	rights := s.rights(r)
 	s.mu.Unlock()
-	r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
+	ctx := context.WithValue(r.Context(), bodyKey{}, body)
+	ctx = context.WithValue(ctx, rightsKey{}, rights)
+	r = r.WithContext(ctx)
 	s.faulty(w, r, func(w http.ResponseWriter) {
 		if s.permits(w, r) {
 			s.mux.ServeHTTP(w, r)
 		}
 	})
 }
+
+// rightsKey finds what the request's token may do.
+type rightsKey struct{}
 
 // bodyKey finds the request's body, read once.
 type bodyKey struct{}

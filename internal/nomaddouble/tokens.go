@@ -11,7 +11,7 @@ import (
 // read-job, scale-job, submit-job, parse-job, plan-job, register-job,
 // alloc-lifecycle, read-logs.
 type Rights struct {
-	Namespaces   []string // that Capabilities are for; none: default
+	Namespaces   []string // that Capabilities are for, "*" is every one; none: default
 	Capabilities []string
 	NodeRead     bool
 	NodeWrite    bool
@@ -65,14 +65,19 @@ func (r Rights) may(ns string, any ...string) bool {
 	if r.Management {
 		return true
 	}
+	if ns != "*" && !r.sees(ns) {
+		return false
+	}
+	return slices.ContainsFunc(any, func(c string) bool { return slices.Contains(r.Capabilities, c) })
+}
+
+// sees reports whether the capabilities are for things of a namespace.
+func (r Rights) sees(ns string) bool {
 	in := r.Namespaces
 	if len(in) == 0 {
 		in = []string{"default"}
 	}
-	if ns != "*" && !slices.Contains(in, ns) {
-		return false
-	}
-	return slices.ContainsFunc(any, func(c string) bool { return slices.Contains(r.Capabilities, c) })
+	return r.Management || slices.Contains(in, ns) || slices.Contains(in, "*")
 }
 
 // permits reports whether the request's token allows it; what it does not has
@@ -138,7 +143,8 @@ func allowed(rights Rights, r *http.Request) bool {
 	return rights.may(ns, "submit-job")
 }
 
-// streamAllowed judges each topic; all of them need management.
+// streamAllowed judges each topic; all of them need management. Other than a
+// list, a stream of all namespaces needs the right in namespace "*" itself.
 func streamAllowed(rights Rights, r *http.Request) bool {
 	topics := r.URL.Query()["topic"]
 	if len(topics) == 0 {
@@ -152,7 +158,7 @@ func streamAllowed(rights Rights, r *http.Request) bool {
 		case "Node", "NodePool":
 			return !rights.Management && !rights.NodeRead
 		}
-		return !rights.may(namespace(r), "read-job")
+		return !rights.may(namespace(r), "read-job") || !rights.sees(namespace(r))
 	})
 }
 
