@@ -28,13 +28,15 @@ type logAsk struct {
 	alloc, node, task string
 }
 
-// wantLog asks for the log of a failed task, once per allocation. p.mu is held.
-func (p *picture) wantLog(a logAsk) {
+// wantLog asks for the log of a failed task, once per allocation, and reports
+// whether it will be read. p.mu is held.
+func (p *picture) wantLog(a logAsk) bool {
 	if len(p.logs) >= maxLogAsks {
-		return
+		return false
 	}
 	p.logs = append(p.logs, a)
 	signal(p.askLogs)
+	return true
 }
 
 // nextLog takes the log that was asked for first.
@@ -49,7 +51,8 @@ func (p *picture) nextLog() (logAsk, bool) {
 	return a, true
 }
 
-// applyLog takes in the last lines of a failed task.
+// applyLog takes in the last lines of a failed task, or, if log is "", that
+// there will be none.
 func (p *picture) applyLog(a logAsk, log string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,7 +64,7 @@ func (p *picture) applyLog(a logAsk, log string) {
 	if !ok {
 		return
 	}
-	h.log = log
+	h.log, h.LogDue = log, false
 	j.allocs[a.alloc] = h
 	p.changed(j)
 }
@@ -86,13 +89,13 @@ func (f *Fleet) logLoop(ctx context.Context) {
 			}
 			now := time.Now()
 			if now.Before(deniedUntil) || now.Before(silent[a.node]) {
+				f.pic.applyLog(a, "")
 				continue
 			}
 			log, err := f.lastLog(ctx, a)
+			f.pic.applyLog(a, log)
 			status, _ := answered(err)
 			switch {
-			case err == nil && log != "":
-				f.pic.applyLog(a, log)
 			case status == http.StatusForbidden:
 				if deniedUntil.IsZero() {
 					f.log.WarnContext(ctx, "the token may not read logs: failures are said without log lines; it needs the capability read-logs", "err", err)

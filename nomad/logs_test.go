@@ -83,6 +83,42 @@ func TestAFailureCarriesTheTasksLastLogLines(t *testing.T) {
 	})
 }
 
+func TestAFailureSaysWhetherItsLogLinesAreStillToCome(t *testing.T) {
+	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"there are some": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("boom\n")) },
+		"there are none": func(http.ResponseWriter, *http.Request) {},
+		"no right":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "Permission denied", 403) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			via := logsVia(func(w http.ResponseWriter, r *http.Request) {
+				<-release
+				answer(w, r)
+			})
+			inBubbleVia(t, gpus(1), via, func(t *testing.T, b *bubble) {
+				b.watch()
+				b.ensure(parse(b.t, strings.Replace(fragile, "attempts = 2", "attempts = 0", 1)), translateRef)
+				b.scale(translateRef, 1)
+				o := b.until(translateRef, "running", func(o jobs.Observation) bool {
+					return len(o.Allocations) == 1 && o.Allocations[0].Client == jobs.ClientRunning
+				})
+				if err := b.double.Crash(o.Allocations[0].ID, 1); err != nil {
+					t.Fatal(err)
+				}
+				o = b.until(translateRef, "given up", func(o jobs.Observation) bool { return o.Allocations[0].Client == jobs.ClientFailed })
+				if a := o.Allocations[0]; !a.LogDue {
+					t.Errorf("%q is said to be all, but the log has not been read", a.Failure)
+				}
+				close(release)
+				o = b.until(translateRef, "its log read", func(o jobs.Observation) bool { return !o.Allocations[0].LogDue })
+				if a := o.Allocations[0]; strings.Contains(a.Failure, "boom") != (name == "there are some") {
+					t.Errorf("got %q", a.Failure)
+				}
+			})
+		})
+	}
+}
+
 func TestAnEmptyStderrIsReplacedByStdout(t *testing.T) {
 	via := logsVia(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("type") == "stdout" {

@@ -106,6 +106,9 @@ func (s *service) onDeploy(now time.Time, c jobs.Change) {
 			d.old = append(d.old, r)
 		}
 	}
+	for _, e := range s.logs.awaited {
+		e.r.replaced = true // its failure is one of before
+	}
 	s.failures, s.spells = decide.Failures{}, nil
 	s.deployed = d
 	s.log.Info("job registered again", "from", c.Before, "to", c.Count, "reason", c.By)

@@ -43,6 +43,10 @@ func (s *service) startFailed(now time.Time, r *replica, why string) {
 		r.launch.failed = true
 	}
 	f.Last, f.Reason = now, why
+	s.logs.told = ""
+	if why == r.alloc.Failure {
+		s.logs.told = r.alloc.ID
+	}
 	if began := r.placed; !began.IsZero() && now.After(began) {
 		s.spells = append(s.spells, spell{At: now, Seconds: now.Sub(began).Seconds() * float64(s.gpus)})
 	}
@@ -110,9 +114,10 @@ func (r *replica) ended(now time.Time) time.Time {
 	return now // not told, or by a clock that is not ours
 }
 
-// overdue fails replicas that have not become ready within probe.max, and
-// returns when the next one will be.
+// overdue fails replicas that have not become ready within probe.max, or whose
+// last log lines do not come, and returns when the next one will be.
 func (s *service) overdue(now time.Time) (next time.Time) {
+	next = s.logsOverdue(now)
 	for _, r := range s.replicas {
 		if !r.starts() || r.loading().IsZero() {
 			continue

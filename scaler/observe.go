@@ -48,6 +48,7 @@ func (s *service) observe(now time.Time) {
 	for _, a := range obs.Allocations {
 		known[a.ID] = true
 		if s.gone[a.ID] {
+			s.hearLast(now, a)
 			continue
 		}
 		r := s.replicas[a.ID]
@@ -75,6 +76,7 @@ func (s *service) observe(now time.Time) {
 	for id := range s.gone {
 		if !known[id] {
 			delete(s.gone, id)
+			s.endWithout(now, id)
 		}
 	}
 	s.due = true
@@ -167,13 +169,22 @@ func (s *service) part(now time.Time, r *replica) {
 	s.gone[r.alloc.ID] = true
 	s.changed = true
 	s.log.Info("gone", "replica", r.alloc.ID, "reason", r.alloc.Failure)
+	if r.alloc.LogDue {
+		s.awaitLog(now, r)
+		return
+	}
+	s.ended(now, now, r)
+}
+
+// ended finds out what the end of a replica at that moment means.
+func (s *service) ended(now, at time.Time, r *replica) {
 	if r.answer == nil && !r.firstReady.IsZero() {
 		// Whether it ever answered decides what its end means; ask first.
 		s.parted = append(s.parted, r)
 		s.answersDue = now
 		return
 	}
-	s.judge(now, r)
+	s.judge(at, r)
 }
 
 // probe begins to ask a replica whether it can answer, anew if it did already.

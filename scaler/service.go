@@ -83,6 +83,7 @@ type service struct {
 	failures    decide.Failures
 	spells      []spell
 	parted      []*replica // gone, and not yet judged
+	logs        lastLogs
 	answers     lane
 	gpuReads    lane
 	meters      meters    // of the policy's metrics, as Prometheus gives them

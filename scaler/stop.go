@@ -30,6 +30,9 @@ func (s *service) close() {
 	for _, letter := range s.mail.open() {
 		letter(now)
 	}
+	for id := range s.logs.awaited {
+		s.endWithout(now, id)
+	}
 	ctx, cancel := s.detached()
 	defer cancel()
 	if s.awaitsAnswers(now) {

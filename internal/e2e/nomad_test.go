@@ -13,6 +13,21 @@ import (
 	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
+func TestTheCallerWhoWaitedForAModelThatDiesIsToldWhatItWroteLast(t *testing.T) {
+	overBoth(t, func(t *testing.T, c *cluster) {
+		server := startRedis(t)
+		id, _ := c.task(t, "translate")
+		job := commandJob(id, "sh", "-c", "echo boom >&2; exit 3")
+		job = strings.Replace(job, `delay          = "1s"`, `delay          = "5s"`, 1)
+		h := startServe(t, "activator,scaler,web", append(pairs{
+			"translate": {runs(id, policyOf("translate", replicas(0, 1, 1))), job},
+		}.arguments(t), "--redis", server.URL(), "--nomad", c.address)...)
+		first := h.translate(t.Context(), "/translate", "x")
+		wantStartFailed(t, first, "exit code 3")
+		wantStartFailed(t, first, "last log: boom")
+	})
+}
+
 func TestThroughTheNomadAPIAJobIsRegisteredScaledProbedAskedDrainedAndScaledDown(t *testing.T) {
 	overBoth(t, func(t *testing.T, c *cluster) {
 		server := startRedis(t)
