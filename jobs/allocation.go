@@ -45,7 +45,6 @@ type Allocation struct {
 	Restarts int    `json:"restarts"` // of the task, by the fleet, in place
 	Failure  string `json:"failure"`  // the task's own last words, "" if none: exit code, driver error, last log lines
 	LogDue   bool   `json:"log_due"`  // its last log lines are being read and will be in Failure within seconds, if there are any
-	LogDue   bool   `json:"log_due"`  // its last log lines are being read and will be in Failure within seconds, if there are any
 	Progress string `json:"progress"` // what its node does for it before it runs, in the fleet's words ("Docker image pull progress: 3 of 8 layers"); "" if not told
 
 	Version      uint64   `json:"version"`       // of the job, that it runs; 0 is the first, or not known
