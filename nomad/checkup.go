@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/nomad/api"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // Checkup asks one Nomad what an operator wants to know before trusting it with
@@ -66,13 +68,10 @@ func (r reply) err() error {
 	}
 	text := strings.TrimSpace(string(r.body))
 	if r.status == http.StatusForbidden {
-		return ErrDenied
+		return fmt.Errorf("%w: the token may not do this", jobs.ErrDenied)
 	}
 	return fmt.Errorf("nomad answered %d: %s", r.status, cmp.Or(text, http.StatusText(r.status)))
 }
-
-// ErrDenied: the token lacks a right for this.
-var ErrDenied = errors.New("the token may not do this (403)")
 
 // maxReply bounds what is read of one answer: a list of a large cluster has
 // some tens of megabytes.
@@ -137,7 +136,7 @@ func (c *Checkup) open(ctx context.Context, method, path, namespace string, para
 	return res, nil
 }
 
-// read decodes the answer to one GET. ErrDenied on a 403.
+// read decodes the answer to one GET. jobs.ErrDenied on a 403.
 func (c *Checkup) read(ctx context.Context, path, namespace string, params url.Values, out any) error {
 	r, err := c.ask(ctx, http.MethodGet, path, namespace, params, nil)
 	if err == nil {
@@ -209,7 +208,7 @@ type Token struct {
 	Expires    time.Time
 }
 
-// Token asks which token this is. ErrDenied: Nomad does not know it, or not any more.
+// Token asks which token this is. jobs.ErrDenied: Nomad does not know it, or not any more.
 func (c *Checkup) Token(ctx context.Context) (Token, error) {
 	var t struct {
 		AccessorID     string

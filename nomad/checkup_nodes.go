@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -22,9 +21,11 @@ type Node struct {
 	Name    string
 	Version string
 	Pool    string
-	State   string   // "ready", or why nothing is placed there: "down", "draining", "ineligible", …
+	State   string   // "ready", or why nothing is placed there: "down", "being drained", "ineligible", …
 	Drivers []string // task drivers that are healthy there, sorted
 	Devices []NodeDevice
+
+	room nodeRoom // what a plan counts
 }
 
 // Places reports whether Nomad would place anything there.
@@ -41,20 +42,6 @@ type NodeDevice struct {
 	Driver    string // version of the device's driver; "" unknown
 }
 
-// Answers reports whether the device answers to an ask of the form type,
-// vendor/type or vendor/type/name.
-func (d NodeDevice) Answers(ask string) bool {
-	parts := strings.SplitN(d.Name, "/", 3)
-	switch asked := strings.SplitN(ask, "/", 3); len(asked) {
-	case 1:
-		return d.Type == asked[0]
-	case 2:
-		return slices.Equal(parts[:2], asked)
-	default:
-		return d.Name == ask
-	}
-}
-
 // Nodes lists the clients by name. What is used is counted from the allocations
 // that the token may see.
 func (c *Checkup) Nodes(ctx context.Context) ([]Node, error) {
@@ -65,62 +52,30 @@ func (c *Checkup) Nodes(ctx context.Context) ([]Node, error) {
 	var allocs []*api.AllocationListStub
 	err := c.read(ctx, "/v1/allocations", api.AllNamespacesNamespace, url.Values{"resources": {"true"},
 		"filter": {`ClientStatus == "pending" or ClientStatus == "running" or ClientStatus == "unknown"`}}, &allocs)
-	if err != nil && !errors.Is(err, ErrDenied) {
+	if err != nil && !errors.Is(err, jobs.ErrDenied) {
 		return nil, fmt.Errorf("list allocations: %w", err)
 	}
-	used := map[string]bool{} // by node and device id
-	for _, a := range allocs {
-		if a.AllocatedResources == nil {
-			continue
-		}
-		for _, t := range a.AllocatedResources.Tasks {
-			for _, d := range t.Devices {
-				for _, id := range d.DeviceIDs {
-					used[a.NodeID+" "+id] = true
-				}
-			}
-		}
-	}
-	nodes := make([]Node, 0, len(stubs))
-	for _, s := range stubs {
-		nodes = append(nodes, toNode(s, used))
+	var nodes []Node
+	for _, room := range newCluster(stubs, allocs).nodes {
+		nodes = append(nodes, toNode(room))
 	}
 	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return nodes, nil
 }
 
-func toNode(s *api.NodeListStub, used map[string]bool) Node {
-	n := Node{ID: s.ID, Name: cmp.Or(s.Name, s.ID), Version: s.Version, Pool: s.NodePool, State: s.Status}
-	switch {
-	case s.Status != api.NodeStatusReady:
-	case s.Drain:
-		n.State = "draining"
-	case s.SchedulingEligibility == api.NodeSchedulingIneligible:
-		n.State = "ineligible"
-	}
+func toNode(room nodeRoom) Node {
+	s := room.NodeListStub
+	n := Node{ID: s.ID, Name: cmp.Or(s.Name, s.ID), Version: s.Version, Pool: s.NodePool, State: cmp.Or(room.state(), api.NodeStatusReady), room: room}
 	for name, d := range s.Drivers {
 		if d != nil && d.Detected && d.Healthy {
 			n.Drivers = append(n.Drivers, name)
 		}
 	}
 	slices.Sort(n.Drivers)
-	if s.NodeResources == nil {
-		return n
-	}
-	for _, d := range s.NodeResources.Devices {
-		dev := NodeDevice{Name: d.ID(), Type: d.Type, Memory: attribute(d, "memory"), Driver: attribute(d, "driver_version")}
-		for _, i := range d.Instances {
-			switch {
-			case !i.Healthy:
-				dev.Unhealthy++
-			case used[s.ID+" "+i.ID]:
-				dev.Used++
-				fallthrough
-			default:
-				dev.Healthy++
-			}
-		}
-		n.Devices = append(n.Devices, dev)
+	for i, d := range room.devices { // in the order of the node's own
+		of := s.NodeResources.Devices[i]
+		n.Devices = append(n.Devices, NodeDevice{Name: of.ID(), Type: of.Type, Memory: attribute(of, "memory"), Driver: attribute(of, "driver_version"),
+			Healthy: d.healthy, Unhealthy: len(of.Instances) - d.healthy, Used: d.healthy - d.free})
 	}
 	return n
 }

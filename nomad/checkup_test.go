@@ -216,12 +216,3 @@ func TestAFrozenClientIsUnknownAndNotWaitedFor(t *testing.T) {
 		t.Errorf("a client whose clock is a minute ahead: %+v", off)
 	}
 }
-
-func TestDeviceAsksAreAnsweredByVendorTypeAndName(t *testing.T) {
-	d := nomad.NodeDevice{Name: "nvidia/gpu/A100", Type: "gpu"}
-	for ask, want := range map[string]bool{"gpu": true, "nvidia/gpu": true, "nvidia/gpu/A100": true, "amd/gpu": false, "nvidia/gpu/H100": false, "fpga": false} {
-		if d.Answers(ask) != want {
-			t.Errorf("%s: got %v", ask, !want)
-		}
-	}
-}

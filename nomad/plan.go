@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
@@ -16,6 +17,7 @@ import (
 type Draft struct {
 	ID        string
 	Namespace string
+	Unscaled  bool // its meta says that Pilotlight does not scale it
 	Groups    []DraftGroup
 
 	job *api.Job
@@ -46,7 +48,7 @@ func (e *InvalidJobError) Error() string { return strings.Join(e.Problems, "; ")
 
 // Draft lets Nomad parse and validate a job spec. namespace is for a file that
 // names none; "" is the configured one. variables are the text of a file of
-// values, "" none. Errors: *InvalidJobError, ErrDenied.
+// values, "" none. Errors: *InvalidJobError, jobs.ErrDenied.
 func (c *Checkup) Draft(ctx context.Context, file, source, variables, namespace string) (*Draft, error) {
 	r, err := c.ask(ctx, http.MethodPut, "/v1/jobs/parse", cmp.Or(namespace, c.cfg.Namespace), nil,
 		map[string]any{"JobHCL": source, "Variables": variables, "Canonicalize": false})
@@ -73,7 +75,7 @@ func (c *Checkup) Draft(ctx context.Context, file, source, variables, namespace 
 	if err := c.validate(ctx, &job); err != nil {
 		return nil, err
 	}
-	d := &Draft{ID: *job.ID, Namespace: *job.Namespace, job: &job}
+	d := &Draft{ID: *job.ID, Namespace: *job.Namespace, Unscaled: job.Meta["pilotlight"] == "not-scaled", job: &job}
 	for _, tg := range job.TaskGroups {
 		d.Groups = append(d.Groups, DraftGroup{Name: deref(tg.Name), Count: deref(tg.Count),
 			AllAtOnce: tg.Update != nil && deref(tg.Update.MaxParallel) == 0, Facts: groupFacts(tg, nil)})
@@ -131,17 +133,17 @@ type Change struct {
 type GroupPlan struct {
 	Place    int // new ones
 	Stop     int
-	Keep     int // left alone, or changed without a restart
-	Replace  int // stopped, and started anew
-	Preempt  int // of other jobs, stopped to make room
-	Missing  int // asked for and not placed, for want of room
-	Obstacle string
+	Keep     int    // left alone, or changed without a restart
+	Replace  int    // stopped, and started anew
+	Preempt  int    // of other jobs, stopped to make room
+	Missing  int    // asked for and not placed, for want of room
+	Obstacle string // why, in the words of Observation.Blocked
 }
 
 // Plan asks Nomad what registering d would do, with other counts than the file's
 // for the groups in counts. It costs Nomad a scheduling and changes nothing.
 // nodes, if not nil, put figures into what is in the way. Errors:
-// *InvalidJobError, ErrDenied.
+// *InvalidJobError, jobs.ErrDenied.
 func (c *Checkup) Plan(ctx context.Context, d *Draft, counts map[string]int, nodes []Node) (*Plan, error) {
 	job := *d.job
 	job.TaskGroups = nil
@@ -178,7 +180,7 @@ func (c *Checkup) Plan(ctx context.Context, d *Draft, counts map[string]int, nod
 		}
 		if m := answer.FailedTGAllocs[name]; m != nil {
 			g.Missing = m.CoalescedFailures + 1
-			g.Obstacle = obstacle(m, tg, nodes)
+			g.Obstacle = obstacle(m, jobKey{d.Namespace, d.ID}, toJobInfo(&job), name, g.Place-g.Missing, clusterOf(nodes))
 		}
 		p.Groups[name] = g
 	}
@@ -210,57 +212,61 @@ func listed(text string) []string {
 	return out
 }
 
-// obstacle says why allocations of a group would not be placed: its devices
-// counted on the nodes where these may be what is missing, else what the
-// scheduler ran into.
-func obstacle(m *api.AllocationMetric, tg *api.TaskGroup, nodes []Node) string {
-	if nodes != nil && aboutDevices(m) {
-		var parts []string
-		for _, t := range tg.Tasks {
-			if t.Resources == nil {
-				continue
-			}
-			for _, d := range t.Resources.Devices {
-				parts = append(parts, deviceFigures(d.Name, int(deref(cmp.Or(d.Count, new(uint64(1))))), nodes))
-			}
-		}
-		if len(parts) > 0 {
-			return strings.Join(parts, "; ")
-		}
+// obstacle says why no more than fit new allocations of a group would be placed,
+// in the words in which a running fleet would.
+func obstacle(m *api.AllocationMetric, key jobKey, info jobInfo, group string, fit int, c *cluster) string {
+	if c == nil || fit <= 0 {
+		return blockage{metric: m}.reason(key, info, group, c)
 	}
-	if m.NodesEvaluated == 0 {
-		return "no ready node in the job's datacenters and node pool"
-	}
-	return inTheWay(m)
+	return blockage{metric: m}.reason(key, info, group, c.beside(fit, info, group)) + fmt.Sprintf(" beside %d that fit", fit)
 }
 
-// deviceFigures counts what answers to an ask: 2 nodes, 0 of 4 nvidia/gpu free
-// now. What the job's own replicas hold is not free.
-func deviceFigures(ask string, each int, nodes []Node) string {
-	var with, healthy, free int
-	for _, n := range nodes {
-		if !n.Places() {
+// beside is the room that is left when n more allocations of a group are placed,
+// wherever they go first.
+func (c *cluster) beside(n int, info jobInfo, group string) *cluster {
+	left, g := new(cluster), info.groups[group]
+	for _, room := range c.nodes {
+		room.devices = slices.Clone(room.devices)
+		left.nodes = append(left.nodes, room)
+		if room.state() != "" || !info.mayUse(room.NodeListStub) {
 			continue
 		}
-		has := false
-		for _, d := range n.Devices {
-			if d.Answers(ask) {
-				has = true
-				healthy += d.Healthy
-				free += d.Healthy - d.Used
-			}
-		}
-		if has {
-			with++
+		for ; n > 0 && room.hold(g); n-- {
+			left.nodes[len(left.nodes)-1].taken = room.taken
 		}
 	}
-	switch {
-	case with == 0:
-		return fmt.Sprintf("no node has %s", ask)
-	case each > 1:
-		return fmt.Sprintf("%s, %d of %d %s free, %d needed on one node", plural(with, "node"), free, healthy, ask, each)
+	return left
+}
+
+// hold takes the room for one allocation of a group, if there is that much.
+func (n *nodeRoom) hold(g groupInfo) bool {
+	ask, free := g.ask(), n.free()
+	if n.missingDriver(g) != "" || ask.memoryMiB > free.memoryMiB && n.total.memoryMiB > 0 || ask.cpuMHz > free.cpuMHz && n.total.cpuMHz > 0 {
+		return false
 	}
-	return fmt.Sprintf("%s, %d of %d %s free", plural(with, "node"), free, healthy, ask)
+	devices := slices.Clone(n.devices)
+	for _, wanted := range g.devices {
+		i := slices.IndexFunc(devices, func(d deviceRoom) bool { return d.matches(wanted.name) && d.free >= wanted.count })
+		if i < 0 {
+			return false
+		}
+		devices[i].free -= wanted.count
+	}
+	copy(n.devices, devices) // which the caller's room shares
+	n.taken = n.taken.plus(ask)
+	return true
+}
+
+// clusterOf is the room on the nodes; nil if they are not known.
+func clusterOf(nodes []Node) *cluster {
+	if nodes == nil {
+		return nil
+	}
+	c := new(cluster)
+	for _, n := range nodes {
+		c.nodes = append(c.nodes, n.room)
+	}
+	return c
 }
 
 // changes are the differences as they are told outside.

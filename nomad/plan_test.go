@@ -54,7 +54,7 @@ func TestAPlanTellsWhatWouldFitAndWhyNotMore(t *testing.T) {
 	for n, want := range map[int]nomad.GroupPlan{
 		0: {Stop: 2},
 		2: {Keep: 2},
-		4: {Keep: 2, Place: 2, Missing: 2, Obstacle: "1 node, 0 of 2 nvidia/gpu free"},
+		4: {Keep: 2, Place: 2, Missing: 2, Obstacle: "no free GPU: 1 node, 0 of 2 nvidia/gpu free; 1 node lacks nvidia/gpu or its driver"},
 	} {
 		p, err := c.Plan(t.Context(), d, map[string]int{"server": n}, nodes)
 		if err != nil {

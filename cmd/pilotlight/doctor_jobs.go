@@ -57,7 +57,7 @@ func (x *examination) checkJob(ctx context.Context, p *policies.Policy) finding 
 			"%s is not registered in namespace %q, and has no job spec here", about, ref.Namespace)
 	case errors.Is(err, jobs.ErrUnknownJob):
 		return x.registrable(ctx, about, ref, spec)
-	case errors.Is(err, nomad.ErrDenied):
+	case errors.Is(err, jobs.ErrDenied):
 		return skipped(check, "%s: the token may not read jobs", about)
 	case err != nil:
 		return failed(check, "see the finding on Nomad", "%s: %v", about, err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/nomad"
 	"github.com/pilotlight/pilotlight/policies"
 )
@@ -25,7 +26,7 @@ func (x *examination) checkNodes(ctx context.Context) []finding {
 	}
 	nodes, err := x.nomad.Nodes(ctx)
 	switch {
-	case errors.Is(err, nomad.ErrDenied):
+	case errors.Is(err, jobs.ErrDenied):
 		return []finding{skipped(check, "the token may not read nodes")}
 	case err != nil:
 		return []finding{failed(check, "see the finding on Nomad", "%v", err)}

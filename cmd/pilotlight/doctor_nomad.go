@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/nomad"
 )
 
@@ -64,7 +65,7 @@ func (x *examination) checkToken(ctx context.Context) []finding {
 	}
 	token, err := x.nomad.Token(ctx)
 	switch {
-	case errors.Is(err, nomad.ErrDenied):
+	case errors.Is(err, jobs.ErrDenied):
 		x.acl, x.unknown = true, true
 		return []finding{failed(check, "put a valid token's secret into NOMAD_TOKEN", "Nomad does not know this token, or it has expired")}
 	case err != nil:

@@ -43,6 +43,7 @@ const (
 	ruleReplacesAll = "replaces-all"
 	ruleStoppedJob  = "stopped-job"
 	ruleJobWarning  = "nomad-warning"
+	ruleNotScaled   = "not-scaled" // as job check
 )
 
 // planLimit bounds the work on one file: some ten requests.
@@ -202,10 +203,15 @@ func (p *jobPlanner) file(ctx context.Context, path, source string) error {
 		p.find(jobs.SeverityWarning, ruleStoppedJob, path, "", "the job was stopped by somebody; registering it starts it again", "")
 	}
 	for _, g := range draft.Groups {
-		out.Groups = append(out.Groups, p.group(path, g, there, asFile.Groups[g.Name], same.Groups[g.Name]))
+		out.Groups = append(out.Groups, p.group(path, draft, g, there, asFile.Groups[g.Name], same.Groups[g.Name]))
 	}
 	for _, policy := range p.policies {
 		if policy.Job != draft.ID {
+			continue
+		}
+		if draft.Unscaled {
+			p.find(jobs.SeverityError, ruleNotScaled, path, "meta.pilotlight", fmt.Sprintf("policy %q: job %q says that it is not to be scaled", policy.Name, draft.ID),
+				"the job of a model, or no such entry in the job's meta")
 			continue
 		}
 		max, ok, err := p.fits(ctx, path, draft, policy)
@@ -229,20 +235,24 @@ func (p *jobPlanner) unless(path string, err error) error {
 
 // denied says what the token needs.
 func denied(err error) error {
-	if errors.Is(err, nomad.ErrDenied) {
+	if errors.Is(err, jobs.ErrDenied) {
 		return fmt.Errorf(`%w; it needs namespace "…" { capabilities = ["list-jobs", "read-job", "submit-job"] }`, err)
 	}
 	return err
 }
 
 // group says what nomad job run would do to one group.
-func (p *jobPlanner) group(path string, g nomad.DraftGroup, there *nomad.Registered, asFile, same nomad.GroupPlan) plannedGroup {
+func (p *jobPlanner) group(path string, draft *nomad.Draft, g nomad.DraftGroup, there *nomad.Registered, asFile, same nomad.GroupPlan) plannedGroup {
 	out := plannedGroup{Group: g.Name, FileCount: g.Count, Place: asFile.Place, Stop: asFile.Stop, Replace: asFile.Replace,
 		Missing: asFile.Missing, Reason: asFile.Obstacle}
 	at := "group." + g.Name
+	room, replace, meanwhile := "count = 0, left to Pilotlight", "registering it while the service is at zero", ", and new ones wait for a cold start after that"
+	if draft.Unscaled {
+		room, replace, meanwhile = "a count that there is room for, or more nodes", "update { max_parallel = 1 }, which replaces one after the other", ""
+	}
 	if asFile.Missing > 0 {
 		p.find(jobs.SeverityError, ruleNoRoom, path, at+".count", fmt.Sprintf("%d of the %s that the file asks for would fit now: %s",
-			g.Count-asFile.Missing, count(g.Count, "replica"), asFile.Obstacle), "count = 0, left to Pilotlight")
+			g.Count-asFile.Missing, count(g.Count, "replica"), asFile.Obstacle), room)
 	}
 	if there == nil {
 		return out
@@ -254,14 +264,13 @@ func (p *jobPlanner) group(path string, g nomad.DraftGroup, there *nomad.Registe
 	out.LiveCount = &live.Count
 	if same.Replace > 0 && g.AllAtOnce {
 		p.find(jobs.SeverityWarning, ruleReplacesAll, path, at,
-			fmt.Sprintf("registering this stops all %s at once: requests in flight have kill_timeout (%s) to finish, and new ones wait for a cold start after that",
-				count(same.Replace, "replica"), g.Facts.KillTimeout),
-			"registering it while the service is at zero")
+			fmt.Sprintf("registering this stops all %s at once: requests in flight have kill_timeout (%s) to finish%s",
+				count(same.Replace, "replica"), g.Facts.KillTimeout, meanwhile), replace)
 	}
 	if asFile.Stop > 0 && g.Count < live.Count {
 		p.find(jobs.SeverityWarning, ruleCountReset, path, at+".count",
 			fmt.Sprintf("nomad job run sets the count from %d to the file's %d: it stops %s at once", live.Count, g.Count, count(asFile.Stop, "replica")),
-			"nomad job run -preserve-counts")
+			"nomad job run -preserve-counts, or the count that is meant")
 	}
 	return out
 }

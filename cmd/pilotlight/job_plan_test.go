@@ -86,13 +86,36 @@ func TestAPlanSaysHowManyReplicasWouldFit(t *testing.T) {
 	register(t, address, webJob, 2)
 	awaitRunning(t, address, 2)
 	r := planned(t, exitFailure, file, "--nomad", address, "--policies", policy)
-	want := []plannedMax{{Policy: "web", Group: "server", Max: 4, Fit: 2, Reason: "1 node, 0 of 2 nvidia/gpu free"}}
+	want := []plannedMax{{Policy: "web", Group: "server", Max: 4, Fit: 2, Reason: "no free GPU: 1 node, 0 of 2 nvidia/gpu free"}}
 	if diff := cmp.Diff(want, r.Plans[0].Policies); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	out, _ := said(t, exitFailure, "job", "plan", file, "--nomad", address, "--policies", policy)
-	if !strings.Contains(out, `policy "web": 2 of 4 replicas would fit now: 1 node, 0 of 2 nvidia/gpu free [no-room]`) {
+	if !strings.Contains(out, `policy "web": 2 of 4 replicas would fit now: no free GPU: 1 node, 0 of 2 nvidia/gpu free [no-room]`) {
 		t.Error(out)
+	}
+}
+
+// What redis or Pilotlight itself has for a count is not Pilotlight's to set.
+func TestAPlanLeavesTheCountOfAJobThatIsNotScaledToItsFile(t *testing.T) {
+	address := gpuCluster(t, 2)
+	own := strings.Replace(strings.Replace(webJob, "count = 0", "count = 3", 1), "  group", "  meta {\n    pilotlight = \"not-scaled\"\n  }\n  group", 1)
+	nowhere := strings.Replace(own, "nvidia/gpu", "amd/gpu", 1)
+	r := planned(t, exitFailure, written(t, "web.nomad.hcl", nowhere), "--nomad", address, "--policies", written(t, "web.hcl", webPolicy))
+	if diff := cmp.Diff([]string{"error no-room", "error not-scaled"}, rules(r)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	register(t, address, own, 2)
+	awaitRunning(t, address, 2)
+	smaller := strings.Replace(strings.Replace(own, "count = 3", "count = 1", 1), "web:1", "web:2", 1)
+	stopping := planned(t, exitDone, written(t, "web.nomad.hcl", smaller), "--nomad", address)
+	for _, f := range append(r.Findings, stopping.Findings...) {
+		if f.Rule != "not-scaled" && strings.Contains(f.Message+f.Allowed, "Pilotlight") || strings.Contains(f.Message+f.Allowed, "zero") || strings.Contains(f.Message, "cold start") {
+			t.Errorf("advice as for a job that Pilotlight scales: %+v", f)
+		}
+	}
+	if diff := cmp.Diff([]string{"warning replaces-all", "warning count-reset"}, rules(stopping)); diff != "" {
+		t.Errorf("stopping some (-want +got)\n%s", diff)
 	}
 }
 
