@@ -28,6 +28,7 @@ type deviceRoom struct {
 }
 
 func newCluster(nodes []*api.NodeListStub, allocs []*api.AllocationListStub) *cluster {
+	nodes, allocs = wholeNodes(nodes), wholeAllocations(allocs)
 	type instance struct{ node, id string }
 	holders := make(map[instance]*api.AllocationListStub)
 	taken := make(map[string]footprint)

@@ -211,7 +211,7 @@ func (f *Fleet) triggerOf(ctx context.Context, key jobKey, index uint64) (string
 	}
 	// Later ones, of an allocation that failed, carry the same index.
 	var first *api.Evaluation
-	for _, e := range evals {
+	for _, e := range whole(evals) {
 		if e.JobModifyIndex == index && (first == nil || e.CreateIndex < first.CreateIndex) {
 			first = e
 		}

@@ -140,6 +140,6 @@ func (f *Fleet) relistDeployments(ctx context.Context, scope string, keys []jobK
 	if err != nil {
 		return fmt.Errorf("list deployments: %w", denied(err, "read-job", scope))
 	}
-	f.pic.applyDeployments(keys, list, meta.LastIndex)
+	f.pic.applyDeployments(keys, whole(list), meta.LastIndex)
 	return nil
 }

@@ -137,6 +137,7 @@ func (p *picture) shipped(key jobKey, spec *jobs.Spec) {
 // driftLines puts a difference into lines: what the registered job has → what
 // the spec has.
 func driftLines(d *api.JobDiff) []string {
+	wholeDiff(d)
 	var lines []string
 	for _, diff := range differences(d, false) {
 		if diff.path == "count" || diff.path == "stop" {

@@ -102,6 +102,7 @@ func (f *Fleet) parse(ctx context.Context, key jobKey, spec *jobs.Spec) (*api.Jo
 	if err != nil {
 		return nil, fmt.Errorf("parse %s: %w", spec.File, denied(err, "parse-job", key.namespace))
 	}
+	wholeJob(&job)
 	if id := deref(job.ID); id != key.id {
 		return nil, backoff.Permanent(fmt.Errorf("%s defines job %q, not %q", spec.File, id, key.id))
 	}

@@ -39,6 +39,7 @@ func get[T any](ctx context.Context, f *Fleet, path string, q api.QueryOptions, 
 	if err != nil {
 		return v, m, err
 	}
+	wholeAnswer(&v)
 	m.index = qm.LastIndex
 	m.fresh = !q.AllowStale && qm.KnownLeader && qm.LastContact < contact
 	if q.WaitIndex > 0 {

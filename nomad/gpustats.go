@@ -75,7 +75,7 @@ func (f *Fleet) askNode(ctx context.Context, id, name string) (stats nodeStats, 
 		return nodeStats{why: fmt.Sprintf("the clock of node %s is fast by %v: its statistics cannot be dated", name, off.Round(time.Second))}, false
 	}
 	stats.devices = make(map[string]deviceStats)
-	for _, group := range answer.DeviceStats {
+	for _, group := range whole(answer.DeviceStats) {
 		for id, d := range group.InstanceStats {
 			stats.devices[id] = readDevice(d, collected)
 		}

@@ -40,6 +40,7 @@ type deviceAsk struct {
 }
 
 func toJobInfo(j *api.Job) jobInfo {
+	wholeJob(j)
 	info := jobInfo{
 		index:       deref(j.ModifyIndex),
 		modifyIndex: deref(j.JobModifyIndex),

@@ -147,7 +147,9 @@ func (f *Fleet) readStaleJob(ctx context.Context, key jobKey) error {
 	case err != nil:
 		return fmt.Errorf("read job %s: %w", key, denied(err, "read-job", key.namespace))
 	}
-	f.pic.applyJob(key, toJobInfo(job))
+	if job != nil {
+		f.pic.applyJob(key, toJobInfo(job))
+	}
 	return nil
 }
 

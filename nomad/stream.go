@@ -136,7 +136,7 @@ func (f *Fleet) takeLine(line eventLine) error {
 			signal(f.doubt) // what it holds is being freed, or free
 		}
 	}
-	f.pic.applyAllocs(allocs)
+	f.pic.applyAllocs(wholeAllocations(allocs))
 	return errors.Join(errs...)
 }
 
