@@ -303,3 +303,11 @@ func TestTheFirstTimesSurviveTheLossOfTheirEvents(t *testing.T) {
 		t.Errorf("carried over (-want +got):\n%s", diff)
 	}
 }
+
+func TestAVerdictBeginsInLowerCaseWhateverItsFirstLetter(t *testing.T) {
+	for in, want := range map[string]string{"": "", "Exceeded": "exceeded", "Über": "über", "…": "…", "日本": "日本", "OOM": "oOM"} {
+		if got := lowerFirst(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
