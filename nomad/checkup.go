@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/nomad/api"
-
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -241,15 +239,20 @@ func (c *Checkup) Token(ctx context.Context) (Token, error) {
 	return token, nil
 }
 
-// Stream opens the event stream with the given topics and returns how long its
-// first heartbeat took. A refused stream answers 200 and then nothing, which is
-// ErrSilentStream after 2 s.
-func (c *Checkup) Stream(ctx context.Context, namespace string, topics ...string) (time.Duration, error) {
+// Stream opens the event stream of a scope (see Scopes) as a Fleet does, with the
+// events of nodes or without, and returns how long its first heartbeat took. A
+// refused stream answers 200 and then nothing, which is ErrSilentStream after 2 s.
+func (c *Checkup) Stream(ctx context.Context, scope string, ofNodes bool) (time.Duration, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, firstLine, ErrSilentStream)
 	defer cancel()
-	params := url.Values{"topic": topics}
+	var like Fleet
+	like.blind.Store(!ofNodes)
+	params, err := url.ParseQuery(like.topics())
+	if err != nil {
+		return 0, err
+	}
 	start := time.Now()
-	res, err := c.open(ctx, http.MethodGet, "/v1/event/stream", namespace, params, nil)
+	res, err := c.open(ctx, http.MethodGet, "/v1/event/stream", scope, params, nil)
 	if err != nil {
 		return 0, silentOr(ctx, err)
 	}
@@ -276,9 +279,12 @@ func silentOr(ctx context.Context, err error) error {
 	return err
 }
 
-// Topics of the event stream that the fleet listens to: those of jobs, and those
-// of nodes.
-func Topics() (ofJobs, ofNodes []string) {
-	return []string{string(api.TopicAllocation) + ":*", string(api.TopicEvaluation) + ":*", string(api.TopicJob) + ":*"},
-		[]string{string(api.TopicNode) + ":*"}
+// Scopes returns what a Fleet listens to for jobs of these namespaces, one event
+// stream each: the namespaces, or "*" alone if there are too many.
+func Scopes(namespaces []string) []string {
+	p := picture{tracking: map[string]int{}}
+	for _, namespace := range namespaces {
+		p.tracking[namespace]++
+	}
+	return p.scopes()
 }

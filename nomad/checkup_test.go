@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,14 +122,48 @@ func TestAGrantIsTheLineThatIsMissing(t *testing.T) {
 
 func TestAStreamThatIsRefusedIsToldFromOneThatLives(t *testing.T) {
 	double, address := startDouble(t, nomaddouble.Config{Delays: nomaddouble.Quick()})
-	ofJobs, _ := nomad.Topics()
 	c := newCheckup(t, address, "")
-	if _, err := c.Stream(t.Context(), "default", ofJobs...); err != nil {
+	if _, err := c.Stream(t.Context(), "default", true); err != nil {
 		t.Errorf("a living stream: %v", err)
 	}
 	double.MuteStreams(true)
-	if _, err := c.Stream(t.Context(), "default", ofJobs...); !errors.Is(err, nomad.ErrSilentStream) {
+	if _, err := c.Stream(t.Context(), "default", true); !errors.Is(err, nomad.ErrSilentStream) {
 		t.Errorf("a silent stream: %v", err)
+	}
+}
+
+// The stream that is tried is the one that is listened to: a token that may not see
+// a topic of it is found out before anything depends on it.
+func TestTheStreamThatIsTriedIsTheFleets(t *testing.T) {
+	asked := make(chan url.Values, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Query()
+		fmt.Fprint(w, "{}\n")
+	}))
+	defer server.Close()
+	c := newCheckup(t, server.URL, "")
+	for _, ofNodes := range []bool{true, false} {
+		if _, err := c.Stream(t.Context(), "ml", ofNodes); err != nil {
+			t.Fatal(err)
+		}
+		got := <-asked
+		want := []string{"Allocation:*", "Deployment:*", "Evaluation:*", "Job:*"}
+		if ofNodes {
+			want = append(want, "Node:*")
+		}
+		slices.Sort(got["topic"])
+		if diff := cmp.Diff(url.Values{"topic": want, "namespace": {"ml"}}, got); diff != "" {
+			t.Errorf("of nodes: %t (-want +got)\n%s", ofNodes, diff)
+		}
+	}
+}
+
+func TestManyNamespacesAreHeardInOneStream(t *testing.T) {
+	if got := nomad.Scopes([]string{"b", "a", "b"}); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("got %q", got)
+	}
+	if got := nomad.Scopes(strings.Split("abcdefghi", "")); !slices.Equal(got, []string{"*"}) {
+		t.Errorf("got %q", got)
 	}
 }
 

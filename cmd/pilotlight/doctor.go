@@ -203,7 +203,7 @@ func (x *examination) checks() []check {
 		{"nomad", "whether Nomad answers", 8 * time.Second, x.checkReach},
 		{"nomad-token", "the token", 6 * time.Second, x.checkToken},
 		{"nomad-rights", "what the token may do", 30 * time.Second, x.checkRights},
-		{"nomad-events", "the event stream", 6 * time.Second, x.checkEvents},
+		{"nomad-events", "the event streams", 20 * time.Second, x.checkEvents},
 		{"nomad-nodes", "nodes and their GPUs", 12 * time.Second, x.checkNodes},
 		{"nomad-clients", "the settings of the clients", 15 * time.Second, x.checkClients},
 		{"jobs", "the job specs of the policies", 30 * time.Second, x.checkJobs},

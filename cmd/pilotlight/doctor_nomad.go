@@ -205,29 +205,29 @@ func (x *examination) checkEvents(ctx context.Context) []finding {
 	case x.unknown:
 		return []finding{skipped(check, "the token is not known: it may do nothing")}
 	}
-	ofJobs, ofNodes := nomad.Topics()
+	ofNodes := x.may(nomad.RightNodeRead) // without it the fleet leaves them out
 	var found []finding
-	for _, namespace := range x.namespaces() {
-		took, err := x.nomad.Stream(ctx, namespace, ofJobs...)
+	for _, scope := range nomad.Scopes(x.namespaces()) {
+		of := fmt.Sprintf("the event stream of namespace %q", scope)
+		took, err := x.nomad.Stream(ctx, scope, ofNodes)
 		switch {
 		case errors.Is(err, nomad.ErrSilentStream):
-			f := failed(check, fmt.Sprintf("add to the token's policy: namespace %q { capabilities = [\"read-job\"] }", namespace),
-				"the event stream of namespace %q answers 200 and then nothing for 2 s: Nomad refuses it that way", namespace)
-			if x.may("read-job") {
+			f := failed(check, fmt.Sprintf("add to the token's policy: namespace %q { capabilities = [\"read-job\"] }", scope),
+				"%s answers 200 and then nothing for 2 s: Nomad refuses it that way", of)
+			if scope == "*" {
+				f.Found += "; for so many namespaces Pilotlight opens one stream of all"
+			} else if x.may("read-job") {
 				f.Do = "see the servers' log and their load; a proxy in front of Nomad must not buffer answers"
 			}
 			found = append(found, f)
 		case err != nil:
-			found = append(found, failed(check, "see the findings on Nomad and on the token", "the event stream of namespace %q: %v", namespace, err))
+			found = append(found, failed(check, "see the findings on Nomad and on the token", "%s: %v", of, err))
 		default:
-			found = append(found, passed(check, "the event stream of namespace %q has its first heartbeat after %s", namespace, brief(took)))
+			found = append(found, passed(check, "%s has its first heartbeat after %s", of, brief(took)))
 		}
 	}
-	if !x.may(nomad.RightNodeRead) {
-		return append(found, skipped(check, "events of nodes need node read"))
-	}
-	if _, err := x.nomad.Stream(ctx, "", ofNodes...); err != nil {
-		found = append(found, warned(check, `add to the token's policy: node { policy = "read" }`, "events of nodes do not come, and node drains are seen late: %v", err))
+	if !ofNodes {
+		found = append(found, skipped(check, "events of nodes need node read: node drains are seen late"))
 	}
 	return found
 }
