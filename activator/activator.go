@@ -88,6 +88,7 @@ type Activator struct {
 	routes  atomic.Pointer[routes] // nil until policies have been read
 	proxy   *httputil.ReverseProxy
 	tries   *tries
+	waiting waiting
 	// unrouted counts bytes of bodies read before their service is known.
 	unrouted atomic.Int64
 	// fellIdle is told when the last request in flight of a service ends.
@@ -132,7 +133,10 @@ func (a *Activator) Run(ctx context.Context) error {
 func (a *Activator) Ready() bool { return a.routes.Load() != nil }
 
 // StopHolding ends every wait with 503 shutting-down; requests in flight go on.
-func (a *Activator) StopHolding() { a.cfg.Queue.Stop() }
+func (a *Activator) StopHolding() {
+	a.cfg.Queue.Stop()
+	a.waiting.fail("", queue.ErrStopped)
+}
 
 // ServeHTTP answers one request of the data plane.
 func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -143,10 +147,14 @@ func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.finish(c) // also when the proxy aborts the connection by panicking
 	err := a.prepare(w, r, c)
 	if err == nil {
-		c.service.arrivals.Add(1)
-		if c.adapter != nil {
+		switch {
+		case c.keyed || c.prefer.async:
+			err = a.durable(w, r, c)
+		case c.adapter != nil:
+			c.service.arrivals.Add(1)
 			err = a.translate(w, r, c)
-		} else {
+		default:
+			c.service.arrivals.Add(1)
 			a.forward(w, r, c)
 		}
 	}

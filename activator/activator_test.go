@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -151,7 +152,9 @@ func TestWhatIsWrongIsRefusedWithoutAWake(t *testing.T) {
 		{"unknown model", "POST", "/v1/chat/completions", `{"model":"nope"}`, nil, 404, "unknown-service", ""},
 		{"no model", "POST", "/v1/completions", `{}`, nil, 400, "bad-request", "model"},
 		{"body is no JSON", "POST", "/v1/embeddings", `model`, nil, 400, "bad-request", "body"},
-		{"reserved", "GET", "/pilotlight/v1/requests/x", "", nil, 404, "unknown-service", ""},
+		{"reserved", "GET", "/pilotlight/v1", "", nil, 404, "unknown-service", ""},
+		{"unknown request", "GET", "/pilotlight/v1/requests/x", "", nil, 404, "unknown-request", ""},
+		{"a key with a line break", "POST", "/translate", hello, []string{"Idempotency-Key", "a\tb"}, 400, "bad-request", "Idempotency-Key"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := w.do(c.method, c.path, c.body, c.header...)
@@ -359,7 +362,8 @@ func TestEveryErrorOfThePackageHasItsProblem(t *testing.T) {
 		ErrUnknownService: unknownService, ErrDeadline: deadlinePassed, ErrRequestTimeout: upstreamTimeout,
 		ErrFirstByte: upstreamTimeout, ErrIdle: upstreamTimeout, ErrPaused: paused,
 		&BadRequestError{}: badRequest, &StartFailedError{}: startFailed, &UpstreamError{Err: io.EOF}: upstreamFailed,
-		&http.MaxBytesError{}: bodyTooLarge,
+		&http.MaxBytesError{}: bodyTooLarge, queue.ErrKeyReused: keyReused, queue.ErrUnknownRequest: unknownRequest,
+		ErrExpired: expired, ErrCancelled: cancelled, queue.ErrStoreUnavailable: storeAway,
 	} {
 		if got := kindOf(fmt.Errorf("wrapped: %w", err)); got != want {
 			t.Errorf("%v is %v, want %v", err, got, want)

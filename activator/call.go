@@ -32,6 +32,8 @@ type call struct {
 	service  *service
 	adapter  translate.Adapter // nil: forward as it is
 	keyed    bool
+	prefer   preference
+	replica  string // that answered a durable request
 
 	reserved int64         // bytes of account
 	account  *atomic.Int64 // of buffered bytes: the service's, or of those not routed yet
@@ -120,15 +122,29 @@ func clip(s string, n int) string {
 // admit checks what the caller asks of us, and reads or prepares the body.
 func (c *call) admit(w http.ResponseWriter, r *http.Request) error {
 	p := c.service.policy
-	c.keyed = r.Header.Get("Idempotency-Key") != ""
+	if r.Header.Get("Upgrade") == "" { // what is upgraded cannot be stored
+		key := r.Header.Get("Idempotency-Key")
+		if err := checkKey(key); err != nil {
+			return err
+		}
+		var err error
+		if c.prefer, err = preferenceOf(r.Header); err != nil {
+			return err
+		}
+		c.keyed = key != ""
+	}
 	c.deadline = c.arrived.Add(p.Hold.MaxWait)
 	if v := r.Header.Get("Pilotlight-Deadline"); v != "" {
 		d, err := time.ParseDuration(v)
 		if err != nil || d <= 0 {
 			return &BadRequestError{Field: "Pilotlight-Deadline", Message: fmt.Sprintf("%q is not a duration above 0, such as 90s", clip(v, 40))}
 		}
-		if t := c.arrived.Add(d); t.Before(c.deadline) {
-			c.deadline, c.bounded = t, true
+		longest := p.Hold.MaxWait
+		if c.prefer.async {
+			longest = p.Hold.AsyncMaxWait
+		}
+		if d < longest {
+			c.deadline, c.bounded = c.arrived.Add(d), true
 		}
 	}
 	if r.ContentLength > p.Hold.MaxBody || int64(len(c.body)) > p.Hold.MaxBody {
@@ -216,8 +232,11 @@ func (c *call) head(h http.Header) {
 		return
 	}
 	h["Pilotlight-Cold-Start"] = yesNo[c.wasCold]
-	if c.slot != nil {
+	switch {
+	case c.slot != nil:
 		h["Pilotlight-Replica"] = []string{c.slot.Replica}
+	case c.replica != "":
+		h["Pilotlight-Replica"] = []string{c.replica}
 	}
 	h["Server-Timing"] = []string{c.timing()}
 }

@@ -9,6 +9,13 @@
 // before the last try is decided; a client that goes away cancels its request
 // at the replica at once.
 //
+// A request with an Idempotency-Key, or with Prefer: respond-async or wait=N, is
+// durable: it is stored whole before it is accepted, run by any activator
+// (Execute), and its answer stored before anybody is shown it. Such a request goes
+// on when its client leaves: who has the key or the id comes back for the answer.
+// It ends early only when it is cancelled, or past the Pilotlight-Deadline of its
+// caller. Others are cancelled upstream the moment their client goes.
+//
 // Failures are answered with one of the problems of problem.go: OpenAI's error
 // envelope below /v1, application/problem+json elsewhere. 429 and 503 always
 // carry Retry-After.

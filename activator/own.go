@@ -20,6 +20,10 @@ func (a *Activator) serveOwn(w http.ResponseWriter, r *http.Request, c *call) bo
 		a.models(w, r, c, strings.Trim(strings.TrimPrefix(path, "/v1/models"), "/"))
 	case path == peersPath:
 		a.meetPeer(w, r)
+	case within(path, requestsPath):
+		if err := a.serveRequests(w, r, c); err != nil {
+			a.fail(w, r, c, err)
+		}
 	case reserved(path):
 		a.fail(w, r, c, ErrUnknownService)
 	default:

@@ -26,6 +26,10 @@ var (
 	unknownService  = kind{"unknown-service", http.StatusNotFound, "no policy routes this request"}
 	badRequest      = kind{"bad-request", http.StatusBadRequest, "the request cannot be understood"}
 	bodyTooLarge    = kind{"body-too-large", http.StatusRequestEntityTooLarge, "the body is larger than the policy allows"}
+	keyReused       = kind{"key-reused", http.StatusUnprocessableEntity, "the idempotency key was used for another request"}
+	unknownRequest  = kind{"unknown-request", http.StatusNotFound, "there is no such request"}
+	expired         = kind{"request-expired", http.StatusGone, "the request and its answer are not kept any more"}
+	cancelled       = kind{"request-cancelled", http.StatusConflict, "the request was cancelled"}
 	queueFull       = kind{"queue-full", http.StatusTooManyRequests, "too many requests are waiting"}
 	startFailed     = kind{"start-failed", http.StatusServiceUnavailable, "the model does not start"}
 	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the store does not answer yet"}
@@ -52,7 +56,11 @@ var (
 	ErrIdle = errors.New("request.idle passed between two bytes of the answer")
 	// ErrPaused: an operator has paused the service and nothing of it is ready.
 	ErrPaused = errors.New("the service is paused by an operator")
-	errClient = errors.New("the client has gone")
+	// ErrCancelled: a durable request was cancelled while somebody waited for it.
+	ErrCancelled = errors.New("the request was cancelled")
+	// ErrExpired: result.keep has passed since the request's final state.
+	ErrExpired = errors.New("result.keep has passed")
+	errClient  = errors.New("the client has gone")
 )
 
 // BadRequestError is the caller's fault.
@@ -95,6 +103,14 @@ func kindOf(err error) kind {
 		return badRequest
 	case is[*http.MaxBytesError](err):
 		return bodyTooLarge
+	case errors.Is(err, queue.ErrKeyReused):
+		return keyReused
+	case errors.Is(err, queue.ErrUnknownRequest):
+		return unknownRequest
+	case errors.Is(err, ErrExpired):
+		return expired
+	case errors.Is(err, ErrCancelled):
+		return cancelled
 	case is[*queue.FullError](err):
 		return queueFull
 	case is[*StartFailedError](err):
@@ -140,6 +156,20 @@ func (a *Activator) fail(w http.ResponseWriter, r *http.Request, c *call, err er
 	if k.status == 499 {
 		panic(http.ErrAbortHandler) // nobody reads an answer, and none may look like success
 	}
+	p := a.problemOf(c, k, err)
+	if p.RetryAfter != nil {
+		w.Header().Set("Retry-After", strconv.Itoa(*p.RetryAfter))
+	}
+	c.head(w.Header())
+	if c.attempt == 0 { // nothing of a replica is in the headers yet
+		w.Header().Del("Content-Length")
+	}
+	contentType, document := p.document(r.URL.Path)
+	writeJSON(w, contentType, k.status, document)
+}
+
+// problemOf an error, with what is known of the service's near future.
+func (a *Activator) problemOf(c *call, k kind, err error) *problem {
 	name := ""
 	if c.service != nil {
 		name = c.service.name
@@ -161,18 +191,15 @@ func (a *Activator) fail(w http.ResponseWriter, r *http.Request, c *call, err er
 		p.Detail = fmt.Sprintf("the body is larger than hold.max_body, %d bytes", large.Limit)
 	}
 	a.outlook(&p, c, k, failed)
-	if p.RetryAfter != nil {
-		w.Header().Set("Retry-After", strconv.Itoa(*p.RetryAfter))
+	return &p
+}
+
+// document is the problem as callers of a path read it.
+func (p *problem) document(path string) (contentType string, v any) {
+	if within(path, "/v1") {
+		return "application/json", openAIError(p)
 	}
-	c.head(w.Header())
-	if c.attempt == 0 { // nothing of a replica is in the headers yet
-		w.Header().Del("Content-Length")
-	}
-	if within(r.URL.Path, "/v1") {
-		writeJSON(w, "application/json", k.status, openAIError(&p))
-		return
-	}
-	writeJSON(w, "application/problem+json", k.status, &p)
+	return "application/problem+json", p
 }
 
 // openAIError is the envelope that OpenAI's clients read.

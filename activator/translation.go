@@ -18,11 +18,8 @@ const maxAnswer = 16 << 20
 // translate answers POST /translate through the adapter of the policy. What it
 // refuses wakes nothing.
 func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) error {
-	req, err := translate.Parse(c.body, translate.Limits{})
+	req, err := c.parse()
 	if err != nil {
-		return err
-	}
-	if req, err = c.adapter.Validate(req); err != nil {
 		return err
 	}
 	if c.adapter.Name() == translate.BackendPassthrough {

@@ -204,6 +204,7 @@ func (a *Activator) statusChanged(name string) {
 	}
 	if err := reasonToFail(st, time.Now()); err != nil {
 		a.cfg.Queue.Fail(name, err)
+		a.waiting.fail(name, err)
 	}
 }
 

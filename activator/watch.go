@@ -18,7 +18,7 @@ type watch struct {
 	limits   policies.Request
 	deadline time.Time // of the caller; zero: none
 	cancel   context.CancelCauseFunc
-	client   *http.ResponseController
+	client   *http.ResponseController // nil: the answer is stored, not written to a client
 
 	mu       sync.Mutex
 	timer    *time.Timer
@@ -59,7 +59,7 @@ func (w *watch) bounded(d time.Duration, now time.Time) time.Duration {
 // does not read: its slot must not wait for it.
 func (w *watch) cut(cause error) {
 	w.cancel(cause)
-	if w.body {
+	if w.body && w.client != nil {
 		_ = w.client.SetWriteDeadline(time.Now())
 	}
 }

@@ -84,7 +84,8 @@ func newWorld(t *testing.T, texts ...string) *world {
 	for _, text := range texts {
 		w.put(text)
 	}
-	q, err := queue.New(queue.Config{Redis: client(), Activator: "a"})
+	q, err := queue.New(queue.Config{Redis: client(), Activator: "a",
+		Execute: func(ctx context.Context, e *queue.Execution) error { return w.act.Execute(ctx, e) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,3 +278,9 @@ func refused(t *testing.T) string {
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
+
+func pausedStatus(service string) jobs.Status {
+	return jobs.Status{Name: service, State: jobs.StatePaused}
+}
+
+func zeroStatus(service string) jobs.Status { return jobs.Status{Name: service, State: jobs.StateZero} }

@@ -15,11 +15,12 @@ func New(name string) *Policy {
 		Probe:       Probe{Timeout: 2 * time.Second, Max: 15 * time.Minute},
 		Replicas:    Replicas{Min: 0, Max: 1, Concurrency: 8},
 		Hold: Hold{
-			MaxRequests: 1000,
-			MaxBytes:    256 << 20,
-			MaxBody:     10 << 20,
-			MaxWait:     10 * time.Minute,
-			Heartbeat:   10 * time.Second,
+			MaxRequests:  1000,
+			MaxBytes:     256 << 20,
+			MaxBody:      10 << 20,
+			MaxWait:      10 * time.Minute,
+			AsyncMaxWait: 24 * time.Hour,
+			Heartbeat:    10 * time.Second,
 		},
 		Request: Request{
 			Timeout:   10 * time.Minute,

@@ -114,7 +114,8 @@ var fields = []field{
 		func(p *Policy) *int64 { return &p.Hold.MaxBody }),
 	one("hold.max_wait", timeout, "", "how long a connection is held",
 		func(p *Policy) *time.Duration { return &p.Hold.MaxWait }),
-	later("hold.async_max_wait", duration{time.Second, 7 * day, day}, "how long an async request is held; 24h by default"),
+	one("hold.async_max_wait", duration{time.Second, 7 * day, day}, "", "how long an async request is held",
+		func(p *Policy) *time.Duration { return &p.Hold.AsyncMaxWait }),
 	one("hold.heartbeat", duration{time.Second, time.Hour, 10 * time.Second}, "", "between comments on a held stream",
 		func(p *Policy) *time.Duration { return &p.Hold.Heartbeat }),
 

@@ -67,6 +67,7 @@ policy "all" {
     max_bytes    = "1GiB"
     max_body     = "1MiB"
     max_wait     = "5m"
+    async_max_wait = "1h"
   }
   request {
     timeout    = "2m"
@@ -76,6 +77,10 @@ policy "all" {
   retry {
     attempts = 2
     repeat   = "keyed"
+  }
+  result {
+    keep     = "12h"
+    max_size = "1MiB"
   }
   sizing {
     mode               = "thresholds"
@@ -139,10 +144,10 @@ policy "all" {
 		Translate: &Translate{Backend: "completions", Model: "google/m"},
 		Probe:     Probe{Path: "/ready?full=1", Timeout: time.Second, Max: time.Minute},
 		Replicas:  Replicas{Min: 1, Max: 7, Concurrency: 3},
-		Hold:      Hold{MaxRequests: 10, MaxBytes: 1 << 30, MaxBody: 1 << 20, MaxWait: 5 * time.Minute, Heartbeat: 10 * time.Second},
+		Hold:      Hold{MaxRequests: 10, MaxBytes: 1 << 30, MaxBody: 1 << 20, MaxWait: 5 * time.Minute, AsyncMaxWait: time.Hour, Heartbeat: 10 * time.Second},
 		Request:   Request{Timeout: 2 * time.Minute, FirstByte: 3 * time.Minute, Idle: 4 * time.Minute},
 		Retry:     Retry{Attempts: 2, Repeat: "keyed"},
-		Result:    Result{Keep: 24 * time.Hour, MaxSize: 8 << 20},
+		Result:    Result{Keep: 12 * time.Hour, MaxSize: 1 << 20},
 		Sizing: Sizing{
 			Mode: "thresholds", Headroom: 0.5, TargetUtilization: num(0.7), Patience: 1.5,
 			Every: 30 * time.Second, Sample: 10 * time.Second,

@@ -63,7 +63,9 @@ type Hold struct {
 	MaxBytes    int64
 	MaxBody     int64
 	MaxWait     time.Duration
-	Heartbeat   time.Duration
+	// AsyncMaxWait is MaxWait of requests that no connection waits for.
+	AsyncMaxWait time.Duration
+	Heartbeat    time.Duration
 }
 
 // Request bounds a request in its slot.

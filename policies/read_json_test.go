@@ -67,7 +67,8 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
     "max_requests": 1000,
     "max_bytes": "256MiB",
     "max_body": "5MiB",
-    "max_wait": "10m"
+    "max_wait": "10m",
+    "async_max_wait": "24h"
   },
   "request": {
     "timeout": "10m",
@@ -76,6 +77,10 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
   },
   "retry": {
     "attempts": 3
+  },
+  "result": {
+    "keep": "24h",
+    "max_size": "8MiB"
   },
   "sizing": {
     "mode": "auto",

@@ -11,14 +11,11 @@ import (
 
 func TestAFieldThatIsNotActedOnIsRefusedNeverIgnored(t *testing.T) {
 	for lines, want := range map[string]string{
-		`regions = ["eu"]`:                `4: regions: not supported yet; allowed: [], the agent's own region`,
-		`gpu_priority = 60`:               `4: gpu_priority: not supported yet; allowed: 50`,
-		`weight = 2`:                      `4: weight: not supported yet; allowed: 1`,
-		`preempt = true`:                  `4: preempt: not supported yet; allowed: false`,
-		`hold { async_max_wait = "24h" }`: `4: hold.async_max_wait: not supported yet; allowed: leave it out`,
-		`hold { heartbeat = "10s" }`:      `4: hold.heartbeat: not supported yet; allowed: leave it out`,
-		`result { keep = "24h" }`:         `4: result.keep: not supported yet; allowed: leave it out`,
-		`result { max_size = "8MiB" }`:    `4: result.max_size: not supported yet; allowed: leave it out`,
+		`regions = ["eu"]`:           `4: regions: not supported yet; allowed: [], the agent's own region`,
+		`gpu_priority = 60`:          `4: gpu_priority: not supported yet; allowed: 50`,
+		`weight = 2`:                 `4: weight: not supported yet; allowed: 1`,
+		`preempt = true`:             `4: preempt: not supported yet; allowed: false`,
+		`hold { heartbeat = "10s" }`: `4: hold.heartbeat: not supported yet; allowed: leave it out`,
 	} {
 		if diff := cmp.Diff([]string{"translate.hcl:" + want}, problems(t, policyText(lines))); diff != "" {
 			t.Errorf("%s:\n%s", lines, diff)

@@ -24,10 +24,7 @@ var notYet = []unsupported{
 	{path: "gpu_priority", but: 50},
 	{path: "weight", but: 1.0},
 	{path: "preempt", but: false},
-	{path: "hold.async_max_wait"},
 	{path: "hold.heartbeat"},
-	{path: "result.keep"},
-	{path: "result.max_size"},
 }
 
 const notSupportedYet = "not supported yet"

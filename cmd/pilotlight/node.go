@@ -107,11 +107,13 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		n.addrs.Data = l.Addr().String()
-		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log, Address: n.addrs.Data, Ask: activator.AskPeer})
+		var act *activator.Activator // made before the queue runs anything
+		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log, Address: n.addrs.Data, Ask: activator.AskPeer,
+			Execute: func(ctx context.Context, e *queue.Execution) error { return act.Execute(ctx, e) }})
 		if err != nil {
 			return err
 		}
-		act, err := activator.New(activator.Config{Policies: store, Queue: q, Statuses: newStatuses(hist, n.log),
+		act, err = activator.New(activator.Config{Policies: store, Queue: q, Statuses: newStatuses(hist, n.log),
 			Registerer: reg, Logger: n.log})
 		if err != nil {
 			return err

@@ -1,0 +1,226 @@
+package activator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pilotlight/pilotlight/activator/queue"
+)
+
+// requestsPath is where callers find durable requests again.
+const requestsPath = "/pilotlight/v1/requests"
+
+// longestPoll bounds ?wait=: proxies on the way give up on what is silent for longer.
+const longestPoll = 60 * time.Second
+
+// requestState is a durable request as its caller sees it.
+type requestState struct {
+	ID       string   `json:"id"`
+	State    string   `json:"state"` // held, running, succeeded, failed, cancelled
+	Phase    string   `json:"phase,omitempty"`
+	ETA      *float64 `json:"eta_s,omitempty"`
+	Position int      `json:"position,omitempty"` // in the queue, from 1
+	Status   int      `json:"status,omitempty"`   // of the answer, once final
+	Reason   string   `json:"reason,omitempty"`   // of a final state that is not succeeded
+}
+
+func (a *Activator) stateOf(e queue.Entry) requestState {
+	s := requestState{ID: e.ID, State: string(e.State), Reason: e.Reason}
+	if e.State.Final() {
+		s.Status = e.Status
+		return s
+	}
+	if e.State != queue.StateHeld {
+		s.State = string(queue.StateRunning)
+	}
+	s.Position = e.Position
+	s.Phase, s.ETA = a.forecast(e)
+	return s
+}
+
+// accept answers a request whose caller prefers not to wait, or not for long.
+func (a *Activator) accept(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, begun time.Time) error {
+	w.Header().Set("Preference-Applied", c.prefer.applied)
+	if c.prefer.wait > 0 {
+		ctx, cancel := context.WithTimeout(r.Context(), min(c.prefer.wait, c.service.policy.Hold.MaxWait))
+		now, err := a.cfg.Queue.Await(ctx, e.ID, func(e queue.Entry) bool { return e.Status != 0 })
+		cancel()
+		switch {
+		case err == nil:
+			if e.State == queue.StateHeld {
+				c.waitedSince(begun)
+			}
+			now.Joined = true // whatever becomes of this connection, the request was accepted
+			return a.replay(w, r, c, now, false)
+		case !errors.Is(err, context.DeadlineExceeded):
+			return err
+		case now.ID != "":
+			e = now
+		}
+	}
+	c.status = http.StatusAccepted
+	c.head(w.Header())
+	w.Header().Set("Location", requestsPath+"/"+e.ID)
+	writeJSON(w, "application/json", http.StatusAccepted, a.stateOf(e))
+	return nil
+}
+
+// serveRequests answers GET and DELETE of a durable request, of its events and of
+// its result. Nothing of it wakes anything.
+func (a *Activator) serveRequests(w http.ResponseWriter, r *http.Request, c *call) error {
+	id, what, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, requestsPath), "/"), "/")
+	deletes := what == "" && r.Method == http.MethodDelete
+	if r.Method != http.MethodGet && !deletes {
+		return &BadRequestError{Field: "method", Message: "use GET, or DELETE of the request itself"}
+	}
+	e, err := a.lookUp(r.Context(), id, c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case deletes:
+		if e, err = a.cfg.Queue.Cancel(r.Context(), id); err != nil {
+			return err
+		}
+		return a.tellState(w, c, e)
+	case what == "":
+		wait, err := pollFor(r)
+		if err != nil {
+			return err
+		}
+		return a.poll(w, r, c, e, wait)
+	case what == "events":
+		return a.events(w, r, c, e)
+	case what == "result":
+		if !e.State.Final() && e.Status == 0 {
+			return a.tellState(w, c, e)
+		}
+		return a.replay(w, r, c, e, true)
+	}
+	return fmt.Errorf("%w: there is no %q of a request; use events or result", queue.ErrUnknownRequest, clip(what, 40))
+}
+
+// lookUp finds a request and its service. One that was kept for as long as its
+// policy says has expired; one of another tenant is as unknown as one that never was.
+func (a *Activator) lookUp(ctx context.Context, id string, c *call) (queue.Entry, error) {
+	rt := a.routes.Load()
+	if rt == nil {
+		return queue.Entry{}, ErrNotReady
+	}
+	name, at, ok := madeAt(id)
+	if !ok || rt.services[name] == nil {
+		return queue.Entry{}, fmt.Errorf("%w: %s", queue.ErrUnknownRequest, clip(id, 100))
+	}
+	s := rt.services[name]
+	e, err := a.cfg.Queue.Find(ctx, id)
+	switch {
+	case errors.Is(err, queue.ErrUnknownRequest) && time.Since(at) > s.policy.Result.Keep:
+		return e, fmt.Errorf("%w: %s", ErrExpired, s.policy.Result.Keep)
+	case err != nil:
+		return e, err
+	case e.Tenant != "": // no caller has a tenant yet
+		return e, queue.ErrUnknownRequest
+	}
+	c.service, c.id = s, e.RequestID
+	return e, nil
+}
+
+// pollFor reads ?wait=, in seconds.
+func pollFor(r *http.Request) (time.Duration, error) {
+	v := r.URL.Query().Get("wait")
+	if v == "" {
+		return 0, nil
+	}
+	seconds, err := strconv.Atoi(v)
+	if err != nil || seconds < 0 {
+		return 0, &BadRequestError{Field: "wait", Message: fmt.Sprintf("%q is not a number of seconds; at most %.0f are waited", clip(v, 40), longestPoll.Seconds())}
+	}
+	return min(time.Duration(min(seconds, 86400))*time.Second, longestPoll), nil
+}
+
+// poll answers as soon as the request is final, and at the latest after wait.
+func (a *Activator) poll(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, wait time.Duration) error {
+	if wait > 0 && !e.State.Final() {
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		defer cancel()
+		now, err := a.cfg.Queue.Await(ctx, e.ID, func(queue.Entry) bool { return false })
+		switch {
+		case err == nil, errors.Is(err, context.DeadlineExceeded) && now.ID != "":
+			e = now
+		case !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+	return a.tellState(w, c, e)
+}
+
+func (a *Activator) tellState(w http.ResponseWriter, c *call, e queue.Entry) error {
+	c.status = http.StatusAccepted
+	if e.State.Final() {
+		c.status = http.StatusOK
+	}
+	w.Header().Set("X-Request-Id", c.id)
+	writeJSON(w, "application/json", c.status, a.stateOf(e))
+	return nil
+}
+
+// events streams each change of a request until it is final. An unchanged one is
+// told again at each heartbeat: its ETA has changed.
+func (a *Activator) events(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry) error {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Request-Id", c.id)
+	conn := http.NewResponseController(w)
+	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
+	send := func(event string, v any) error {
+		data, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(c.service.policy.Request.Idle))
+		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data); err != nil {
+			return errClient
+		}
+		return conn.Flush()
+	}
+	for {
+		s := a.stateOf(e)
+		if e.State.Final() {
+			_ = send("done", s)
+			return nil
+		}
+		if send("phase", s) != nil {
+			return nil // nobody reads any more
+		}
+		next, err := a.changed(r.Context(), c.service, e)
+		if err != nil {
+			return nil // the stream has begun: its end without "done" is all that can be told
+		}
+		e = next
+	}
+}
+
+// changed waits until a request is seen to be another, for one heartbeat at most.
+func (a *Activator) changed(ctx context.Context, s *service, e queue.Entry) (queue.Entry, error) {
+	beat, cancel := context.WithTimeout(ctx, s.policy.Hold.Heartbeat)
+	defer cancel()
+	next, err := a.cfg.Queue.Await(beat, e.ID, func(now queue.Entry) bool {
+		return now.State != e.State || now.Position != e.Position
+	})
+	switch {
+	case err == nil:
+		return next, nil
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return e, err
+	case next.ID == "": // the store does not answer: what is known is told again
+		return e, nil
+	}
+	return next, nil
+}

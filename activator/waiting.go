@@ -1,0 +1,47 @@
+package activator
+
+import (
+	"context"
+	"sync"
+)
+
+// waiting are the connections that wait for a durable request to be run. The
+// queue ends the waits of other connections itself; these it does not know.
+type waiting struct {
+	mu sync.Mutex
+	of map[string]map[*context.CancelCauseFunc]bool // by service
+}
+
+func (ws *waiting) add(ctx context.Context, service string) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.of == nil {
+		ws.of = map[string]map[*context.CancelCauseFunc]bool{}
+	}
+	if ws.of[service] == nil {
+		ws.of[service] = map[*context.CancelCauseFunc]bool{}
+	}
+	ws.of[service][&cancel] = true
+	return ctx, func() {
+		cancel(nil)
+		ws.mu.Lock()
+		defer ws.mu.Unlock()
+		if delete(ws.of[service], &cancel); len(ws.of[service]) == 0 {
+			delete(ws.of, service)
+		}
+	}
+}
+
+// fail ends the waits for a service, or all of them (""), with err.
+func (ws *waiting) fail(service string, err error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for name, all := range ws.of {
+		if service == "" || service == name {
+			for cancel := range all {
+				(*cancel)(err)
+			}
+		}
+	}
+}
