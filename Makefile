@@ -52,6 +52,11 @@ fuzz: ## Every fuzz target for a short time (FUZZTIME=10s)
 bench: build ## Ratios against yardsticks of the same run
 	@$(BIN) bench
 
+.PHONY: results
+results: ## Replay every stored trace and rewrite scaler/simulate/RESULTS.md (many minutes)
+	GOGC=400 go test ./scaler/simulate -run TestResultsAreCurrent -timeout 3h -update-results \
+		-results-of "$$(git log -1 --format='commit %h' -- scaler/decide)"
+
 .PHONY: lint
 lint: ## gofmt and go vet
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }

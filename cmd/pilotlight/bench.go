@@ -13,12 +13,13 @@ import (
 
 type benchCommand struct {
 	Output   string        `short:"o" default:"text" enum:"text,json" help:"Form of the results: text or json."`
-	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (about 7 minutes)."`
+	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (about 8 minutes)."`
 	Warm     benchWarm     `cmd:"" help:"A request to a ready replica, against a bare httputil.ReverseProxy."`
 	Wake     benchWake     `cmd:"" help:"50 wakes of the stub, against the stub started by hand."`
 	Apertium benchApertium `cmd:"" help:"10 wakes of Apertium, against the engine started by hand."`
 	Nomad    benchNomad    `cmd:"" help:"Wakes over Nomad, against the same job scaled by hand: the double, and the agent at NOMAD_ADDR if that is set."`
 	Watch    benchWatch    `cmd:"" help:"500 allocations of 200 services in one scaler: CPU, memory, calls to Nomad."`
+	Simulate benchSimulate `cmd:"" help:"Replays on virtual time: 14 days, a year, 10 million requests."`
 	Part     benchPart     `cmd:"" hidden:"" help:"A process of a benchmark."`
 }
 
@@ -55,7 +56,7 @@ type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
 // Run measures everything.
 func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
-	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch)
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, measureSimulate)
 }
 
 // Run measures the warm path.

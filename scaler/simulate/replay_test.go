@@ -203,3 +203,26 @@ func BenchmarkAYearOfOneServiceAtOneAMinute(b *testing.B) {
 	benchmark(b, 365*24*60, 1.0/60)
 }
 func BenchmarkTenMillionRequests(b *testing.B) { benchmark(b, 10_000_000, 5) }
+
+func TestMemoryIsBoundedByWhatWaitsNotByTheTrace(t *testing.T) {
+	live := func(n int) (most uint64) {
+		source := &drawn{draw: rand.New(rand.NewPCG(1, 1)), left: n, rate: 20}
+		list := append([]Candidate{Policy(PolicyName, basic(0, 40))}, Baselines(basic(0, 40))[:2]...)
+		_, err := Replay(context.Background(), source, DefaultSetup(), list, func(_ time.Duration, requests uint64) {
+			if requests%(5*batch) == 0 {
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				most = max(most, m.HeapAlloc)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return most
+	}
+	short, long := live(10*batch), live(80*batch)
+	if long > short+short/2+1<<20 {
+		t.Errorf("%d bytes live over %d requests, %d over %d", short, 10*batch, long, 80*batch)
+	}
+}

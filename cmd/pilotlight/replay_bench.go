@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/pilotlight/pilotlight/internal/bench"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/simulate"
+)
+
+type benchSimulate struct{}
+
+// Help is an example.
+func (benchSimulate) Help() string { return "Example:\n  pilotlight bench simulate" }
+
+// Run measures the simulator.
+func (benchSimulate) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, measureSimulate)
+}
+
+// measureSimulate replays drawn requests, and compares with the times that the
+// design names and with the same model under the cheapest of the other ways to
+// scale, whose decisions cost next to nothing.
+func measureSimulate(ctx context.Context, cfg bench.Config) (bench.Result, error) {
+	r := bench.Result{Name: "simulate", Method: "drawn requests of one service, replayed on virtual time under the default policy; " +
+		"against the time that the design allows, and against the same requests under a fixed idle timeout"}
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	for _, c := range []struct {
+		what     string
+		requests int
+		every    time.Duration // between two, on average
+		allowed  time.Duration
+		rounds   int
+	}{
+		{"14 days, one a minute", 14 * 24 * 60, time.Minute, time.Second, 3},
+		{"a year, one a minute", 365 * 24 * 60, time.Minute, 10 * time.Second, 1},
+		{"10 million requests, five a second", 10_000_000, 200 * time.Millisecond, 0, 1},
+	} {
+		var own, speed, rate []float64
+		var heap uint64
+		for range c.rounds {
+			if cfg.Progress != nil {
+				_, _ = fmt.Fprintf(cfg.Progress, "simulate: %s\n", c.what)
+			}
+			took, span, peak, err := timeReplay(ctx, c.requests, c.every, false)
+			if err != nil {
+				return bench.Result{}, err
+			}
+			own, heap = append(own, took.Seconds()), max(heap, peak)
+			speed = append(speed, span.Seconds()/took.Seconds())
+			rate = append(rate, float64(c.requests)/took.Seconds())
+		}
+		if c.allowed > 0 {
+			r.Ratios = append(r.Ratios, ratioOf(c.what+" / "+c.allowed.String(), own, c.allowed.Seconds(), 1))
+		}
+		fixed, _, _, err := timeReplay(ctx, c.requests, c.every, true)
+		if err != nil {
+			return bench.Result{}, err
+		}
+		r.Ratios = append(r.Ratios, ratioOf(c.what+" / a fixed idle timeout", own, fixed.Seconds(), 0))
+		r.Figures = append(r.Figures,
+			single(c.what, "virtual s per s", speed), single(c.what, "requests per s", rate), single(c.what, "MiB of heap at most", []float64{float64(heap) / (1 << 20)}))
+	}
+	return r, nil
+}
+
+func ratioOf(what string, values []float64, yardstick, aim float64) bench.Ratio {
+	x := bench.Ratio{What: what, N: len(values), Aim: aim, Lowest: values[0] / yardstick, Highest: values[0] / yardstick}
+	for _, v := range values {
+		x.Lowest, x.Highest = min(x.Lowest, v/yardstick), max(x.Highest, v/yardstick)
+		x.Value += v / yardstick / float64(len(values))
+	}
+	return x
+}
+
+func single(what, unit string, values []float64) bench.Figure {
+	f := bench.Figure{What: what, Unit: unit, N: len(values), P50: values[0], P99: values[0]}
+	for _, v := range values {
+		f.P99 = max(f.P99, v)
+	}
+	return f
+}
+
+// timeReplay replays n requests; peak is the most heap seen on the way.
+func timeReplay(ctx context.Context, n int, every time.Duration, fixed bool) (took, span time.Duration, peak uint64, err error) {
+	p := policies.New("bench")
+	p.Replicas = policies.Replicas{Max: 10, Concurrency: 8}
+	list := []simulate.Candidate{simulate.Policy(simulate.PolicyName, p)}
+	if fixed {
+		list = simulate.Baselines(p)[:1]
+	}
+	runtime.GC()
+	var most atomic.Uint64
+	source := &drawnRequests{draw: rand.New(rand.NewPCG(1, 1)), left: n, every: every}
+	begun := time.Now()
+	rep, err := simulate.Replay(ctx, source, simulate.DefaultSetup(), list, func(at time.Duration, requests uint64) {
+		if requests%(1<<18) == 0 || requests == uint64(n) {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most.Store(max(most.Load(), m.HeapInuse))
+		}
+	})
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	return time.Since(begun), time.Duration(rep.SpanS * float64(time.Second)), most.Load(), nil
+}
+
+// drawnRequests is a Poisson process; nothing of it is stored.
+type drawnRequests struct {
+	draw  *rand.Rand
+	at    float64
+	left  int
+	every time.Duration
+}
+
+// Next draws a request; io.EOF after the last.
+func (d *drawnRequests) Next() (simulate.Request, error) {
+	if d.left == 0 {
+		return simulate.Request{}, io.EOF
+	}
+	d.left--
+	d.at += d.draw.ExpFloat64() * d.every.Seconds()
+	return simulate.Request{At: time.Duration(d.at * float64(time.Second)), Service: "bench", Seconds: 4 * d.draw.ExpFloat64()}, nil
+}
