@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/specs"
 	"github.com/pilotlight/pilotlight/nomad"
 )
 
@@ -84,13 +85,20 @@ func (x *examination) checkToken(ctx context.Context) []finding {
 	case !token.Expires.IsZero() && left < 7*24*time.Hour:
 		return []finding{warned(check, "replace it before", "%s expires in %s", who, left.Round(time.Minute))}
 	case token.Management:
-		return []finding{warned(check, "make a token with the least policy: "+leastPolicy, "%s is a management token: it may do everything", who)}
+		return []finding{warned(check, "make a token with the least policy that suffices: "+leastPolicy(), "%s is a management token: it may do everything", who)}
 	}
 	return []finding{passed(check, "%s has %s", who, cmp.Or(strings.Join(token.Policies, ", "), "no policy"))}
 }
 
-// leastPolicy is what launching and draining needs; see also the rights.
-const leastPolicy = `namespace "default" { capabilities = ["list-jobs", "read-job", "scale-job", "submit-job", "read-logs"] }  node { policy = "read" }`
+// leastPolicy is the shipped policy without its comments, in one line.
+func leastPolicy() string {
+	var words []string
+	for line := range strings.Lines(specs.Policy) {
+		line, _, _ = strings.Cut(line, "#")
+		words = append(words, strings.Fields(line)...)
+	}
+	return strings.Join(words, " ")
+}
 
 func (x *examination) onLoopback() bool {
 	u, err := url.Parse(x.address)

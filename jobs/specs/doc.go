@@ -10,6 +10,11 @@ package specs
 
 import "embed"
 
+// Policy is pilotlight-policy.hcl, the least ACL policy that suffices.
+//
+//go:embed pilotlight-policy.hcl
+var Policy string
+
 // FS holds NAME.nomad.hcl for each shipped job, named after the job's id.
 //
 //go:embed *.nomad.hcl
