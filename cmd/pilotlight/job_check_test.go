@@ -82,6 +82,7 @@ func TestEveryRuleFindsItsFaultOnItsLine(t *testing.T) {
 		"static-port":           {`port "http" {}`, "port \"http\" {\n static = 80 " + here + "\n}", jobs.SeverityError},
 		"count":                 {"count = 0", "count = 2 " + here, jobs.SeverityWarning},
 		"update-block":          {"max_parallel = 0", "max_parallel = 1 " + here, jobs.SeverityError},
+		"refused-by-nomad":      {"mode     = \"fail\"", "mode = \"delay\" " + here, jobs.SeverityError},
 		"reschedule":            {"unlimited      = true", "unlimited = false " + here, jobs.SeverityError},
 		"scaling-block":         {"count = 0", "count = 0\n scaling {\n min = 0\n max = 1 " + here + "\n}", jobs.SeverityError},
 		"disconnect":            {"count = 0", "count = 0\n disconnect {\n replace = false " + here + "\n}", jobs.SeverityError},
