@@ -34,7 +34,7 @@ func (s *service) load(now time.Time) bool {
 			if err := errors.Join(s.recall(claimed.Memory), claimed.Unread); err != nil {
 				s.log.Error("memory lost", "err", err)
 			}
-			s.inherit(claimed.Intent)
+			s.inherit(now, claimed.Intent)
 			s.rate.add(now, s.arrivals)
 			s.setting, s.loaded = claimed.Setting, true
 			s.recordCommands()

@@ -15,11 +15,17 @@ const ruleReversed = "reversed"
 
 // inherit takes over what an earlier scaler was about to do. A scale call of it
 // may still be on its way: the process may only have been stopped.
-func (s *service) inherit(left *history.Intent) {
+func (s *service) inherit(now time.Time, left *history.Intent) {
 	if left == nil || !sameGroup(left.Ref, s.ref) {
 		return
 	}
 	s.left = left
+	if n := left.To - left.From; left.Called && n > 0 && now.Sub(left.At) < s.policy.Probe.Max {
+		s.launch = &launch{
+			Decided: left.At, Sent: left.At, Hold: left.Hold, Waiting: left.Waiting,
+			Reason: left.Reason, Wake: left.From == 0, unclaimed: n,
+		}
+	}
 	s.log.Info("an earlier scaler was about to scale", "from", left.From, "to", left.To,
 		"called", left.Called, "victims", len(left.Victims), "reason", left.Reason)
 }
@@ -40,12 +46,14 @@ func (s *service) inheritDrain(now time.Time, r *replica) {
 // inheritStart gives a replica that an earlier scaler launched, and did not live
 // to see, the story of its cold start.
 func (s *service) inheritStart(r *replica) {
-	l := s.left
-	if l == nil || !l.Called || r.story || r.alloc.Index < l.From || r.alloc.Index >= l.To || slices.Contains(s.met, r.alloc.ID) {
+	l := s.launch
+	if s.left == nil || l == nil || l.unclaimed == 0 || r.alloc.Index < s.left.From {
 		return
 	}
-	r.story = true
-	r.launch = &launch{Decided: l.At, Sent: l.At, Reason: l.Reason, Wake: l.From == 0}
+	l.unclaimed--
+	if !r.story && !slices.Contains(s.met, r.alloc.ID) { // else it is told, or was
+		r.story, r.launch = true, l
+	}
 }
 
 // open reports whether the scale call of an earlier scaler may still take
@@ -109,7 +117,11 @@ func (s *service) reverse(now time.Time, left history.Intent) {
 // meant is what is to be stored before the fleet is told to go from one count to
 // another.
 func (s *service) meant(t *term, now time.Time, from, to int, victims []*replica, reason string) history.Intent {
-	i := history.Intent{Epoch: t.epoch, At: now.UTC(), Ref: s.ref, From: from, To: to, Reason: reason}
+	s.intended++
+	i := history.Intent{
+		Epoch: t.epoch, Number: s.intended, At: now.UTC(), Ref: s.ref, From: from, To: to, Reason: reason,
+		Waiting: s.demand.Held, Hold: s.demand.OldestHold,
+	}
 	for _, r := range victims {
 		i.Victims = append(i.Victims, history.Victim{ID: r.alloc.ID, Since: r.draining.UTC()})
 	}
@@ -131,14 +143,18 @@ func (s *service) intendDrains(now time.Time) (again time.Time) {
 			victims = append(victims, r)
 		}
 	}
-	i := s.meant(t, now, s.count(), s.decision.To, victims, s.cause().Reason)
-	if slices.Equal(ids(i.Victims), s.draining) {
+	var drained []string
+	for _, r := range victims {
+		drained = append(drained, r.alloc.ID)
+	}
+	if slices.Equal(drained, s.draining) {
 		return time.Time{}
 	}
 	if now.Before(s.intendAfter) {
 		return s.intendAfter
 	}
-	s.draining = ids(i.Victims)
+	i := s.meant(t, now, s.count(), s.decision.To, victims, s.cause().Reason)
+	s.draining = drained
 	s.call(&s.intents, now, func() func(time.Time) {
 		err := s.ses.cfg.History.Intend(t.ctx, s.name, i)
 		return func(now time.Time) {

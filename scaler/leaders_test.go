@@ -316,7 +316,7 @@ func TestAnIntentThatCannotBeStoredIsNotCarriedOut(t *testing.T) {
 			t.Errorf("called %v without an intent", calls)
 		}
 		h.redis.SetError("")
-		within(t, 6*time.Second, "the launch", func() bool { return h.fleet.placements() == 1 })
+		within(t, 10*time.Second, "the launch", func() bool { return h.fleet.placements() == 1 })
 	})
 }
 
@@ -331,11 +331,9 @@ func TestAReplicaWhoseLauncherDidNotLiveToSeeItHasAColdStart(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		h.fleet.set(func() {
-			if err := h.fleet.scale(group, 1); err != nil {
-				t.Error(err)
-			}
-		})
+		if err := h.fleet.Scale(t.Context(), group, 1, "", nil); err != nil {
+			t.Fatal(err)
+		}
 		second := h.lead(2)
 		defer second.stop()
 		time.Sleep(5 * time.Second)

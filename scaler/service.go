@@ -124,6 +124,7 @@ type service struct {
 	scaleAfter  time.Time
 	scalePause  *backoff.ExponentialBackOff
 	intents     lane
+	intended    int64 // number of the last intent
 	intendAfter time.Time
 	draining    []string       // ids, as last stored
 	cuts        map[string]int // requests that a stop has cut, by replica; not told yet

@@ -13,7 +13,8 @@
 //	pl:{SERVICE}:operator    text  JSON Setting
 //	pl:{SERVICE}:scaler      text  the scaler's memory of the service, opaque here
 //	pl:{SERVICE}:intent      hash  epoch: of the latest scaler that claimed the service;
-//	                               intent: JSON Intent, what it is about to do
+//	                               intent: JSON Intent, what it is about to do;
+//	                               number: of that intent
 //	pl:statuses              hash  service → JSON jobs.Status
 //	pl:decisions             zset  of all services, newest 5,000
 //	pl:coldstarts            zset  of all services, newest 10,000

@@ -16,13 +16,18 @@ import (
 // is done: whoever leads next reads it, and finishes or reverses it. It is kept
 // as JSON.
 type Intent struct {
-	Epoch   int64     `json:"epoch"` // of the scaler that meant it
+	Epoch   int64     `json:"epoch"`  // of the scaler that meant it
+	Number  int64     `json:"number"` // among those of this epoch and service: a later one stays, whatever arrives last
 	At      time.Time `json:"at"`
 	Ref     jobs.Ref  `json:"ref"`
 	From    int       `json:"from"`
 	To      int       `json:"to"`
 	Victims []Victim  `json:"victims,omitempty"` // that lose their slots and are stopped
 	Reason  string    `json:"reason"`            // of the decision that it carries out
+
+	// For the story of the cold starts that it brings.
+	Waiting int       `json:"waiting,omitempty"` // held requests
+	Hold    time.Time `json:"hold,omitzero"`     // when the oldest of them was accepted; zero: none
 
 	// Called says that a scale call may be on its way: from From to To, and only
 	// on a job of this Index. Otherwise the victims are being drained.
@@ -64,13 +69,16 @@ var (
 local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return {later} end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+redis.call('HDEL', KEYS[1], 'number')
 return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or ''}`)
 
 	// intend stores an intent unless a later epoch has claimed the service.
 	intend = redis.NewScript(`
 local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return later end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'intent', ARGV[2])
+local number = tonumber(redis.call('HGET', KEYS[1], 'number') or '0')
+if later == tonumber(ARGV[1]) and number > tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'intent', ARGV[2], 'number', ARGV[3])
 redis.call('PERSIST', KEYS[1])
 return 0`)
 
@@ -121,14 +129,14 @@ func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claim
 }
 
 // Intend stores what the scaler of i.Epoch is about to do, in place of what it
-// meant before. Only once it has returned nil may it be done. Error: a
+// meant before; one that comes late, after a later number, is dropped. Only once it has returned nil may it be done. Error: a
 // *FencedError, or the client's; then it may have been stored all the same.
 func (h *History) Intend(ctx context.Context, service string, i Intent) error {
 	text, err := json.Marshal(i)
 	if err != nil {
 		return fmt.Errorf("encode intent of %s: %w", service, err)
 	}
-	later, err := intend.Run(ctx, h.client, []string{key(service, "intent")}, i.Epoch, text).Int64()
+	later, err := intend.Run(ctx, h.client, []string{key(service, "intent")}, i.Epoch, text, i.Number).Int64()
 	if err != nil {
 		return fmt.Errorf("store intent of %s: %w", service, err)
 	}

@@ -80,3 +80,26 @@ func TestAnIntentOfAnotherVersionHidesNothingElse(t *testing.T) {
 		t.Errorf("%+v, %v; want the memory, no intent, and why", got, err)
 	}
 }
+
+func TestAnIntentThatComesLateDoesNotTakeThePlaceOfALaterOne(t *testing.T) {
+	h := open(t)
+	if _, err := h.Claim(t.Context(), "a", 3); err != nil {
+		t.Fatal(err)
+	}
+	call, drain := meant, meant
+	call.Number, drain.Number, drain.Called = 2, 1, false
+	for _, i := range []history.Intent{call, drain} {
+		if err := h.Intend(t.Context(), "a", i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := h.Claim(t.Context(), "a", 4)
+	check(t, err, history.Claimed{Intent: &call}, got)
+	// The next scaler counts from the beginning.
+	first := history.Intent{Epoch: 4, Number: 1, At: noon}
+	if err := h.Intend(t.Context(), "a", first); err != nil {
+		t.Fatal(err)
+	}
+	got, err = h.Claim(t.Context(), "a", 5)
+	check(t, err, history.Claimed{Intent: &first}, got)
+}
