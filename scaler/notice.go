@@ -98,7 +98,11 @@ func (s *service) outWhy() string {
 }
 
 func (s *service) silentWhy() string {
-	return fmt.Sprintf("the fleet has not been heard since %s; what is shown is from then", s.seen.At.UTC().Format("15:04:05"))
+	why := s.seen.Silence
+	if why != "" {
+		why = ": " + why
+	}
+	return fmt.Sprintf("the fleet has not been heard since %s%s; what is shown is from then", s.seen.At.UTC().Format("15:04:05"), why)
 }
 
 // drainingNodes names the nodes that are being drained under replicas; "" if

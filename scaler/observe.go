@@ -90,7 +90,7 @@ func (s *service) observe(now time.Time) {
 func (s *service) compare(now time.Time, obs jobs.Observation) {
 	last := &s.seen
 	silent := !obs.At.IsZero() && now.Sub(obs.At) > silentAfter
-	if silent != s.silent || obs.Deployment != last.Deployment || obs.Blocked != last.Blocked || !slices.Equal(obs.Drift, last.Drift) {
+	if silent != s.silent || silent && obs.Silence != last.Silence || obs.Deployment != last.Deployment || obs.Blocked != last.Blocked || !slices.Equal(obs.Drift, last.Drift) {
 		s.changed = true
 	}
 	if silent && !s.silent {
