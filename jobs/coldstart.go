@@ -32,8 +32,8 @@ type ColdStart struct {
 // Outcomes of a cold start.
 const (
 	OutcomeAnswered = "answered" // served a request
-	OutcomeUnused   = "unused"   // ready, but gone before it served one
-	OutcomeFailed   = "failed"   // never ready
+	OutcomeUnused   = "unused"   // gone before it served one: ready by then, or not wanted any more
+	OutcomeFailed   = "failed"   // never ready, though it was wanted
 )
 
 // ColdStartPhase is one bar of the waterfall, in milliseconds from StartedAt.

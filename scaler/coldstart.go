@@ -93,8 +93,8 @@ func tell(service, region string, r *replica, outcome string, end time.Time) job
 		}
 	}
 	for i, m := range marks {
-		if i > known && outcome == jobs.OutcomeFailed {
-			m.until = end // it failed in this phase; the rest takes no time
+		if i > known && r.firstReady.IsZero() {
+			m.until = end // it failed, or was given up, in this phase; the rest takes no time
 		}
 		add(m.name, m.until)
 	}
@@ -187,7 +187,7 @@ func (s *service) finish(now time.Time, r *replica, outcome string) {
 	r.story = false
 	c := tell(s.name, s.ses.cfg.Region, r, outcome, now)
 	s.entry.ColdStarts = append(s.entry.ColdStarts, c)
-	if outcome != jobs.OutcomeFailed {
+	if outcome != jobs.OutcomeFailed && !r.firstReady.IsZero() {
 		s.starts = append(s.starts, c.DurMS/1000)
 		s.starts = s.starts[max(0, len(s.starts)-keepStarts):]
 	}

@@ -85,7 +85,7 @@ func (s *service) judge(now time.Time, r *replica) {
 		switch {
 		case r.answer != nil:
 			outcome = jobs.OutcomeAnswered
-		case r.firstReady.IsZero():
+		case r.firstReady.IsZero() && !r.intended() && !r.replaced:
 			outcome = jobs.OutcomeFailed
 		}
 		s.finish(now, r, outcome)
