@@ -19,6 +19,12 @@ import (
 // show the new count before it is asked again.
 const settle = time.Second
 
+// unexplained is how long a new allocation beyond the count of its job is left
+// alone. Somebody else has asked for it: the fleet places what a new version of
+// the job wants before it is known whose version that is, and what then becomes
+// of the count is for by_hand to say.
+const unexplained = 3 * time.Second
+
 // count is what the fleet has been asked for, as far as it is known.
 func (s *service) count() int {
 	if s.out != nil {
@@ -126,6 +132,8 @@ func (s *service) act(now time.Time) (again time.Time) {
 			continue
 		}
 		switch {
+		case i >= target && i >= count && now.Before(r.met.Add(unexplained)):
+			again = earlier(again, r.met.Add(unexplained))
 		case i >= target && r.draining.IsZero():
 			r.draining = now
 			s.log.Info("drain", "replica", a.ID, "reason", s.decision.Reason)
@@ -143,7 +151,7 @@ func (s *service) act(now time.Time) (again time.Time) {
 			n--
 		}
 		if n > target {
-			again = now.Add(drainPoll)
+			again = earlier(again, now.Add(drainPoll))
 		}
 		target = n
 	}
@@ -274,8 +282,11 @@ func (s *service) onNotMeant(now time.Time, t *term, from, to int, err error) {
 
 // cause is the decision that a scale call carries out: the last one that moved
 // the count, which may be minutes old after a drain, or the present one if the
-// launch brake overrides what is wanted.
+// launch brake overrides what is wanted, or what others did if it is set back.
 func (s *service) cause() *decide.Decision {
+	if d := s.restores(); d != nil && s.target(s.now) == s.decision.To {
+		return d
+	}
 	if s.moved.Rule == "" || s.moved.To != s.decision.To || s.target(s.now) != s.decision.To {
 		return &s.decision
 	}

@@ -31,6 +31,7 @@ func (s *service) heed(now time.Time, c *jobs.Change, returned bool) {
 	}
 	s.askedOK, s.unsettled = false, true // nothing is done before it is decided on
 	s.due, s.changed = true, true
+	s.undone = &overruled{*c, now}
 	if c.Kind == jobs.ChangeDeploy {
 		s.onDeploy(now, *c)
 		return
@@ -67,6 +68,33 @@ func (s *service) onCountByHand(now time.Time, c jobs.Change) {
 	}
 }
 
+// overruled is a change of the count by others that is set back: what the fleet
+// is told then is this, and not why the count was wanted in the first place.
+type overruled struct {
+	jobs.Change
+	seen time.Time
+}
+
+// restores returns the cause of a scale call that sets back what others did; nil
+// if the next call has another cause.
+func (s *service) restores() *decide.Decision {
+	o := s.undone
+	if o == nil || s.count() != o.Count || s.decision.To == o.Count || s.moved.At.After(o.seen) {
+		return nil
+	}
+	d := s.decision
+	d.Rule, d.Reason = ruleByHand, "restored after a count set by hand"
+	if o.Kind == jobs.ChangeDeploy {
+		d.Rule, d.Reason = ruleDeployed, "restored after job run"
+	}
+	if o.Before < 0 {
+		d.Reason += fmt.Sprintf(": %d", o.Count)
+	} else {
+		d.Reason += fmt.Sprintf(": %d → %d", o.Before, o.Count)
+	}
+	return &d
+}
+
 func fromTo(c jobs.Change) string {
 	if c.Before < 0 {
 		return fmt.Sprintf(" to %d", c.Count)
@@ -80,6 +108,11 @@ func (s *service) letGo(now time.Time) {
 	if h := s.hand; h != nil && (!now.Before(h.Until) || s.setting.Pinned.After(h.At)) {
 		s.log.Info("count set by hand is not held any more", "to", h.Count)
 		s.hand = nil
+		if now.Before(h.Until) && s.setting.Operator.Pinned == nil {
+			// To let go is not to take back: what was started a moment ago has its
+			// keep-alive, as if it had been adopted at once.
+			s.memory = s.memory.Adopted(now, h.Count)
+		}
 		s.acted, s.due, s.changed, s.learned = true, true, true, true
 	}
 }

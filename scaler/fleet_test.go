@@ -53,9 +53,10 @@ type fleet struct {
 }
 
 type call struct {
-	at    time.Time
-	ref   jobs.Ref
-	count int
+	at     time.Time
+	ref    jobs.Ref
+	count  int
+	reason string
 }
 
 var errLost = errors.New("connection reset")
@@ -166,9 +167,9 @@ func (f *fleet) picture(ref jobs.Ref) jobs.Observation {
 	return o
 }
 
-func (f *fleet) Scale(ctx context.Context, ref jobs.Ref, count int, _ string, _ map[string]string) error {
+func (f *fleet) Scale(ctx context.Context, ref jobs.Ref, count int, reason string, _ map[string]string) error {
 	f.mu.Lock()
-	err, slow := f.scale(ref, count), f.slow
+	err, slow := f.scale(ref, count, reason), f.slow
 	f.mu.Unlock()
 	if !sleep(ctx, slow) {
 		return ctx.Err()
@@ -176,14 +177,14 @@ func (f *fleet) Scale(ctx context.Context, ref jobs.Ref, count int, _ string, _ 
 	return err
 }
 
-func (f *fleet) ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, _ string, _ map[string]string) error {
+func (f *fleet) ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count int, reason string, _ map[string]string) error {
 	f.mu.Lock()
 	var err error
 	if f.away == nil && index != f.at[ref]+1 {
 		f.stale++
 		err = fmt.Errorf("scale %s: %w", ref, jobs.ErrChanged)
 	} else {
-		err = f.scale(ref, count)
+		err = f.scale(ref, count, reason)
 	}
 	slow := f.slow
 	f.mu.Unlock()
@@ -194,8 +195,8 @@ func (f *fleet) ScaleFrom(ctx context.Context, ref jobs.Ref, index uint64, count
 }
 
 // scale is the effect of a scale call; f.mu is held.
-func (f *fleet) scale(ref jobs.Ref, count int) error {
-	f.calls = append(f.calls, call{time.Now(), ref, count})
+func (f *fleet) scale(ref jobs.Ref, count int, reason string) error {
+	f.calls = append(f.calls, call{time.Now(), ref, count, reason})
 	if err := f.fails(); err != nil {
 		return err
 	}

@@ -103,6 +103,7 @@ type service struct {
 	unrevived   string       // why it could not be brought back
 	hand        *decide.Hand // a count set by hand that is held
 	deployed    *deployed    // not told yet
+	undone      *overruled   // the change whose count is set back
 	passed      []passing
 	noticed     map[string]time.Time // lasting notices: since when
 
