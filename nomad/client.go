@@ -81,16 +81,16 @@ func newClient(cfg Config, httpClient *http.Client) (*api.Client, error) {
 
 // read runs one GET under its own deadline.
 func read(ctx context.Context, namespace string, call func(*api.QueryOptions) error) error {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	limited, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return call((&api.QueryOptions{Namespace: namespace}).WithContext(ctx))
+	return inWords(ctx, call((&api.QueryOptions{Namespace: namespace}).WithContext(limited)), readTimeout)
 }
 
 // write runs one PUT under its own deadline.
 func write(ctx context.Context, namespace string, call func(*api.WriteOptions) error) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	limited, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	return call((&api.WriteOptions{Namespace: namespace}).WithContext(ctx))
+	return inWords(ctx, call((&api.WriteOptions{Namespace: namespace}).WithContext(limited)), writeTimeout)
 }
 
 // retrying calls try until it succeeds, fails for good (backoff.Permanent),
@@ -103,6 +103,7 @@ func retrying(ctx context.Context, try func() error) error {
 	b.MaxElapsedTime = retryFor
 	var (
 		last  error
+		final bool
 		began = time.Now()
 	)
 	err := backoff.Retry(func() error {
@@ -110,10 +111,11 @@ func retrying(ctx context.Context, try func() error) error {
 		if status, _ := answered(err); status != 0 {
 			last = err
 		}
+		_, final = errors.AsType[*backoff.PermanentError](err)
 		return err
 	}, backoff.WithContext(b, ctx))
 	switch {
-	case err == nil || !passing(err) && !errors.Is(err, context.DeadlineExceeded):
+	case err == nil || final || !passing(err) && !errors.Is(err, context.DeadlineExceeded):
 		return err
 	case last == nil:
 		last = err

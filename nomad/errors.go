@@ -57,7 +57,7 @@ func denied(err error, capability, namespace string) error {
 	if status, _ := answered(err); status != http.StatusForbidden {
 		return err
 	}
-	return fmt.Errorf("%w: the token lacks %s in namespace %q, or nomad does not know it", jobs.ErrDenied, capability, namespace)
+	return fmt.Errorf("%w: the token lacks %s in namespace %q, or Nomad does not know it", jobs.ErrDenied, capability, namespace)
 }
 
 // scaleRefused gives an answer to a scale call its type.
@@ -65,15 +65,13 @@ func scaleRefused(ref jobs.Ref, err error) error {
 	status, body := answered(err)
 	switch {
 	case status == http.StatusNotFound:
-		return fmt.Errorf("scale %s: %w", ref, jobs.ErrUnknownJob)
+		return jobs.ErrUnknownJob
 	case status == http.StatusForbidden:
-		return fmt.Errorf("scale %s: %w", ref, denied(err, "scale-job", ref.Namespace))
+		return denied(err, "scale-job", ref.Namespace)
 	case status == http.StatusBadRequest && strings.Contains(body, "active deployment"):
 		return &jobs.DeploymentError{Ref: ref, Message: body}
 	case status == http.StatusBadRequest && strings.Contains(body, "does not exist in job"):
-		return fmt.Errorf("scale %s: %w", ref, jobs.ErrUnknownGroup)
-	case status != 0:
-		return fmt.Errorf("scale %s: nomad answered %d: %s", ref, status, body)
+		return jobs.ErrUnknownGroup
 	}
-	return fmt.Errorf("scale %s: %w", ref, err)
+	return err
 }

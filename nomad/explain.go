@@ -20,6 +20,7 @@ const (
 // It looks when something has changed that may have changed the reason, and
 // otherwise rarely: Nomad itself places what waits as soon as there is room.
 func (f *Fleet) explainLoop(ctx context.Context) {
+	var told sayings
 	for {
 		again := time.NewTimer(explainEvery)
 		select {
@@ -30,7 +31,9 @@ func (f *Fleet) explainLoop(ctx context.Context) {
 		case <-again.C:
 		}
 		again.Stop()
-		if err := f.explain(ctx); err != nil && ctx.Err() == nil {
+		if err := f.explain(ctx); err == nil {
+			told.over()
+		} else if ctx.Err() == nil && told.isNew(err) {
 			f.log.WarnContext(ctx, "cannot tell why allocations are missing", "err", err)
 		}
 		sleep(ctx, explainGap)
@@ -193,8 +196,12 @@ func (p *picture) blockedJob(key jobKey) bool {
 	return j != nil && len(j.blocked) > 0
 }
 
-// readCluster reads what room there is on all nodes.
+// readCluster reads what room there is on all nodes; nil without the right to
+// read them, which listDraining says.
 func (f *Fleet) readCluster(ctx context.Context) (*cluster, error) {
+	if f.blind.Load() {
+		return nil, nil
+	}
 	resources := map[string]string{"resources": "true"}
 	nodes, _, err := get[[]*api.NodeListStub](ctx, f, "/v1/nodes", api.QueryOptions{Params: resources}, readTimeout)
 	if err != nil {

@@ -31,13 +31,13 @@ type meta struct {
 
 // get reads path into a T under a deadline of its own.
 func get[T any](ctx context.Context, f *Fleet, path string, q api.QueryOptions, timeout time.Duration) (T, meta, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var v T
 	m := meta{at: time.Now()}
-	qm, err := f.client.Raw().Query(path, &v, q.WithContext(ctx))
+	qm, err := f.client.Raw().Query(path, &v, q.WithContext(limited))
 	if err != nil {
-		return v, m, err
+		return v, m, inWords(ctx, err, timeout)
 	}
 	wholeAnswer(&v)
 	m.index = qm.LastIndex
@@ -92,6 +92,7 @@ func (p *picture) judge(now tables, floor tables, at time.Time) (back, believed 
 		}
 	}
 	clear(p.nodes)
+	p.drains = 0
 	return true, true
 }
 

@@ -24,8 +24,8 @@ func (f *Fleet) learnOf(key jobKey, version uint64) {
 	signal(f.unlearned)
 }
 
-// learnLoop learns about the jobs that learnOf names. Each on its own: one whose
-// scale call hangs holds up no other.
+// learnLoop learns about the jobs that learnOf names. Each on its own, once at a
+// time: one whose scale call hangs holds up no other.
 func (f *Fleet) learnLoop(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -35,14 +35,41 @@ func (f *Fleet) learnLoop(ctx context.Context) {
 			return
 		case <-f.unlearned:
 		}
-		f.pic.mu.Lock()
-		todo := f.pic.unlearned
-		f.pic.unlearned = make(map[jobKey]uint64)
-		f.pic.mu.Unlock()
-		for key, version := range todo {
-			wg.Go(func() { f.learn(ctx, key, version) })
+		for key, version := range f.pic.takeUnlearned() {
+			wg.Go(func() {
+				f.learn(ctx, key, version)
+				if f.pic.learned(key) {
+					signal(f.unlearned)
+				}
+			})
 		}
 	}
+}
+
+// takeUnlearned returns what is to be learned about and is not by anybody yet:
+// the caller does from now on, until learned.
+func (p *picture) takeUnlearned() map[jobKey]uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	todo := make(map[jobKey]uint64)
+	for key, version := range p.unlearned {
+		if _, busy := p.learning[key]; !busy {
+			todo[key] = version
+			p.learning[key] = struct{}{}
+			delete(p.unlearned, key)
+		}
+	}
+	return todo
+}
+
+// learned ends what takeUnlearned began, and reports whether there is more to
+// learn about the job by now.
+func (p *picture) learned(key jobKey) (more bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.learning, key)
+	_, more = p.unlearned[key]
+	return more
 }
 
 func (f *Fleet) learn(ctx context.Context, key jobKey, version uint64) {

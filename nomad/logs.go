@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -88,6 +89,7 @@ func (f *Fleet) logLoop(ctx context.Context) {
 				break
 			}
 			now := time.Now()
+			maps.DeleteFunc(silent, func(_ string, until time.Time) bool { return !now.Before(until) })
 			if now.Before(deniedUntil) || now.Before(silent[a.node]) {
 				f.pic.applyLog(a, "")
 				continue

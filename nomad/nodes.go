@@ -8,7 +8,8 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// nodeFacts is what the picture keeps of a node that was drained at some time.
+// nodeFacts is what the picture keeps of a node that is being drained, or was
+// until the last list.
 type nodeFacts struct {
 	draining bool
 	index    uint64 // of the node's last change
@@ -25,7 +26,9 @@ type nodeNews struct {
 func (p *picture) applyNode(id string, now nodeFacts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.takeNode(id, now)
+	if _, had := p.nodes[id]; had || now.index > p.drains { // else it is over, and told again
+		p.takeNode(id, now)
+	}
 }
 
 // takeNode takes in that a node is drained, or no longer. p.mu is held.
@@ -57,7 +60,9 @@ func (p *picture) applyDraining(nodes []*api.NodeListStub, index uint64, complet
 	for _, n := range nodes {
 		if n.Drain {
 			listed[n.ID] = true
-			p.takeNode(n.ID, nodeFacts{draining: true, index: n.ModifyIndex})
+			if _, had := p.nodes[n.ID]; had || index >= p.drains {
+				p.takeNode(n.ID, nodeFacts{draining: true, index: n.ModifyIndex})
+			}
 		}
 	}
 	if !complete {
@@ -67,7 +72,11 @@ func (p *picture) applyDraining(nodes []*api.NodeListStub, index uint64, complet
 		if n.draining && !listed[id] && n.index < index {
 			p.takeNode(id, nodeFacts{index: index})
 		}
+		if n := p.nodes[id]; !n.draining && n.index <= index {
+			delete(p.nodes, id) // what is older than the list is known to be old
+		}
 	}
+	p.drains = max(p.drains, index)
 }
 
 // listDraining reads which nodes are being drained; those are ineligible, and

@@ -24,15 +24,17 @@ type picture struct {
 	home     string                  // the namespace to listen to while there are none
 	contacts map[string]contactState // by scope
 
-	tables  tables    // the highest indexes that fresh lists had
-	back    time.Time // since when lists have had lower ones
-	nodes   map[string]nodeFacts
-	logs    []logAsk      // failed tasks whose log is to be read
-	askLogs chan struct{} // holds one token while logs is not empty
+	tables  tables               // the highest indexes that fresh lists had
+	back    time.Time            // since when lists have had lower ones
+	nodes   map[string]nodeFacts // those that are being drained
+	drains  uint64               // index of the last complete list of them
+	logs    []logAsk             // failed tasks whose log is to be read
+	askLogs chan struct{}        // holds one token while logs is not empty
 	dirty   map[jobs.Ref]struct{}
 	wake    chan struct{} // holds one token while dirty is not empty
 
-	unlearned map[jobKey]uint64 // jobs to learn about, and from which version on
+	unlearned map[jobKey]uint64   // jobs to learn about, and from which version on
+	learning  map[jobKey]struct{} // jobs that somebody learns about now
 }
 
 type jobPicture struct {
@@ -69,6 +71,7 @@ func newPicture() *picture {
 		tracking:  make(map[string]int),
 		contacts:  make(map[string]contactState),
 		unlearned: make(map[jobKey]uint64),
+		learning:  make(map[jobKey]struct{}),
 	}
 }
 

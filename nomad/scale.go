@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/cenkalti/backoff/v4"
@@ -56,10 +57,10 @@ func (f *Fleet) scale(ctx context.Context, s *scaling) error {
 		}
 		return s.send(ctx)
 	})
-	if err != nil {
-		return fmt.Errorf("scale %s: %w", ref, err)
+	if _, says := errors.AsType[*jobs.DeploymentError](err); says || err == nil {
+		return err // which names the group itself
 	}
-	return nil
+	return fmt.Errorf("scale %s: %w", ref, err)
 }
 
 // scaling is one Scale, over all its tries.

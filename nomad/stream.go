@@ -66,14 +66,14 @@ func (f *Fleet) follow(ctx context.Context, l *listener, index uint64) error {
 	q := (&api.QueryOptions{Namespace: l.scope}).WithContext(ctx)
 	body, err := f.client.Raw().Response(path, q)
 	if err != nil {
-		return cause(ctx, fmt.Errorf("open event stream: %w", err))
+		return cause(ctx, fmt.Errorf("open event stream: %w", inWords(ctx, err, 0)))
 	}
 	defer body.Close()
 	opened, first := time.Now(), true
 	for dec := json.NewDecoder(body); ; {
 		var line eventLine
 		if err := dec.Decode(&line); err != nil {
-			return cause(ctx, fmt.Errorf("read event stream: %w", err))
+			return cause(ctx, fmt.Errorf("read event stream: %w", inWords(ctx, err, 0)))
 		}
 		watchdog.Reset(silence)
 		l.streaming.Store(true)
@@ -158,7 +158,7 @@ func cause(ctx context.Context, err error) error {
 		return c
 	}
 	if errors.Is(err, io.EOF) {
-		return errors.New("event stream was closed by nomad")
+		return errors.New("event stream was closed by Nomad")
 	}
 	return err
 }
