@@ -11,9 +11,10 @@
 //
 // # How the picture is kept
 //
-//	Watch ─┬─ stream    list → event stream from that index on, read raw
-//	       ├─ relist    list again every 30 s, and every 5 s whether there is a
-//	       │            leader; while the stream is down, blocking lists instead
+//	Watch ─┬─ listen    for each namespace of these jobs:
+//	       │  ├─ stream  list → event stream from that index on, read raw
+//	       │  └─ relist  list again every 30 s, and every 5 s whether there is a
+//	       │             leader; while the stream is down, blocking lists instead
 //	       ├─ learn     who changed a job
 //	       ├─ explain   for groups that miss allocations: why, in a sentence
 //	       ├─ log       the last lines of tasks that failed
@@ -34,8 +35,15 @@
 // held to be of the past until all lists have agreed for 2 s; then Nomad's state
 // was restored, and the picture is made anew, whatever indexes it has.
 //
-// At rest that is 16 calls a minute and one stream, however many jobs there are,
-// and 6 more while some allocation cannot be placed. Statistics of a node are
+// Namespaces are listened to one by one, up to eight: a token that has its rights
+// in each of them is refused the stream of all, and lists of all leave out what it
+// may not see, as if that were purged. A refused one takes nothing from the others.
+// With more there is one listener for all, and the token needs its rights in
+// namespace "*". A job that nobody asks about for an hour is forgotten, and a
+// namespace with its last job.
+//
+// At rest that is 16 calls a minute and one stream for each namespace, however many
+// jobs there are, and 6 more while some allocation cannot be placed. Statistics of a node are
 // asked for by GPUs only, at most once a second and node.
 //
 // Without Watch every Observe asks Nomad.
@@ -63,7 +71,9 @@
 // Each call has a deadline of its own (reads 7 s, writes 10 s, blocking
 // queries their wait and 7 s), on top of the caller's. Failed reads and scales
 // are retried for 15 s, then returned with what Nomad said last; what is denied is
-// returned at once, with the capability that is missing. A job that is stopped,
+// returned at once, with the capability that is missing. Errors are in words that
+// callers may see: no addresses, no errors of Go. Why a namespace is not heard is in
+// Observation.Silence. A job that is stopped,
 // purged, of the wrong type or without the group is an error that says so, and
 // nothing is done about it but by Revive: those are an operator's decisions.
 // Whether a job was purged or never existed is known by who remembers it there:
