@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // forecast says where a request stands on its way and how many seconds are left
@@ -14,7 +15,7 @@ func (a *Activator) forecast(e queue.Entry) (phase string, seconds *float64) {
 	}
 	rt := a.routes.Load()
 	if rt == nil || rt.services[e.Service] == nil {
-		return "decide", nil
+		return jobs.PhaseDecide, nil
 	}
 	s := rt.services[e.Service]
 	slots := 0
@@ -24,21 +25,16 @@ func (a *Activator) forecast(e queue.Entry) (phase string, seconds *float64) {
 	mean := s.meanSeconds()
 	if slots > 0 { // it waits for a slot: one comes free every mean/slots
 		if mean == 0 {
-			return "ready", nil
+			return jobs.PhaseReady, nil
 		}
 		left := float64(e.Position) * mean / float64(slots)
-		return "ready", &left
+		return jobs.PhaseReady, &left
 	}
 	st, known := a.cfg.Statuses.Status(s.name)
 	if !known {
-		return "decide", nil
+		return jobs.PhaseDecide, nil
 	}
-	switch phase = "decide"; {
-	case st.Replicas.Starting > 0:
-		phase = "load"
-	case st.Replicas.Pending > 0:
-		phase = "place"
-	}
+	phase = PhaseOf(st)
 	left := 0.0
 	switch {
 	case st.ETA != nil:
@@ -51,4 +47,18 @@ func (a *Activator) forecast(e queue.Entry) (phase string, seconds *float64) {
 	coming := max(1, st.Replicas.Starting+st.Replicas.Pending) * s.policy.Replicas.Concurrency
 	left = max(left, 0) + float64(max(e.Position-1, 0)/coming)*mean
 	return phase, &left
+}
+
+// PhaseOf says how far a cold start has come for those who wait for it, in the
+// names of its phases: ready while replicas are there and all their slots are out.
+func PhaseOf(st jobs.Status) string {
+	switch {
+	case st.Replicas.Ready > 0:
+		return jobs.PhaseReady
+	case st.Replicas.Starting > 0:
+		return jobs.PhaseLoad
+	case st.Replicas.Pending > 0:
+		return jobs.PhasePlace
+	}
+	return jobs.PhaseDecide
 }

@@ -14,6 +14,9 @@ type Config struct {
 	Services Services
 	// Policies is read and changed by pages and API. Required.
 	Policies policies.Store
+	// Requests are the requests in sight. Optional: without it there are no routes
+	// about requests.
+	Requests Requests
 	// Specs are the job ids that this process knows, offered when a policy is
 	// written. Optional: none means that nothing is offered, not that nothing runs.
 	Specs []string

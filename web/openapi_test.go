@@ -16,7 +16,12 @@ import (
 // apiSchemas are the named schemas of openapi.json.
 func apiSchemas(t *testing.T) map[string]any {
 	t.Helper()
-	s, _, _ := newTestServer(t)
+	s, _, _ := newTestServer(t, func(c *Config) { c.Requests = fakeRequests{} })
+	return apiSchemasOf(t, s)
+}
+
+func apiSchemasOf(t *testing.T, s *Server) map[string]any {
+	t.Helper()
 	doc := decode[struct {
 		Components struct {
 			Schemas map[string]any `json:"schemas"`

@@ -71,6 +71,7 @@ var fieldWords = map[string]map[string]string{
 // fieldValues are all that a field of text may be, by schema and field.
 var fieldValues = map[string]map[string][]string{
 	"ServiceInfo": {"state": {jobs.StateZero, jobs.StateWaking, jobs.StateReady, jobs.StateDraining, jobs.StateBlocked, jobs.StatePaused}},
+	"RequestInfo": {"state": requestStates},
 	"Notice":      {"kind": slices.Sorted(maps.Keys(noticeKinds))},
 	"Replica":     {"phase": {string(jobs.Pending), string(jobs.Starting), string(jobs.Ready), string(jobs.Draining), string(jobs.Gone)}},
 }

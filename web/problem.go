@@ -106,6 +106,10 @@ func problemOf(err error) *Problem {
 		return newProblem(http.StatusPreconditionFailed, "policy-exists", "a policy of that name exists already; nothing was written")
 	case errors.Is(err, policies.ErrNotFound):
 		return newProblem(http.StatusNotFound, "unknown-policy", "there is no policy of that name")
+	case errors.Is(err, ErrUnknownRequest):
+		return newProblem(http.StatusNotFound, "unknown-request", err.Error())
+	case errors.Is(err, ErrOfConnection):
+		return newProblem(http.StatusConflict, "request-of-connection", err.Error())
 	case errors.As(err, &tooLarge):
 		return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than this route takes")
 	case errors.As(err, &routing):

@@ -36,6 +36,7 @@ type commands struct {
 	Job       jobCommand       `cmd:"" help:"Check job specs together with their policies, for CI."`
 	Translate translateCommand `cmd:"" help:"Translate a text: a client of POST /translate."`
 	Service   serviceCommand   `cmd:"" help:"See and operate services."`
+	Requests  requestsCommand  `cmd:"" help:"See the requests that wait, and end them."`
 	Replay    replayCommand    `cmd:"" help:"Replay a trace under a policy: what it costs, how long requests wait."`
 	Stub      stubCommand      `cmd:"" help:"A scripted model server, for tests and demos."`
 	Bench     benchCommand     `cmd:"" help:"Measure this build against yardsticks in the same run."`

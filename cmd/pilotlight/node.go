@@ -139,7 +139,12 @@ func (n *node) run(ctx context.Context) error {
 			ids = append(ids, id)
 		}
 		slices.Sort(ids)
-		ui, err := web.New(web.Config{Services: hist, Policies: store, Specs: ids, Version: version, Logger: n.log,
+		asked, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log})
+		if err != nil {
+			return err
+		}
+		requests := insight{ledger: queue.NewLedger(n.redis, n.log), queue: asked, history: hist}
+		ui, err := web.New(web.Config{Services: hist, Policies: store, Requests: requests, Specs: ids, Version: version, Logger: n.log,
 			Dev: n.dev, DataURL: "http://" + n.addrs.Data, Warnings: n.warnings})
 		if err != nil {
 			return err

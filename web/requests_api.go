@@ -1,0 +1,150 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
+
+// Requests is what operators see of the hold, and how they end a request of it.
+// It is of all activators, so that a web process needs nothing but Redis.
+type Requests interface {
+	// Held lists what waits for a service, in its order, then the durable requests
+	// that run; at most so many.
+	Held(ctx context.Context, service string, limit int) ([]RequestInfo, error)
+	// Find one, also a durable one that is final. Else ErrUnknownRequest.
+	Find(ctx context.Context, id string) (RequestInfo, error)
+	// Cancel a durable one, whatever it is doing; one that is final stays as it is.
+	// Else ErrUnknownRequest, or ErrOfConnection.
+	Cancel(ctx context.Context, id string) (RequestInfo, error)
+}
+
+// Errors of Requests.
+var (
+	ErrUnknownRequest = errors.New("there is no such request, or it is not kept any more")
+	ErrOfConnection   = errors.New("the request goes with its connection: it ends when its client leaves, or at its deadline")
+)
+
+// RequestInfo is one request in sight: never its body, its key or its header.
+type RequestInfo struct {
+	ID        string     `json:"id"`
+	Service   string     `json:"service"`
+	RequestID string     `json:"request_id"`
+	State     string     `json:"state"`
+	Phase     string     `json:"phase"`
+	Position  *int       `json:"position"`
+	Priority  int        `json:"priority"`
+	Attempts  int        `json:"attempts"`
+	Replica   string     `json:"replica"`
+	Status    *int       `json:"status"`
+	Reason    string     `json:"reason"`
+	At        time.Time  `json:"at"`
+	AgeS      float64    `json:"age_s"`
+	Deadline  *time.Time `json:"deadline"`
+	Async     bool       `json:"async"`
+	Durable   bool       `json:"durable"`
+}
+
+// requestStates are those that a RequestInfo may have.
+var requestStates = []string{"held", "running", "succeeded", "failed", "cancelled"}
+
+func (s *Server) requestRoutes() []route {
+	if s.cfg.Requests == nil {
+		return nil
+	}
+	id := parameter{in: "path", name: "id", kind: "string", required: true, about: "of the request"}
+	of := answer{status: 409, about: "it goes with its connection and cannot be cancelled from here"}
+	return []route{
+		{method: "GET", path: apiBase + "/requests", handler: s.getRequests, api: &operation{
+			summary: "Requests that wait, in the order in which they are released, then durable ones that run. What runs for a connection is counted in its service's demand, and not listed",
+			params: []parameter{serviceFilter, {in: "query", name: "state", kind: "string", about: "only held, or only running"},
+				limitParam},
+			answers: answers(okJSON([]RequestInfo{}, "the requests, without bodies"), no400, no503)}},
+		{method: "GET", path: apiBase + "/requests/:id", handler: s.getRequest, api: &operation{
+			summary: "One request, also one that is final", params: []parameter{id},
+			answers: answers(okJSON(RequestInfo{}, "the request, without its body"), no404, no503)}},
+		{method: "DELETE", path: apiBase + "/requests/:id", handler: s.deleteRequest, api: &operation{
+			summary: "Cancel a durable request; one that runs is stopped at its replica", params: []parameter{id, fromHeader},
+			answers: answers(okJSON(RequestInfo{}, "what became of it"), no404, of, no503)}},
+	}
+}
+
+func (s *Server) getRequests(c echo.Context) error {
+	limit, err := limitOf(c, 100, 1000)
+	if err != nil {
+		return err
+	}
+	state := c.QueryParam("state")
+	if state != "" && state != "held" && state != "running" {
+		return badRequest(fmt.Sprintf("state is %s; allowed: held, running", quoteName(state)))
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
+	defer cancel()
+	names := []string{c.QueryParam("service")}
+	if names[0] == "" {
+		statuses, err := s.cfg.Services.Statuses(ctx)
+		if err != nil {
+			return fromStore(fmt.Errorf("read statuses: %w", err))
+		}
+		names = names[:0]
+		for _, st := range statuses {
+			if st.State != jobs.StateZero || st.Demand.Held > 0 {
+				names = append(names, st.Name)
+			}
+		}
+		slices.Sort(names)
+	}
+	out := []RequestInfo{}
+	for _, name := range names {
+		list, err := s.cfg.Requests.Held(ctx, name, limit)
+		if err != nil {
+			return fromStore(fmt.Errorf("read the requests of %s: %w", name, err))
+		}
+		for _, r := range list {
+			if len(out) < limit && (state == "" || r.State == state) {
+				out = append(out, r)
+			}
+		}
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+func (s *Server) getRequest(c echo.Context) error {
+	return s.oneRequest(c, s.cfg.Requests.Find)
+}
+
+func (s *Server) deleteRequest(c echo.Context) error {
+	return s.oneRequest(c, func(ctx context.Context, id string) (RequestInfo, error) {
+		r, err := s.cfg.Requests.Cancel(ctx, id)
+		if err == nil {
+			s.cfg.Logger.Info("request cancelled", "service", r.Service, "ticket", r.ID, "request_id", r.RequestID,
+				"by", author(c, c.Request().Header.Get("From")), "state", r.State)
+		}
+		return r, err
+	})
+}
+
+func (s *Server) oneRequest(c echo.Context, do func(context.Context, string) (RequestInfo, error)) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
+	defer cancel()
+	id := c.Param("id")
+	if strings.ContainsAny(id, "{} /") || len(id) > 200 {
+		return ErrUnknownRequest
+	}
+	r, err := do(ctx, id)
+	if err != nil && !errors.Is(err, ErrUnknownRequest) && !errors.Is(err, ErrOfConnection) {
+		err = fromStore(fmt.Errorf("request %s: %w", id, err))
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, r)
+}
