@@ -360,7 +360,7 @@ func TestCountersSayWhatHappened(t *testing.T) {
 func TestEveryErrorOfThePackageHasItsProblem(t *testing.T) {
 	for err, want := range map[error]kind{
 		ErrUnknownService: unknownService, ErrDeadline: deadlinePassed, ErrRequestTimeout: upstreamTimeout,
-		ErrFirstByte: upstreamTimeout, ErrIdle: upstreamTimeout, ErrPaused: paused,
+		ErrFirstByte: upstreamTimeout, ErrIdle: upstreamTimeout, ErrPaused: paused, ErrJobStopped: jobStopped,
 		&BadRequestError{}: badRequest, &StartFailedError{}: startFailed, &UpstreamError{Err: io.EOF}: upstreamFailed,
 		&http.MaxBytesError{}: bodyTooLarge, queue.ErrKeyReused: keyReused, queue.ErrUnknownRequest: unknownRequest,
 		ErrExpired: expired, ErrCancelled: cancelled, queue.ErrStoreUnavailable: storeAway,

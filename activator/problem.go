@@ -34,6 +34,7 @@ var (
 	startFailed     = kind{"start-failed", http.StatusServiceUnavailable, "the model does not start"}
 	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the store does not answer yet"}
 	paused          = kind{"paused", http.StatusServiceUnavailable, "the service is paused by an operator"}
+	jobStopped      = kind{"paused", http.StatusServiceUnavailable, "the job is stopped in Nomad"}
 	shuttingDown    = kind{"shutting-down", http.StatusServiceUnavailable, "this activator is shutting down"}
 	deadlinePassed  = kind{"deadline-passed", http.StatusGatewayTimeout, "the deadline passed"}
 	upstreamFailed  = kind{"upstream-failed", http.StatusBadGateway, "the replica failed"}
@@ -56,6 +57,8 @@ var (
 	ErrIdle = errors.New("request.idle passed between two bytes of the answer")
 	// ErrPaused: an operator has paused the service and nothing of it is ready.
 	ErrPaused = errors.New("the service is paused by an operator")
+	// ErrJobStopped: somebody stopped or purged the job in Nomad itself.
+	ErrJobStopped = errors.New("the job is stopped in Nomad")
 	// ErrCancelled: a durable request was cancelled while somebody waited for it.
 	ErrCancelled = errors.New("the request was cancelled")
 	// ErrExpired: result.keep has passed since the request's final state.
@@ -117,6 +120,8 @@ func kindOf(err error) kind {
 		return startFailed
 	case errors.Is(err, ErrPaused):
 		return paused
+	case errors.Is(err, ErrJobStopped):
+		return jobStopped
 	case errors.Is(err, queue.ErrStopped):
 		return shuttingDown
 	case errors.Is(err, ErrDeadline):

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/pilotlight/pilotlight/activator/queue"
@@ -184,6 +185,9 @@ func reasonToFail(st jobs.Status, now time.Time) error {
 		return nil
 	}
 	if st.State == jobs.StatePaused {
+		if slices.ContainsFunc(st.Notices, func(n jobs.Notice) bool { return n.Kind == jobs.NoticeStopped }) {
+			return ErrJobStopped
+		}
 		return ErrPaused
 	}
 	if st.State == jobs.StateBlocked && st.BlockedUntil != nil && now.Before(*st.BlockedUntil) {
