@@ -18,7 +18,7 @@ import (
 
 // Checkup asks one Nomad what an operator wants to know before trusting it with
 // a service, and plans job specs on it. Nothing that it does changes anything.
-// Each request has a deadline of its own (5 s), on top of the caller's context.
+// Each request has a deadline of its own (7 s), on top of the caller's context.
 type Checkup struct {
 	cfg  Config
 	base string // of URLs
