@@ -54,6 +54,7 @@ type call struct {
 	seq      int64 // place in the queue, once held
 	slot     *queue.Slot
 	watch    *watch
+	out      *heartbeat // while it is forwarded as it is
 
 	status  int
 	failure string // problem name, "" if a replica answered

@@ -16,6 +16,11 @@
 // It ends early only when it is cancelled, or past the Pilotlight-Deadline of its
 // caller. Others are cancelled upstream the moment their client goes.
 //
+// A streaming client that is held gets a comment at each hold.heartbeat, with the
+// phase, the seconds left and its position among those held here. The first one
+// commits status 200: from then on a failure is an event, and what would have been
+// headers comes as trailers (heartbeat.go).
+//
 // Failures are answered with one of the problems of problem.go: OpenAI's error
 // envelope below /v1, application/problem+json elsewhere. 429 and 503 always
 // carry Retry-After.

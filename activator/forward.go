@@ -30,6 +30,9 @@ func (a *Activator) newProxy() *httputil.ReverseProxy {
 			c := callOf(resp.Request.Context())
 			c.status = resp.StatusCode
 			c.head(resp.Header)
+			if c.out.committed {
+				return asEvent(c, resp)
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -44,7 +47,9 @@ func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
 	defer cancel(nil)
 	r = r.WithContext(ctx)
 	r.Body = http.NoBody // the tries give it its body
-	a.proxy.ServeHTTP(w, r)
+	c.out = &heartbeat{ResponseWriter: w}
+	defer c.out.end()
+	a.proxy.ServeHTTP(c.out, r)
 }
 
 // begin makes the context in which the request runs upstream: it ends with the

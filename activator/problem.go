@@ -162,6 +162,14 @@ func (a *Activator) fail(w http.ResponseWriter, r *http.Request, c *call, err er
 		panic(http.ErrAbortHandler) // nobody reads an answer, and none may look like success
 	}
 	p := a.problemOf(c, k, err)
+	if c.out != nil && c.out.committed {
+		c.head(c.out.late)
+		event, err := json.Marshal(openAIError(p))
+		if err == nil {
+			_, _ = fmt.Fprintf(c.out, "data: %s\n\n", event)
+		}
+		return
+	}
 	if p.RetryAfter != nil {
 		w.Header().Set("Retry-After", strconv.Itoa(*p.RetryAfter))
 	}

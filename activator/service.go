@@ -26,6 +26,8 @@ type service struct {
 type tally struct {
 	arrivals  atomic.Uint64
 	inFlight  atomic.Int64 // in a slot
+	entered   atomic.Int64 // holds begun, of connections
+	left      atomic.Int64 // holds ended
 	buffered  atomic.Int64 // bytes of bodies in memory, announced or read
 	completed atomic.Uint64
 	failed    atomic.Uint64

@@ -144,8 +144,12 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 	t := &queue.Ticket{ID: rand.Text(), Service: c.service.name, RequestID: c.id, Method: req.Method,
 		Path: req.URL.RequestURI(), Header: req.Header, Body: c.body, Deadline: c.deadline, Seq: c.seq}
 	hold, cancel := context.WithDeadlineCause(ctx, c.deadline, ErrDeadline)
+	c.service.entered.Add(1)
+	quiet := a.during(hold, c, req)
 	slot, wait, err := a.cfg.Queue.Hold(hold, t, c.service.limits)
+	c.service.left.Add(1)
 	cancel()
+	quiet()
 	c.seq = t.Seq
 	c.held(wait, time.Now())
 	c.service.metrics.held(c)

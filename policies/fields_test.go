@@ -187,7 +187,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		"scale_up.window":   {Type: "duration", Default: `"1m"`, Allowed: `a Go duration of at least 1s, at most 24h, such as "1m"`, Supported: true},
 		"scale_up.qps":      {Type: "number", Unit: "arrivals per second per ready replica", Allowed: "a number above 0, at most 1000000", Supported: true},
 		"gpu_priority":      {Type: "whole number", Default: "50", Allowed: "in this version 50", Supported: true},
-		"hold.heartbeat":    {Type: "duration", Default: `"10s"`, Allowed: `a Go duration of at least 1s, at most 1h, such as "10s"`},
+		"hold.heartbeat":    {Type: "duration", Default: `"10s"`, Allowed: `a Go duration of at least 1s, at most 1h, such as "10s"`, Supported: true},
 		"to_zero.after":     {Type: "duration or word", Default: `"auto"`, Allowed: `"auto", "never", or a Go duration of at least 100ms, at most 168h, such as "1m"`, Supported: true},
 		"replicas.max":      {Type: "whole number", Unit: "replicas", Default: "1", Allowed: "a whole number from 1 to 1000", Supported: true},
 		"schedule":          {Type: "block", Supported: true},

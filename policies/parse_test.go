@@ -68,6 +68,7 @@ policy "all" {
     max_body     = "1MiB"
     max_wait     = "5m"
     async_max_wait = "1h"
+    heartbeat = "5s"
   }
   request {
     timeout    = "2m"
@@ -144,7 +145,7 @@ policy "all" {
 		Translate: &Translate{Backend: "completions", Model: "google/m"},
 		Probe:     Probe{Path: "/ready?full=1", Timeout: time.Second, Max: time.Minute},
 		Replicas:  Replicas{Min: 1, Max: 7, Concurrency: 3},
-		Hold:      Hold{MaxRequests: 10, MaxBytes: 1 << 30, MaxBody: 1 << 20, MaxWait: 5 * time.Minute, AsyncMaxWait: time.Hour, Heartbeat: 10 * time.Second},
+		Hold:      Hold{MaxRequests: 10, MaxBytes: 1 << 30, MaxBody: 1 << 20, MaxWait: 5 * time.Minute, AsyncMaxWait: time.Hour, Heartbeat: 5 * time.Second},
 		Request:   Request{Timeout: 2 * time.Minute, FirstByte: 3 * time.Minute, Idle: 4 * time.Minute},
 		Retry:     Retry{Attempts: 2, Repeat: "keyed"},
 		Result:    Result{Keep: 12 * time.Hour, MaxSize: 1 << 20},

@@ -68,7 +68,8 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
     "max_bytes": "256MiB",
     "max_body": "5MiB",
     "max_wait": "10m",
-    "async_max_wait": "24h"
+    "async_max_wait": "24h",
+    "heartbeat": "10s"
   },
   "request": {
     "timeout": "10m",

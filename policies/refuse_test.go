@@ -11,11 +11,10 @@ import (
 
 func TestAFieldThatIsNotActedOnIsRefusedNeverIgnored(t *testing.T) {
 	for lines, want := range map[string]string{
-		`regions = ["eu"]`:           `4: regions: not supported yet; allowed: [], the agent's own region`,
-		`gpu_priority = 60`:          `4: gpu_priority: not supported yet; allowed: 50`,
-		`weight = 2`:                 `4: weight: not supported yet; allowed: 1`,
-		`preempt = true`:             `4: preempt: not supported yet; allowed: false`,
-		`hold { heartbeat = "10s" }`: `4: hold.heartbeat: not supported yet; allowed: leave it out`,
+		`regions = ["eu"]`:  `4: regions: not supported yet; allowed: [], the agent's own region`,
+		`gpu_priority = 60`: `4: gpu_priority: not supported yet; allowed: 50`,
+		`weight = 2`:        `4: weight: not supported yet; allowed: 1`,
+		`preempt = true`:    `4: preempt: not supported yet; allowed: false`,
 	} {
 		if diff := cmp.Diff([]string{"translate.hcl:" + want}, problems(t, policyText(lines))); diff != "" {
 			t.Errorf("%s:\n%s", lines, diff)

@@ -163,7 +163,7 @@ func TestAPolicyMadeByHandIsJudgedLikeOneThatWasWritten(t *testing.T) {
 		"replicas.max":              func(p *Policy) { p.Replicas.Max = 0 },
 		"scale_up.cooldown":         func(p *Policy) { p.ScaleUp.CooldownAuto, p.ScaleUp.Cooldown = false, -1 },
 		"to_zero.after":             func(p *Policy) { p.ToZero.Mode = "soon" },
-		"hold.heartbeat":            func(p *Policy) { p.Hold.Heartbeat = time.Second },
+		"hold.heartbeat":            func(p *Policy) { p.Hold.Heartbeat = time.Millisecond },
 		`schedule "a".zone`:         func(p *Policy) { p.Schedules = []Schedule{{Name: "a", Cron: "0 8 * * *", For: time.Hour, Min: 1}} },
 		`metric "a".source`:         func(p *Policy) { p.Metrics = []Metric{{Name: "a", Query: "x", Up: num(1)}} },
 		"gpu.source":                func(p *Policy) { p.GPU.Source = "dcgm" },

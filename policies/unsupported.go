@@ -24,7 +24,6 @@ var notYet = []unsupported{
 	{path: "gpu_priority", but: 50},
 	{path: "weight", but: 1.0},
 	{path: "preempt", but: false},
-	{path: "hold.heartbeat"},
 }
 
 const notSupportedYet = "not supported yet"
