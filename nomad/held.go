@@ -68,7 +68,8 @@ func (p *picture) takeAlloc(key jobKey, stub *api.AllocationListStub) {
 // applyList takes in the whole list of allocations of the given jobs as of
 // index: what a complete list does not have was forgotten by Nomad, unless it is
 // newer than the list. A list that is not complete, because it may be stale,
-// only adds.
+// only adds; but what it has in the place of one that it does not have any more
+// was put there when that one had gone.
 func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, index uint64, complete bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,13 +78,20 @@ func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, inde
 		listed[k] = make(map[string]bool)
 	}
 	for _, s := range stubs {
+		if ids, wanted := listed[jobKey{s.Namespace, s.JobID}]; wanted {
+			ids[s.ID] = true
+		}
+	}
+	for _, s := range stubs {
 		key := jobKey{s.Namespace, s.JobID}
 		ids, wanted := listed[key]
 		j := p.jobs[key]
 		if !wanted || j == nil {
 			continue
 		}
-		ids[s.ID] = true
+		if !complete {
+			j.replace(s, ids, index)
+		}
 		p.takeAlloc(key, s)
 		if a, ok := j.allocs[s.ID]; ok && a.index == s.ModifyIndex && a.Version != s.JobVersion {
 			a.Version = s.JobVersion // events do not tell it
@@ -108,6 +116,19 @@ func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, inde
 		if !j.loaded && (complete || j.present) {
 			j.loaded = true
 			p.changed(j)
+		}
+	}
+}
+
+// replace forgets whom a new allocation of a list as of index stands in for: one
+// of its place that is wanted as far as is known, and that the list has not.
+func (j *jobPicture) replace(s *api.AllocationListStub, listed map[string]bool, index uint64) {
+	if _, known := j.allocs[s.ID]; known || s.DesiredStatus != jobs.DesiredRun {
+		return
+	}
+	for id, a := range j.allocs {
+		if !listed[id] && a.index <= index && a.Ref.Group == s.TaskGroup && a.Index == nameIndex(s.Name) {
+			delete(j.allocs, id)
 		}
 	}
 }
