@@ -135,7 +135,7 @@ func (a *Activator) Ready() bool { return a.routes.Load() != nil }
 // StopHolding ends every wait with 503 shutting-down; requests in flight go on.
 func (a *Activator) StopHolding() {
 	a.cfg.Queue.Stop()
-	a.waiting.fail("", queue.ErrStopped)
+	a.waiting.stop(queue.ErrStopped)
 }
 
 // ServeHTTP answers one request of the data plane.

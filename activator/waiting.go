@@ -10,6 +10,8 @@ import (
 type waiting struct {
 	mu sync.Mutex
 	of map[string]map[*context.CancelCauseFunc]bool // by service
+	// stopped is why every wait ends, also one that begins later; nil: none has to.
+	stopped error
 }
 
 func (ws *waiting) add(ctx context.Context, service string) (context.Context, func()) {
@@ -23,6 +25,9 @@ func (ws *waiting) add(ctx context.Context, service string) (context.Context, fu
 		ws.of[service] = map[*context.CancelCauseFunc]bool{}
 	}
 	ws.of[service][&cancel] = true
+	if ws.stopped != nil {
+		cancel(ws.stopped)
+	}
 	return ctx, func() {
 		cancel(nil)
 		ws.mu.Lock()
@@ -33,15 +38,23 @@ func (ws *waiting) add(ctx context.Context, service string) (context.Context, fu
 	}
 }
 
-// fail ends the waits for a service, or all of them (""), with err.
+// fail ends the waits for a service with err.
 func (ws *waiting) fail(service string, err error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for name, all := range ws.of {
-		if service == "" || service == name {
-			for cancel := range all {
-				(*cancel)(err)
-			}
+	for cancel := range ws.of[service] {
+		(*cancel)(err)
+	}
+}
+
+// stop ends all waits with err, and all that begin later.
+func (ws *waiting) stop(err error) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.stopped = err
+	for _, all := range ws.of {
+		for cancel := range all {
+			(*cancel)(err)
 		}
 	}
 }
