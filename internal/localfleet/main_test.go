@@ -79,7 +79,11 @@ func serve() {
 		}
 		os.Exit(0)
 	}()
-	http.HandleFunc("GET /finish", func(http.ResponseWriter, *http.Request) { finish <- struct{}{} })
+	http.HandleFunc("GET /finish", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "0")
+		_ = http.NewResponseController(w).Flush() // it exits before the handler returns
+		finish <- struct{}{}
+	})
 	for name := range strings.SplitSeq(os.Getenv("IGNORE"), ",") {
 		if s, ok := signals[name]; ok {
 			signal.Ignore(s)
