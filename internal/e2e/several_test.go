@@ -73,7 +73,8 @@ func TestWhenAnActivatorIsKilledTheOtherGoesOnAndGetsItsSlots(t *testing.T) {
 	t.Parallel()
 	log := filepath.Join(t.TempDir(), "executions")
 	s := startSeveral(t, pairs{
-		"translate": {policyOf("translate", replicas(0, 1, 2), toZero("10m")),
+		// What the dead had in flight is quarantined for as long as a request may take.
+		"translate": {policyOf("translate", replicas(0, 1, 2), toZero("10m"), "request {\n    timeout = \"3s\"\n  }"),
 			stubJob("translate", "--latency", "1500ms", "--log-file", log)},
 	})
 	doomed, other := s.activators[0], s.activators[1]
