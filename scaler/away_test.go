@@ -91,8 +91,8 @@ func TestFleetAwayForAMinuteDuringADrainStopsNobodyBlindly(t *testing.T) {
 		h.fleet.comeBack()
 		within(t, 5*time.Second, "one left", func() bool { return h.fleet.running() == 1 })
 		h.ledger.set(func() {
-			if len(h.ledger.cut) > 0 {
-				t.Errorf("requests cut: %v", h.ledger.cut)
+			if cut := h.ledger.cut; len(cut) > 0 {
+				t.Errorf("requests cut: %v", cut)
 			}
 		})
 		if n := len(h.fleet.scaleCalls()) - calls; n != 1 {

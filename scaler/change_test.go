@@ -193,11 +193,11 @@ func TestADeployIsToldAndItsCountRestored(t *testing.T) {
 	play(t, policy(func(p *policies.Policy) { p.Replicas.Min = 3 }), func(t *testing.T, h *house) {
 		h.ledger.work = 20 * time.Millisecond
 		h.ready(3)
-		offers := h.ledger.tellings()
+		offers := len(h.ledger.tellings())
 		at := time.Now()
 		h.fleet.register(1)
 		within(t, 100*time.Millisecond, "slots withdrawn from all that stop", func() bool {
-			return h.ledger.tellings() > offers && h.ledger.slots()["alloc-1"]+h.ledger.slots()["alloc-2"]+h.ledger.slots()["alloc-3"] == 0
+			return len(h.ledger.tellings()) > offers && h.ledger.slots()["alloc-1"]+h.ledger.slots()["alloc-2"]+h.ledger.slots()["alloc-3"] == 0
 		})
 		within(t, time.Second, "the count restored", func() bool { return h.fleet.wants() == 3 })
 		time.Sleep(time.Second)

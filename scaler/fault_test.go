@@ -239,7 +239,7 @@ func TestRestartedScalerAdoptsWhatRuns(t *testing.T) {
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
 		time.Sleep(time.Second)
 		h.stop()
-		before := h.ledger.tellings()
+		before := len(h.ledger.tellings())
 		h.start()
 		time.Sleep(5 * time.Second)
 		h.ledger.set(func() {
@@ -313,12 +313,12 @@ func TestScalerWithoutALeaseTouchesNothingAndGoesOnWithTheNext(t *testing.T) {
 		end(lease.ErrExpired)
 		time.Sleep(3 * time.Second)
 		h.ledger.ask(50)
-		offers := h.ledger.tellings()
+		offers := len(h.ledger.tellings())
 		time.Sleep(3 * time.Second)
 		if n := len(h.fleet.scaleCalls()); n != 1 {
 			t.Errorf("%d scale calls after the term, want the first only", n)
 		}
-		if n := h.ledger.tellings(); n != offers {
+		if n := len(h.ledger.tellings()); n != offers {
 			t.Error("told the ledger after the term")
 		}
 		again, end := context.WithCancelCause(t.Context())
@@ -343,10 +343,10 @@ func TestRedisGoneForTenSecondsChangesNothing(t *testing.T) {
 		// A replica that dies now is seen, by its probe, although nobody can be told.
 		h.fleet.set(func() { h.fleet.dead["alloc-1"] = true })
 		time.Sleep(5 * time.Second)
-		before := h.ledger.tellings()
+		before := len(h.ledger.tellings())
 		h.redis.SetError("")
 		h.ledger.set(func() { h.ledger.down = false })
-		within(t, 3*time.Second, "the ledger told", func() bool { return h.ledger.tellings() > before })
+		within(t, 3*time.Second, "the ledger told", func() bool { return len(h.ledger.tellings()) > before })
 		if slots, ok := h.ledger.slots()["alloc-1"]; !ok || slots != 0 {
 			t.Errorf("offered %v, want alloc-1 without slots: it did not answer while Redis was gone", h.ledger.slots())
 		}

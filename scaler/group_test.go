@@ -104,8 +104,8 @@ func TestAGroupThatLostItsPolicyWhileNobodyLedIsEmptied(t *testing.T) {
 		within(t, 10*time.Second, "no replica", func() bool { return h.fleet.running() == 0 })
 		within(t, 5*time.Second, "no slots", func() bool { return len(h.ledger.slots()) == 0 })
 		within(t, 5*time.Second, "no status", func() bool { return h.status().Name == "" })
-		if len(h.ledger.cut) > 0 {
-			t.Errorf("requests cut: %v", h.ledger.cut)
+		if cut := h.ledger.inFlightCut(); len(cut) > 0 {
+			t.Errorf("requests cut: %v", cut)
 		}
 	}
 	t.Run("deleted", func(t *testing.T) {

@@ -203,7 +203,7 @@ func TestAScaleDownThatAStaleLeaderSendsLateStopsNobodyWhoServes(t *testing.T) {
 		if calls, _ := second.fleet.asked(); len(calls) != 1 || calls[0] != 1 {
 			t.Errorf("the second leader called %v before slots were given, want the same count once", calls)
 		}
-		for _, told := range h.ledger.told {
+		for _, told := range h.ledger.tellings() {
 			if told.at.After(taken) && len(told.offers) > 0 && told.offers[0].Slots > 0 && h.fleet.at[group] != 2 {
 				t.Error("slots were given before the stale call was shut out")
 			}
@@ -211,8 +211,8 @@ func TestAScaleDownThatAStaleLeaderSendsLateStopsNobodyWhoServes(t *testing.T) {
 		release()
 		time.Sleep(30 * time.Second)
 		h.ledger.set(func() {
-			if len(h.ledger.cut) > 0 {
-				t.Errorf("requests cut: %v", h.ledger.cut)
+			if cut := h.ledger.cut; len(cut) > 0 {
+				t.Errorf("requests cut: %v", cut)
 			}
 		})
 		if h.fleet.stale != 1 || h.fleet.placements() != 1 || h.fleet.running() != 1 {
@@ -233,7 +233,7 @@ func TestAScaleDownIsFinishedByTheNextLeader(t *testing.T) {
 		within(t, 3*time.Second, "no replica", func() bool { return h.fleet.running() == 0 })
 		release()
 		time.Sleep(5 * time.Second)
-		for _, told := range h.ledger.told {
+		for _, told := range h.ledger.tellings() {
 			if told.at.After(taken) && len(told.offers) > 0 && told.offers[0].Slots > 0 {
 				t.Error("the replica got slots again on its way out")
 			}
@@ -265,7 +265,7 @@ func TestADrainGoesOnUnderTheNextLeaderFromWhereItWas(t *testing.T) {
 		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
 			t.Errorf("stopped %v after the drain began, want the drain timeout of 20s", took)
 		}
-		for _, told := range h.ledger.told {
+		for _, told := range h.ledger.tellings() {
 			if told.at.After(began) && len(told.offers) > 0 && told.offers[0].Slots > 0 {
 				t.Error("the replica got slots again on its way out")
 			}

@@ -3,6 +3,7 @@ package scaler
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -178,10 +179,17 @@ func (l *ledger) waiting() int {
 	return len(l.held)
 }
 
-func (l *ledger) tellings() int {
+func (l *ledger) tellings() []told {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.told)
+	return slices.Clone(l.told)
+}
+
+// inFlightCut tells what was in flight at each replica when it was offered no more.
+func (l *ledger) inFlightCut() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.cut)
 }
 
 func (l *ledger) set(change func()) {

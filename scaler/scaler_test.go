@@ -137,8 +137,8 @@ func TestDrainWaitsForWhatIsInFlight(t *testing.T) {
 			t.Errorf("stopped after %v, want when the request was done, after 90s", took)
 		}
 		h.ledger.set(func() {
-			if len(h.ledger.cut) > 0 {
-				t.Errorf("requests cut: %v", h.ledger.cut)
+			if cut := h.ledger.cut; len(cut) > 0 {
+				t.Errorf("requests cut: %v", cut)
 			}
 		})
 	})
