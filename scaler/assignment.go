@@ -21,7 +21,9 @@ func (s *service) load(now time.Time) bool {
 	if t == nil || s.settings.busy || now.Sub(s.settings.since) < s.ses.cfg.Tick {
 		return false
 	}
+	hurry := s.hurry
 	s.call(&s.settings, now, func() func(time.Time) {
+		defer s.ses.bulk.enter(t.ctx, hurry)()
 		claimed, err := s.ses.cfg.History.Claim(t.ctx, s.name, t.epoch)
 		return func(now time.Time) {
 			if err != nil {
@@ -51,6 +53,7 @@ func (s *service) readSetting(now time.Time) {
 	}
 	s.unset = false
 	s.call(&s.settings, now, func() func(time.Time) {
+		defer s.ses.bulk.enter(t.ctx, nil)()
 		setting, err := s.ses.cfg.History.Setting(t.ctx, s.name)
 		return func(now time.Time) {
 			s.unsetFails = err != nil

@@ -40,8 +40,9 @@ type Config struct {
 	// Tick is how often a service with anything going on is looked at when
 	// nothing happens. Default 1s.
 	Tick time.Duration
-	// IdleTick is the same for a service at zero without demand, beside what its
-	// decision asks for. Default 10s.
+	// IdleTick is the same for a service at rest, beside what its decision asks
+	// for: it repairs what was missed. It is longer the more services there are, so
+	// that their number costs no calls (at most repairs a tick). Default 10s.
 	IdleTick time.Duration
 	Probe    ProbeTiming
 }
@@ -67,6 +68,7 @@ type History interface {
 	Statuses(ctx context.Context) ([]jobs.Status, error)
 	Forget(ctx context.Context, service string) error
 	Announce(ctx context.Context, topic, service string) error
+	Beat(ctx context.Context, since, now time.Time) error
 }
 
 // Lease elects the one active scaler; package lease implements it. Run calls

@@ -1,6 +1,7 @@
 package scaler
 
 import (
+	"context"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -18,6 +19,7 @@ type traffic struct {
 	completed  uint64
 	seconds    float64   // in replicas, of the completed
 	inFlight   int       // now, by those that were heard lately
+	held       int       // likewise
 	lastDemand time.Time // as its activators say; zero: never
 	latency    []decide.LatencyItem
 }
@@ -60,6 +62,7 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 			}
 			if now.Sub(a.At) <= fresh {
 				t.inFlight += s.InFlight
+				t.held += s.Held
 			}
 			if s.LastDemand.After(t.lastDemand) {
 				t.lastDemand = s.LastDemand
@@ -93,6 +96,20 @@ func unchanged(before []jobs.LatencyBucket, b jobs.LatencyBucket) bool {
 	return false
 }
 
+// beat says that whatever was published by this scaler and is at rest is still
+// so: one writing for all services, however many there are.
+func (ses *session) beat() {
+	t := ses.acting()
+	if t == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, ses.cfg.Tick)
+	defer cancel()
+	if err := ses.cfg.History.Beat(ctx, ses.began, time.Now()); err != nil && ctx.Err() == nil {
+		ses.cfg.Logger.Debug("cannot say that the scaler is alive", "err", err)
+	}
+}
+
 // readCounters reads the counters once a tick and tells each service its part.
 func (ses *session) readCounters() error {
 	var c counters
@@ -103,6 +120,7 @@ func (ses *session) readCounters() error {
 		if ses.acting() != nil || ses.countersAt.Load() != 0 {
 			list, err := ses.cfg.Ledger.Counters(ses.ctx)
 			if err == nil {
+				ses.beat()
 				now := time.Now()
 				ses.countersAt.Store(now.UnixNano())
 				for name, t := range c.differ(now, list, 3*ses.cfg.Tick) {

@@ -15,6 +15,17 @@
 //	policy, operator ─┤             decide     ├─▶ probes, scrapes
 //	answers of calls ─┘             act        └─▶ history (last: nobody waits for it)
 //
+// # Many services
+//
+// A service at rest costs no calls: the activators' counters, read once a tick for
+// all, say that nobody holds anything, whoever does announces it each second, and
+// one beat a tick says that what was published of it is still so. What was missed
+// all the same is repaired by looks at twenty services a tick, however many there
+// are; each decides once a minute, spread over it (rest.go). Calls to Redis that
+// nobody waits for go through a gate (gate.go), so that taking over thousands of
+// services leaves connections for the lease and for the one that somebody waits
+// for, which overtakes the others, as does one that was in use.
+//
 // # A replica
 //
 // A replica is ready when its own probe answers and its fleet lets it serve

@@ -138,6 +138,9 @@ func (s *service) offer(now time.Time) (again time.Time) {
 	}
 	s.offered, s.offeredAt, s.offeredOK = offers, now, false
 	s.call(&s.offering, now, func() func(time.Time) {
+		if len(offers) == 0 { // no slots: nobody waits for that
+			defer s.ses.bulk.enter(t.ctx, nil)()
+		}
 		err := s.ses.cfg.Ledger.Offer(t.ctx, s.name, offers)
 		return func(now time.Time) { s.onOffered(now, offers, err) }
 	})

@@ -107,6 +107,13 @@ func (f *fleet) GPUs(ctx context.Context, ref jobs.Ref) (map[string]jobs.GPU, er
 	return list, f.gpusFail
 }
 
+// commands is how many calls were made that a fleet does not answer from memory.
+func (f *fleet) commands() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ensures + f.gpusAsked + len(f.calls)
+}
+
 // vanish ends everything, counts included, as child processes do with their owner.
 func (f *fleet) vanish() {
 	f.mu.Lock()

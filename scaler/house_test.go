@@ -38,6 +38,7 @@ type house struct {
 	runs     Fleet             // what the scaler runs replicas on; nil: fleet
 	through  http.RoundTripper // of probes, scrapes and queries; nil: the fleet
 	asks     *url.URL          // Prometheus
+	tick     time.Duration     // 0: the default
 	stop     func()
 }
 
@@ -113,7 +114,7 @@ func (h *house) start() {
 		Fleet: runs, Ledger: h.ledger, Policies: h.policies, Specs: h.specs, History: notedHistory{h.history, h.written},
 		Logger: slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Client: &http.Client{Transport: through},
-		Lease:  h.lease, Prometheus: h.asks,
+		Lease:  h.lease, Prometheus: h.asks, Tick: h.tick,
 	})
 	if err != nil {
 		h.t.Fatal(err)

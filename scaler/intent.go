@@ -134,7 +134,7 @@ func (s *service) meant(t *term, now time.Time, from, to int, victims []*replica
 // own (scale).
 func (s *service) intendDrains(now time.Time) (again time.Time) {
 	t := s.ses.acting()
-	if t == nil || s.scales.busy || s.intents.busy || s.left != nil {
+	if t == nil || s.scales.busy || s.intents.busy || s.left != nil || len(s.replicas) == 0 && len(s.draining) == 0 {
 		return time.Time{}
 	}
 	var victims []*replica

@@ -25,6 +25,8 @@ type ledger struct {
 	counters jobs.ServiceCounters
 	started  time.Time
 	down     bool
+	mute     bool           // announcements are lost
+	reads    int            // of the demand
 	slow     time.Duration  // that reading the demand takes
 	over     int            // most requests ever at once at one replica
 	cut      map[string]int // in flight at a replica that is offered no more
@@ -54,9 +56,11 @@ func (l *ledger) ask(n int) {
 	}
 	l.counters.LastDemand = time.Now()
 	l.release()
-	fn := l.fn
+	fn, mute := l.fn, l.mute
 	l.mu.Unlock()
-	fn("translate")
+	if !mute {
+		fn("translate")
+	}
 }
 
 // release hands slots out; l.mu is held.
@@ -118,6 +122,7 @@ func (l *ledger) Demand(ctx context.Context, _ string) (jobs.Demand, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reads++
 	if l.down {
 		return jobs.Demand{}, errDown
 	}
@@ -131,6 +136,13 @@ func (l *ledger) Demand(ctx context.Context, _ string) (jobs.Demand, error) {
 		}
 	}
 	return d, nil
+}
+
+// asked is how often the demand was read.
+func (l *ledger) asked() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reads
 }
 
 func (l *ledger) Announced(ctx context.Context, fn func(string)) error {

@@ -82,6 +82,13 @@ func (m *metrics) forget(service string) {
 	}
 }
 
+// forgetAll is forget of every service.
+func (m *metrics) forgetAll() {
+	for _, v := range []*prometheus.GaugeVec{m.replicas, m.wanted, m.blocked, m.gpu, m.gpuMemory} {
+		v.Reset()
+	}
+}
+
 // obstructed shows the kind of what is in a service's way; "" is nothing.
 func (m *metrics) obstructed(service, kind string) {
 	for _, other := range kinds {

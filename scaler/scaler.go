@@ -68,6 +68,7 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) error {
 	defer s.metrics.leader.Set(0)
 	current := s.current()
 	if current == nil || !current.continues(epoch) {
+		s.replace(nil) // the metrics of the last one end with it
 		current = startSession(ctx, s.cfg, s.metrics)
 		s.replace(current)
 	}

@@ -27,7 +27,9 @@ type service struct {
 	told int      // version the session last posted, 0: deleted; the session's, under its lock
 	jobs []string // every job the service ever had; the session's, under its lock
 
-	calls sync.WaitGroup // what runs beside the loop
+	calls   sync.WaitGroup // what runs beside the loop
+	hurry   chan struct{}  // closed while somebody waits for the service
+	hurried bool           // it is closed
 
 	// What it should do.
 	policy      *policies.Policy
@@ -154,13 +156,14 @@ type service struct {
 	statusAt  time.Time
 	meterAt   time.Time
 	nextTick  time.Time
+	staggered bool // it has rested once
 }
 
 func newService(ses *session, v policies.Version) *service {
 	s := &service{
 		name: v.Name, ses: ses, log: ses.cfg.Logger.With("service", v.Name), mail: newMailbox(),
 		replicas: map[string]*replica{}, gone: map[string]bool{}, latencies: latencies{},
-		look: true, due: true, changed: true,
+		hurry: make(chan struct{}), look: true, due: true, changed: true,
 		scalePause: backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(100*time.Millisecond),
 			backoff.WithMaxInterval(5*time.Second),
@@ -218,7 +221,6 @@ func (s *service) run(ctx context.Context) {
 	s.ctx = ctx
 	defer s.calls.Wait()
 	defer cancel()
-	defer s.ses.metrics.forget(s.name)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -256,10 +258,13 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 	}
 	if !now.Before(s.nextTick) {
 		s.look, s.due = true, true
-		s.nextTick = now.Add(s.interval(now))
+		s.nextTick = now.Add(s.stagger(s.interval(now)))
 	}
 	for _, t := range []time.Time{s.decision.Next, s.decision.BrakeUntil} {
-		s.due = s.due || !t.IsZero() && !now.Before(t) && s.decidedAt.Before(t)
+		if !t.IsZero() && !now.Before(t) && s.decidedAt.Before(t) {
+			s.due = true
+			s.look = s.look || s.idle(now) // costs no call, and tells within a minute that the fleet is silent
+		}
 	}
 	s.readSetting(now)
 	s.letGo(now)
@@ -306,28 +311,18 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 	return next, false
 }
 
-// interval is the time between ticks: a service with nothing going on needs
-// none but to repair what was missed.
-func (s *service) interval(now time.Time) time.Duration {
-	const calm = 15 * time.Second
-	switch {
-	case len(s.replicas) > 0, s.decision.To > 0, s.count() > 0, s.leaving,
-		s.demand.Held > 0, s.unread != nil, s.blind != nil, s.silent, now.Sub(s.lastActive) < calm:
-		return s.ses.cfg.Tick
-	}
-	return max(s.ses.cfg.Tick, s.ses.cfg.IdleTick)
-}
-
 // decide decides if the demand is fresh, and asks for it otherwise; its answer
 // then decides. If no answer comes, it decides without.
 func (s *service) decide(now time.Time) (again time.Time) {
 	tick := s.ses.cfg.Tick
-	if now.Sub(s.demand.at) >= tick && s.unread == nil {
+	switch {
+	case s.rests(now) && now.Sub(s.demand.at) < s.repair():
+	case now.Sub(s.demand.at) >= tick && s.unread == nil:
 		s.read(now) // one on its way will do
 		if limit := s.reads.since.Add(tick); now.Before(limit) {
 			return limit
 		}
-	} else if now.Sub(s.readAt) >= tick {
+	case now.Sub(s.readAt) >= tick:
 		s.read(now)
 	}
 	s.due = false
@@ -349,7 +344,11 @@ func (s *service) decide(now time.Time) (again time.Time) {
 
 // Letters of the session.
 
-func (s *service) onAnnounced(now time.Time) { s.lastActive = now; s.reread(now) }
+func (s *service) onAnnounced(now time.Time) {
+	s.hasten()
+	s.lastActive = now
+	s.reread(now)
+}
 
 func (s *service) onFleet(time.Time) { s.look, s.lookAfter = true, time.Time{} }
 

@@ -29,8 +29,11 @@ type session struct {
 	running sync.WaitGroup
 	relist  chan struct{} // policies may have changed
 
+	began     time.Time  // before anything was published
 	exporters *exporters // of GPU figures, shared by the services
 
+	bulk      gate // of calls to Redis
+	prompt    gate
 	outranked chan int64 // a later epoch was met: this process leads no more
 
 	term    atomic.Pointer[term] // nil: suspended
@@ -39,6 +42,8 @@ type session struct {
 	closed  *time.Timer          // ends a session that stays suspended
 
 	countersAt atomic.Int64 // when the counters were last read, unix ns; 0: never
+
+	number atomic.Int64 // of services
 
 	mu       sync.Mutex // guards the maps
 	services map[string]*service
@@ -50,7 +55,8 @@ type session struct {
 func startSession(ctx context.Context, cfg Config, m *metrics) *session {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ses := &session{
-		cfg: cfg, metrics: m, ctx: ctx, cancel: cancel,
+		cfg: cfg, metrics: m, ctx: ctx, cancel: cancel, began: time.Now(),
+		bulk: make(gate, bulkCalls), prompt: make(gate, promptCalls),
 		relist: make(chan struct{}, 1), outranked: make(chan int64, 1),
 		services: map[string]*service{},
 		byJob:    map[string][]*service{},
@@ -83,6 +89,7 @@ func (ses *session) end() {
 	}
 	ses.cancel()
 	ses.running.Wait()
+	ses.metrics.forgetAll()
 }
 
 // continues reports whether nobody else led since this session last did, and it
@@ -143,6 +150,12 @@ func (ses *session) each(name string, fn func(*service)) {
 }
 
 func (ses *session) announced(name string) {
+	if name == "" {
+		// Something may have been missed. Whoever waits at one that rests announces
+		// it again within a second; to ask for all of them would be in their way.
+		ses.each("", func(s *service) { s.mail.post(s.onMissed) })
+		return
+	}
 	ses.each(name, func(s *service) { s.mail.post(s.onAnnounced) })
 }
 
@@ -241,6 +254,7 @@ func (ses *session) apply(list []policies.Version) {
 
 // index rebuilds byJob; ses.mu is held.
 func (ses *session) index() {
+	ses.number.Store(int64(len(ses.services)))
 	clear(ses.byJob)
 	for _, s := range ses.services {
 		for _, job := range s.jobs {
@@ -251,6 +265,10 @@ func (ses *session) index() {
 
 // remove takes a service off the list whose loop has ended.
 func (ses *session) remove(s *service) {
+	if ses.ctx.Err() != nil {
+		return // all of them end
+	}
+	ses.metrics.forget(s.name)
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	if ses.services[s.name] == s {
@@ -280,6 +298,9 @@ func (ses *session) retireStrangers(list []policies.Version) error {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	for _, st := range statuses {
+		if s := ses.services[st.Name]; s != nil && !history.AtRest(st) {
+			s.mail.post(s.onInUse)
+		}
 		if listed[st.Name] || ses.services[st.Name] != nil {
 			continue
 		}

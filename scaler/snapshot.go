@@ -15,7 +15,12 @@ type reading struct {
 
 // read asks the slot ledger for the demand.
 func (s *service) read(now time.Time) {
+	through, hurry := s.ses.prompt, s.hurry
+	if s.decidedAt.IsZero() {
+		through = s.ses.bulk // as all others, when many are taken over
+	}
 	s.call(&s.reads, now, func() func(time.Time) {
+		defer through.enter(s.ctx, hurry)()
 		asked := time.Now()
 		d, err := s.ses.cfg.Ledger.Demand(s.ctx, s.name)
 		return func(now time.Time) { s.onDemand(now, reading{Demand: d, asked: asked, at: now}, err) }
@@ -49,6 +54,9 @@ func (s *service) onDemand(now time.Time, d reading, err error) {
 	if d.Held > 0 || s.inFlight(now) > 0 {
 		s.lastActive = now
 	}
+	if d.Held == 0 && !s.readAgain {
+		s.unhurried()
+	}
 	if d.Held > 0 {
 		s.lastDemand = now
 	} else if busy := sum(d.Busy); busy > 0 && !s.countersFresh(now) {
@@ -62,7 +70,7 @@ func (s *service) onDemand(now time.Time, d reading, err error) {
 
 // knows reports whether the demand is recent enough to act on.
 func (s *service) knows(now time.Time) bool {
-	return !s.demand.at.IsZero() && now.Sub(s.demand.at) <= 3*s.ses.cfg.Tick
+	return !s.demand.at.IsZero() && now.Sub(s.demand.at) <= 3*s.ses.cfg.Tick || s.rests(now)
 }
 
 // countersFresh reports whether the activators' counters are being read.

@@ -16,7 +16,7 @@ const (
 	wayAhead    = 5 * time.Millisecond   // that a wake has of what is published about it
 	keepUnsaved = 100                    // of each kind, while Redis is silent
 	pollAnswers = 250 * time.Millisecond
-	idleStatus  = time.Minute // between publications of a service at rest
+	idleStatus  = time.Minute // between publications of a service at rest, at least
 )
 
 // record stores the decision if it says something new: another count, another
@@ -197,12 +197,12 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		return from
 	}
 	tick := s.ses.cfg.Tick
-	active := s.interval(now) == tick
+	active := !s.idle(now)
 	// A reader of a decision or a cold start must find a status that knows of it.
 	told := s.learned || len(s.entry.Decisions)+len(s.entry.ColdStarts) > 0
 	if s.changed && !told && now.Sub(s.statusAt) < statusEvery {
 		again = s.statusAt.Add(statusEvery)
-	} else if told || s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= idleStatus {
+	} else if told || s.changed || active && now.Sub(s.statusAt) >= tick || now.Sub(s.statusAt) >= max(idleStatus, s.repair()) {
 		if told { // a memory without them would have them happen again, or never
 			s.savedAt = time.Time{}
 		}
@@ -224,6 +224,7 @@ func (s *service) publish(now time.Time) (again time.Time) {
 	entry := *e
 	entry.Epoch = t.epoch
 	if s.call(&s.writes, now, func() func(time.Time) {
+		defer s.ses.bulk.enter(t.ctx, nil)()
 		err := s.ses.cfg.History.Write(t.ctx, entry)
 		return func(now time.Time) { s.onWritten(t, entry, err) }
 	}) {

@@ -33,6 +33,10 @@ func (s *service) close() {
 	for id := range s.logs.awaited {
 		s.endWithout(now, id)
 	}
+	e := &s.entry
+	if s.rests(now) && !s.learned && !s.changed && len(e.Points)+len(e.Decisions)+len(e.ColdStarts) == 0 {
+		return // all of it is written
+	}
 	ctx, cancel := s.detached()
 	defer cancel()
 	if s.awaitsAnswers(now) {

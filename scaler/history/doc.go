@@ -15,7 +15,7 @@
 //	pl:{SERVICE}:intent      hash  epoch: of the latest scaler that claimed the service;
 //	                               intent: JSON Intent, what it is about to do;
 //	                               number: of that intent
-//	pl:statuses              hash  service → JSON jobs.Status
+//	pl:statuses              hash  service → JSON jobs.Status; "" → the scaler's beat
 //	pl:decisions             zset  of all services, newest 5,000
 //	pl:coldstarts            zset  of all services, newest 10,000
 //	pl:changes               channel "topic service", after each write

@@ -135,6 +135,28 @@ func (h *History) Forget(ctx context.Context, service string) error {
 	return nil
 }
 
+// beatField of the statuses is not a service's name.
+const beatField = ""
+
+// beat says that a scaler which has been publishing since then was alive at At.
+type beat struct {
+	Since time.Time `json:"since"`
+	At    time.Time `json:"at"`
+}
+
+// Beat says that whatever the scaler has published since then of services at
+// rest was still so now.
+func (h *History) Beat(ctx context.Context, since, now time.Time) error {
+	text, err := json.Marshal(beat{since.UTC(), now.UTC()})
+	if err != nil {
+		return fmt.Errorf("encode a beat: %w", err)
+	}
+	if err := h.client.HSet(ctx, statusesKey, beatField, text).Err(); err != nil {
+		return fmt.Errorf("write a beat: %w", err)
+	}
+	return nil
+}
+
 // Announce tells the readers of Changes that something about a service changed
 // which is not stored here.
 func (h *History) Announce(ctx context.Context, topic, service string) error {

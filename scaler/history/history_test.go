@@ -292,3 +292,32 @@ func ExampleSetting_Apply() {
 	fmt.Println(s.Operator.Paused, s.Operator.By)
 	// Output: true ann
 }
+
+func TestAServiceAtRestIsAsOfTheScalersLastBeat(t *testing.T) {
+	h := open(t)
+	heard := noon.Add(-2 * time.Second)
+	rest := jobs.Status{Name: "rest", State: jobs.StateZero, At: noon, FleetAt: &heard}
+	busy := jobs.Status{Name: "busy", State: jobs.StateReady, At: noon, Replicas: jobs.ReplicaCounts{Wanted: 1}}
+	for _, st := range []jobs.Status{rest, busy} {
+		write(t, h, history.Entry{Service: st.Name, Status: &st})
+	}
+	later := noon.Add(time.Hour)
+	beat := func(since time.Time) []jobs.Status {
+		t.Helper()
+		if err := h.Beat(t.Context(), since, later); err != nil {
+			t.Fatal(err)
+		}
+		list, err := h.Statuses(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	list := beat(noon.Add(-time.Minute))
+	lifted := rest
+	heardLater := later.Add(-2 * time.Second)
+	lifted.At, lifted.FleetAt = later, &heardLater
+	check(t, nil, []jobs.Status{busy, lifted}, list)
+	// Another scaler leads by now and has said nothing of it.
+	check(t, nil, []jobs.Status{busy, rest}, beat(noon.Add(time.Minute)))
+}

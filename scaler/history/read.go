@@ -14,11 +14,20 @@ import (
 	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
-// Statuses returns how every service stands, as last published, by name.
+// Statuses returns how every service stands, as last published, by name. One at
+// rest is as of the scaler's last beat: it is published again only when it
+// changes.
 func (h *History) Statuses(ctx context.Context) ([]jobs.Status, error) {
 	texts, err := h.client.HGetAll(ctx, statusesKey).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read statuses: %w", err)
+	}
+	var alive beat
+	if text, beats := texts[beatField]; beats {
+		delete(texts, beatField)
+		if err := json.Unmarshal([]byte(text), &alive); err != nil {
+			return nil, fmt.Errorf("decode the scaler's beat: %w", err)
+		}
 	}
 	statuses := make([]jobs.Status, 0, len(texts))
 	for service, text := range texts {
@@ -26,10 +35,28 @@ func (h *History) Statuses(ctx context.Context) ([]jobs.Status, error) {
 		if err := json.Unmarshal([]byte(text), &status); err != nil {
 			return nil, fmt.Errorf("decode status of %s: %w", service, err)
 		}
+		if AtRest(status) && !status.At.Before(alive.Since) && status.At.Before(alive.At) {
+			if heard := status.FleetAt; heard != nil && !fleetSilent(status) {
+				at := heard.Add(alive.At.Sub(status.At))
+				status.FleetAt = &at
+			}
+			status.At = alive.At
+		}
 		statuses = append(statuses, status)
 	}
 	slices.SortFunc(statuses, func(a, b jobs.Status) int { return strings.Compare(a.Name, b.Name) })
 	return statuses, nil
+}
+
+// AtRest reports whether nothing is going on in a service that stands so.
+func AtRest(st jobs.Status) bool {
+	return st.Replicas.Wanted == 0 && len(st.Replicas.List) == 0 && st.Replicas.Pending == 0 &&
+		st.Demand.Held == 0 && st.Demand.InFlight == 0 && st.Demand.Async == 0
+}
+
+// fleetSilent reports whether it was published that the fleet is not heard.
+func fleetSilent(st jobs.Status) bool {
+	return slices.ContainsFunc(st.Notices, func(n jobs.Notice) bool { return n.Kind == jobs.NoticeFleetSilent })
 }
 
 // ColdStarts returns the newest cold starts first, at most limit of them (0: all
