@@ -263,7 +263,7 @@ var fields = []field{
 	one("by_hand.for", duration{time.Second, 7 * day, time.Hour}, "", "how long pin lasts",
 		func(p *Policy) *time.Duration { return &p.ByHand.For }),
 
-	one("cost.gpu", text{100, nil, "text of at most 100 characters"}, "", `what a replica takes, for people, such as "1x 80GB"`,
+	one("cost.gpu", text{100, nil, "text of at most 100 characters"}, "", `what a replica takes, such as "2x 80GB"; the number before the x counts in the price of a replica where the job spec names no GPU device`,
 		func(p *Policy) *string {
 			if p.Cost == nil {
 				return nil

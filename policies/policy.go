@@ -157,7 +157,8 @@ type ByHand struct {
 }
 
 // Metric is one more condition of scale_up (Up), of scale_down (Down) or of
-// both, on a metric of the model server. It is a mean over their windows.
+// both, on a metric of the model server. It is a mean over their windows: of the
+// mean over the ready replicas for Up, of their maximum for Down.
 type Metric struct {
 	Name   string
 	Source string   // "metrics": the replicas' own /metrics, "prometheus"
@@ -168,6 +169,31 @@ type Metric struct {
 
 // Cost of one replica.
 type Cost struct {
-	GPU        string
-	USDPerHour *float64
+	GPU        string   // what it takes, such as "2x 80GB"
+	USDPerHour *float64 // nil: unknown
+}
+
+// mostGPUs of a replica are believed; more is a slip of the pen.
+const mostGPUs = 1024
+
+// GPUs is how many GPUs a replica takes by the policy's own word: the number
+// before the x of cost.gpu ("2x 80GB" is 2). It is 1 where none is named. Where
+// the job spec asks for devices, that number is truer.
+func (p *Policy) GPUs() int {
+	if p.Cost == nil {
+		return 1
+	}
+	n := 0
+	for i, c := range p.Cost.GPU {
+		switch {
+		case c >= '0' && c <= '9':
+			n = min(10*n+int(c-'0'), mostGPUs)
+		case c == ' ' || c == '\t':
+		case (c == 'x' || c == 'X' || c == '×') && i > 0 && n > 0:
+			return n
+		default:
+			return 1
+		}
+	}
+	return 1
 }

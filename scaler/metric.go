@@ -175,33 +175,34 @@ func (s *service) meterQueries(now time.Time, list []policies.Metric) (again tim
 	return s.meterDue
 }
 
-// metrics returns the values of the policy's metrics now, nil for those that are
-// unknown, and the reasons why they are.
-func (s *service) metrics(now time.Time) (values map[string]*float64, unknown []string) {
+// metrics returns the policy's metrics now, as means and as maxima over the ready
+// replicas, nil for those that are unknown, and the reasons why they are.
+func (s *service) metrics(now time.Time) (means, maxes map[string]*float64, unknown []string) {
 	if len(s.policy.Metrics) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	values = map[string]*float64{}
+	means, maxes = map[string]*float64{}, map[string]*float64{}
 	for i := range s.policy.Metrics {
 		m := &s.policy.Metrics[i]
-		value, why := s.metric(now, m)
-		values[m.Name] = value
+		mean, most, why := s.metric(now, m)
+		means[m.Name], maxes[m.Name] = mean, most
 		if why != "" && why != notMeasured {
 			unknown = append(unknown, fmt.Sprintf("metric %s: %s", m.Name, why))
 		}
 	}
 	slices.Sort(unknown)
-	return values, unknown
+	return means, maxes, unknown
 }
 
-// metric is the mean over the ready replicas, of all of them or it is unknown;
-// or the one number that Prometheus gives.
-func (s *service) metric(now time.Time, m *policies.Metric) (value *float64, why string) {
+// metric is the mean and the maximum over the ready replicas, of all of them or
+// it is unknown; or, for both, the one number that Prometheus gives.
+func (s *service) metric(now time.Time, m *policies.Metric) (mean, most *float64, why string) {
 	sample := s.policy.Sizing.Sample
 	if m.Source == "prometheus" {
-		return s.meters.now(now, m, sample)
+		value, why := s.meters.now(now, m, sample)
+		return value, value, why
 	}
-	sum, n := 0.0, 0
+	sum, top, n := 0.0, math.Inf(-1), 0
 	for _, r := range s.inOrder() {
 		if r.phase != jobs.Ready {
 			continue
@@ -211,15 +212,15 @@ func (s *service) metric(now time.Time, m *policies.Metric) (value *float64, why
 			if why != notMeasured {
 				why = "replica " + r.alloc.ID + ": " + why
 			}
-			return nil, why
+			return nil, nil, why
 		}
-		sum += *v
+		sum, top = sum+*v, max(top, *v)
 		n++
 	}
 	if n == 0 {
-		return nil, "" // nobody to ask, which is no fault
+		return nil, nil, "" // nobody to ask, which is no fault
 	}
-	return figure(sum / float64(n)), ""
+	return figure(sum / float64(n)), &top, ""
 }
 
 // sayUnknown logs what has become unknown, once.

@@ -185,14 +185,16 @@ func (s *service) adopt(v policies.Version) {
 	s.policy, s.version = v.Policy, v.Version
 	s.spec, _ = s.ses.cfg.Specs(v.Policy.Job)
 	s.ref = refOf(v.Policy, s.spec)
-	s.gpus = 1
+	s.gpus = s.policy.GPUs()
 	if s.spec != nil {
 		if g := s.spec.GroupNamed(s.policy.Group); g != nil {
 			n := 0
 			for _, t := range g.Tasks {
 				n += t.GPUs
 			}
-			s.gpus = max(1, n)
+			if n > 0 {
+				s.gpus = n
+			}
 		}
 	}
 }

@@ -113,9 +113,10 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		Hand:       s.hand,
 		Starts:     s.starts,
 		Failures:   s.recentFailures(now),
+		GPUs:       s.gpus,
 	}
 	var unknown []string
-	snap.Metrics, unknown = s.metrics(now)
+	snap.Metrics, snap.MetricMaxes, unknown = s.metrics(now)
 	s.sayUnknown(unknown)
 	if s.out != nil {
 		snap.Out = &decide.Out{Rule: s.out.Rule, Reason: s.out.Why}

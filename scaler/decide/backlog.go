@@ -11,14 +11,13 @@ type backlog struct {
 	have    int     // N₀
 	c       int     // slots of one replica
 	mu      float64 // requests per second and slot
-	theta   float64 // GPU-seconds worth one second of one request's waiting
+	theta   float64 // seconds of a replica worth one second of one request's waiting
 	horizon float64 // seconds after l that count, if the queue does not drain
 
 	excess float64 // E: requests that still wait for a slot after l
 }
 
-// worth is κ, the expected price of an extra replica in units of a cold start,
-// with one GPU a replica.
+// worth is κ, the expected price of an extra replica in units of a cold start.
 const worth = 1.0
 
 // doomed counts held requests whose deadline no new replica can meet: it lies

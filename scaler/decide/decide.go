@@ -55,6 +55,7 @@ type look struct {
 	demand          int // D = in flight + held
 	waking          bool
 	cold            coldStart
+	theta           float64       // patience, in seconds of a replica
 	meanS           float64       // S̄, seconds
 	average         time.Duration // W_a = max(60 s, L)
 	grid            grid
@@ -77,6 +78,17 @@ type look struct {
 	braking      braking
 }
 
+// patience is θ/g, what saving a second of one request's waiting is worth in
+// seconds of a whole replica: sizing.patience is in GPU-seconds, and a replica of
+// g GPUs costs g of them a second. All prices here are in seconds of a replica.
+func patience(p *policies.Policy, snap *Snapshot) float64 {
+	g := snap.GPUs
+	if g <= 0 {
+		g = p.GPUs()
+	}
+	return p.Sizing.Patience / float64(g)
+}
+
 // see takes in the snapshot: what runs, what is asked, and the samples.
 func (l *look) see() {
 	for i := range l.snap.Replicas {
@@ -95,6 +107,7 @@ func (l *look) see() {
 	if l.now.Before(l.mem.At) {
 		l.mem = l.mem.setBack(l.now)
 	}
+	l.theta = patience(l.p, l.snap)
 	l.cold = coldStartOf(l.snap.Starts)
 	l.meanS = priorS
 	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
@@ -164,7 +177,7 @@ func (l *look) asks(at time.Time) {
 // price sets what keep-alives are measured by, and chooses one for a gap of the
 // first level that opens now.
 func (l *look) price() {
-	theta, mu, m := l.p.Sizing.Patience, 1/l.meanS, l.mem.Wake.arrivals()
+	theta, mu, m := l.theta, 1/l.meanS, l.mem.Wake.arrivals()
 	l.keep = keeping{
 		first: price(1, l.cold.p50, theta, m, mu, l.concurrency()),
 		upper: price(2, l.cold.p50, theta, m, mu, l.concurrency()),
@@ -332,7 +345,7 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 	mu := 1 / l.meanS
 	b := backlog{
 		x: waiting + max(0, l.snap.InFlight), l: l.cold.p50, have: l.n0, c: c, mu: mu,
-		theta: l.p.Sizing.Patience, horizon: max(2*l.cold.p50, 600),
+		theta: l.theta, horizon: max(2*l.cold.p50, 600),
 	}
 	rate := func(w time.Duration) float64 {
 		win := l.mem.Samples.over(w, l.grid)

@@ -106,3 +106,27 @@ func TestArrivalsAreBelievedAsFarAsTheyAreEvidence(t *testing.T) {
 		}
 	}
 }
+
+// The mean over the replicas is low while one of them is full: one replica fewer
+// would crowd it still more.
+func TestAMetricHoldsTheCountByItsFullestReplica(t *testing.T) {
+	p := plain(0, 4, 8)
+	p.Metrics = []policies.Metric{{Name: "waiting", Source: "metrics", Query: "waiting", Up: some(20), Down: some(5)}}
+	w := newWorld(t, p)
+	w.replica("r1", jobs.Ready)
+	w.snap.InFlight = 1
+	w.snap.Metrics, w.snap.MetricMaxes = map[string]*float64{"waiting": some(3)}, map[string]*float64{"waiting": some(9)}
+	w.pass(4*time.Minute, nil)
+	up, down := w.last.Signals.Up.Metrics["waiting"], w.last.Signals.Down.Metrics["waiting"]
+	if up == nil || *up != 3 || down == nil || *down != 9 {
+		t.Fatalf("up %v, down %v; want the mean 3 and the maximum 9", up, down)
+	}
+	w.snap.MetricMaxes = map[string]*float64{"waiting": nil} // of one replica nobody knows
+	w.pass(time.Second, nil)
+	if v := w.last.Signals.Down.Metrics["waiting"]; v != nil {
+		t.Errorf("down %g while the maximum is unknown", *v)
+	}
+	if v := w.last.Signals.Up.Metrics["waiting"]; v == nil {
+		t.Error("up is unknown while the mean is known")
+	}
+}

@@ -25,7 +25,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		p.Schedules = append(p.Schedules, policies.Schedule{Name: fmt.Sprint("a schedule with a long name, number ", i),
 			Cron: fmt.Sprintf("%d,%d 0-23/2 1,2,3,4,5,6,7,8,9,10 1,2,3 *", i, i+1), Zone: "America/Argentina/ComodRivadavia", For: time.Duration(i+1) * time.Hour, Min: 1})
 	}
-	snap := Snapshot{Known: true, Metrics: map[string]*float64{}}
+	snap := Snapshot{Known: true, Metrics: map[string]*float64{}, MetricMaxes: map[string]*float64{}}
 	for i := range 50 {
 		snap.Starts = append(snap.Starts, 500+float64(i))
 	}
@@ -72,6 +72,7 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		snap.Arrivals += uint64(r.IntN(1 << 30))
 		for _, m := range p.Metrics {
 			snap.Metrics[m.Name] = some(1e6 * r.Float64())
+			snap.MetricMaxes[m.Name] = some(1e6 * r.Float64())
 		}
 		snap.Latency = nil
 		if i%5 == 0 {

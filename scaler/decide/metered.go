@@ -6,12 +6,15 @@ import (
 	"time"
 )
 
-const meteredBuckets = 60 // of the longest window
+const meteredBuckets = 30 // of the longest window
 
 // Metered is the recent past of one of the policy's metrics, sampled with the
-// other gauges: sums in at most 60 buckets.
+// other gauges: sums in at most 30 buckets and two. There is one for each condition:
+// scale_up asks for the mean over the ready replicas, scale_down for their
+// maximum, since a step down must not crowd the fullest of them.
 type Metered struct {
 	Name string    `json:"name"`
+	Down bool      `json:"down,omitempty"`
 	Of   uint32    `json:"of"`          // hash of source and query: another one begins anew
 	Span int64     `json:"s"`           // length of a bucket, seconds
 	Last int64     `json:"t"`           // start of the last bucket, unix seconds
@@ -33,18 +36,32 @@ func (l *look) observeMetrics(slot int64) {
 		l.mem.Metrics = nil
 		return
 	}
-	out := make([]Metered, len(l.p.Metrics))
+	out := make([]Metered, 0, 2*len(l.p.Metrics))
 	for i := range l.p.Metrics {
 		m := &l.p.Metrics[i]
-		out[i] = Metered{Name: m.Name, Of: digest(m.Source, m.Query)}
-		for _, before := range l.mem.Metrics {
-			if before.Name == m.Name && before.Of == out[i].Of {
-				out[i] = before
+		for _, down := range [...]bool{false, true} {
+			if !down && m.Up == nil || down && m.Down == nil {
+				continue
 			}
+			past := Metered{Name: m.Name, Down: down, Of: digest(m.Source, m.Query)}
+			for _, before := range l.mem.Metrics {
+				if before.Name == past.Name && before.Down == down && before.Of == past.Of {
+					past = before
+				}
+			}
+			out = append(out, past.observe(slot, l.grid, l.metricNow(m.Name, down)))
 		}
-		out[i] = out[i].observe(slot, l.grid, known(l.snap.Metrics, m.Name))
 	}
 	l.mem.Metrics = out
+}
+
+// metricNow is the value of a metric in the snapshot that a condition of scale_up
+// or, if down, of scale_down is about; nil is unknown.
+func (l *look) metricNow(name string, down bool) *float64 {
+	if _, named := l.snap.MetricMaxes[name]; down && named {
+		return known(l.snap.MetricMaxes, name)
+	}
+	return known(l.snap.Metrics, name)
 }
 
 // digest tells texts of a policy apart without keeping them.
@@ -62,7 +79,7 @@ func (m Metered) observe(slot int64, g grid, value *float64) Metered {
 	start := floor(slot, span)
 	passed := (start - m.Last) / span
 	if m.Span != span || start < m.Last || passed > int64(len(m.N)) {
-		m = Metered{Name: m.Name, Of: m.Of, Span: span}
+		m = Metered{Name: m.Name, Down: m.Down, Of: m.Of, Span: span}
 		passed = 1
 	}
 	most := int(g.keep/span) + 2
@@ -104,8 +121,9 @@ func (m Metered) over(slot int64, w time.Duration, whole bool) *float64 {
 	return some(mean(sum, samples))
 }
 
-// metrics are the means of the policy's metrics over a window. In the window of
-// scale_down a hole makes one unknown, and so does not knowing it now.
+// metrics are the means over a window of the policy's metrics: of their mean over
+// the replicas, or of the maximum if down. In the window of scale_down a hole
+// makes one unknown, and so does not knowing it now.
 func (l *look) metrics(w time.Duration, down bool) map[string]*float64 {
 	var out map[string]*float64
 	for i := range l.p.Metrics {
@@ -121,11 +139,11 @@ func (l *look) metrics(w time.Duration, down bool) map[string]*float64 {
 			out = make(map[string]*float64, len(l.p.Metrics))
 		}
 		out[m.Name] = nil
-		if down && known(l.snap.Metrics, m.Name) == nil {
+		if down && l.metricNow(m.Name, down) == nil {
 			continue
 		}
 		for _, past := range l.mem.Metrics {
-			if past.Name == m.Name {
+			if past.Name == m.Name && past.Down == down {
 				out[m.Name] = past.over(l.mem.Samples.Slot, w, down)
 			}
 		}

@@ -194,7 +194,7 @@ func (l *look) accountPrewarm() {
 		if l.ready == 0 {
 			saved = min(1, l.now.Sub(p.Since).Seconds()/l.cold.p50)
 		}
-		p = p.ended(l.now, saved*(l.p.Sizing.Patience*l.wakeWait()+l.cold.p50)-p.Spent)
+		p = p.ended(l.now, saved*(l.theta*l.wakeWait()+l.cold.p50)-p.Spent)
 	case !running:
 		p.Since, p.Spent = time.Time{}, 0 // something else took over
 	}
@@ -228,7 +228,7 @@ func (l *look) prewarms() (floor bool, reason string) {
 	w := l.wakeWait()
 	l.inputs.set("p", chance)
 	l.inputs.set("W", w)
-	if chance*l.p.Sizing.Patience*w <= (1-chance)*(start+prewarmSlack)+chance*prewarmSlack/2 {
+	if chance*l.theta*w <= (1-chance)*(start+prewarmSlack)+chance*prewarmSlack/2 {
 		return false, ""
 	}
 	one := start + prewarmSlack

@@ -28,9 +28,13 @@ type Snapshot struct {
 	// mean over the ready replicas, or the one number that PromQL gives. Nil, or a
 	// name that is missing, is unknown (with source "metrics" also if any ready
 	// replica did not answer); NaN and infinities are taken for unknown.
-	Metrics  map[string]*float64 `json:"metrics,omitempty"`
-	Starts   []float64           `json:"starts,omitempty"` // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
-	Failures Failures            `json:"failures"`
+	Metrics map[string]*float64 `json:"metrics,omitempty"`
+	// MetricMaxes are likewise their maxima over the ready replicas, which scale_down
+	// is judged by. The mean stands in for a name that is missing.
+	MetricMaxes map[string]*float64 `json:"metric_maxes,omitempty"`
+	Starts      []float64           `json:"starts,omitempty"` // last 50 successful cold starts, decide → first byte (or ready), seconds, oldest first
+	Failures    Failures            `json:"failures"`
+	GPUs        int                 `json:"gpus,omitempty"` // of one replica, by its job spec; 0: what the policy's cost.gpu says
 }
 
 // Replica as a decision sees it.

@@ -15,6 +15,7 @@ type Candidate struct {
 
 	limits   limits
 	price    *float64 // USD per replica and hour
+	gpus     int      // of a replica, by the policy
 	min, max int
 	most     map[string]int
 	make     func(min, max int) controller
@@ -100,7 +101,7 @@ func Baselines(p *policies.Policy) []Candidate {
 
 func candidate(name string, p *policies.Policy, make func(lo, hi int) controller) Candidate {
 	c := Candidate{
-		Name: name, make: make, min: p.Replicas.Min, max: p.Replicas.Max,
+		Name: name, make: make, min: p.Replicas.Min, max: p.Replicas.Max, gpus: p.GPUs(),
 		limits: limits{
 			slots: max(1, p.Replicas.Concurrency), gpus: 1, maxHeld: p.Hold.MaxRequests, maxWait: p.Hold.MaxWait,
 		},

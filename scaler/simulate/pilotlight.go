@@ -110,7 +110,7 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 	*s = decide.Snapshot{
 		Known: true, InFlight: max(m.inFlight, read.inFlight), Held: m.held.len(), Arrivals: read.arrivals,
 		Service: read.service, Replicas: s.Replicas[:0], Deadlines: s.Deadlines[:0],
-		Starts: c.starts[max(0, len(c.starts)-keptStarts):],
+		Starts: c.starts[max(0, len(c.starts)-keptStarts):], GPUs: m.gpus,
 	}
 	if m.arrivals > 0 { // counts are published at once when a service falls idle
 		s.LastDemand = epoch.Add(m.lastAsked)

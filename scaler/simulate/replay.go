@@ -22,7 +22,7 @@ type Setup struct {
 	ColdSigma float64
 	// Launch is the time from a launch until it is placed.
 	Launch time.Duration
-	// GPUs of a replica; 0 is 1.
+	// GPUs of a replica; 0: what the first candidate's policy says in cost.gpu.
 	GPUs int
 	// Series samples every candidate this often; 0: not at all.
 	Series time.Duration
@@ -64,6 +64,9 @@ const batch = 4096
 // it may be called from any goroutine, never twice at once. Errors: what source
 // says, and ctx's.
 func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, progress func(at time.Duration, requests uint64)) (*Report, error) {
+	if setup.GPUs == 0 && len(list) > 0 {
+		setup.GPUs = list[0].gpus
+	}
 	setup.GPUs, setup.Seeds = max(1, setup.GPUs), max(1, setup.Seeds)
 	runs := make([]*run, 0, len(list)*setup.Seeds)
 	for _, c := range list {
