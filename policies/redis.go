@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pilotlight/pilotlight/internal/subscribe"
 )
 
 // Keys and channel of the Redis store. One hash tag, so that a Redis Cluster
@@ -217,9 +219,20 @@ const pollEvery = time.Second
 // what it misses it finds by the counter, within a second. While Redis cannot
 // be reached it goes on trying.
 func (s *Redis) Watch(ctx context.Context, changed func()) error {
-	heard := s.client.Subscribe(ctx, changedChan)
-	defer heard.Close()
-	messages := heard.ChannelWithSubscriptions()
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer cancel()
+	heard := make(chan struct{}, 1)
+	note := func() {
+		select {
+		case heard <- struct{}{}:
+		default: // it will be looked at in any case
+		}
+	}
+	following.Go(func() {
+		_ = subscribe.Follow(ctx, s.client, changedChan, nil, note, func(string) { note() })
+	})
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 
@@ -230,15 +243,8 @@ func (s *Redis) Watch(ctx context.Context, changed func()) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case m, open := <-messages:
-			if !open {
-				messages = nil // the client is closed; the poll says so for ever
-				continue
-			}
-			// A subscription is a new connection: changes may have been missed before it.
-			_, again := m.(*redis.Subscription)
-			_, news := m.(*redis.Message)
-			tell = again || news
+		case <-heard: // after a connection, too: changes may have been missed before it
+			tell = true
 		case <-poll.C:
 		}
 		counter, ok := s.counter(ctx)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pilotlight/pilotlight/internal/subscribe"
 )
 
 // EndedError says that a durable request ended without an answer that can be
@@ -61,7 +63,8 @@ func (r *readers) tell(id string) {
 
 // followAnswers wakes readers, and stops what was cancelled.
 func (q *Queue) followAnswers(ctx context.Context) error {
-	return subscribe(ctx, q.cfg.Redis, answersChannel, q.cfg.Logger, func(payload string) {
+	connected := func() { q.readers.tell("") }
+	return subscribe.Follow(ctx, q.cfg.Redis, answersChannel, q.cfg.Logger, connected, func(payload string) {
 		name, id, _ := strings.Cut(payload, " ")
 		id, cancelled := strings.CutSuffix(id, " cancel")
 		q.readers.tell(id)

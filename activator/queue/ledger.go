@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pilotlight/pilotlight/internal/subscribe"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -138,5 +139,5 @@ func (l *Ledger) observe(ctx context.Context, service, replica string, inFlight 
 // Announced calls fn with each service whose demand is announced, and with ""
 // after each connection to Redis; it returns when ctx ends.
 func (l *Ledger) Announced(ctx context.Context, fn func(service string)) error {
-	return subscribe(ctx, l.redis, demandChannel, l.log, fn)
+	return subscribe.Follow(ctx, l.redis, demandChannel, l.log, func() { fn("") }, fn)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pilotlight/pilotlight/internal/subscribe"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -209,13 +210,12 @@ func (q *Queue) all() []*service {
 // listen hastens settling when somebody else changed something. What it misses
 // while disconnected is found by the next heartbeat.
 func (q *Queue) listen(ctx context.Context) error {
-	return subscribe(ctx, q.cfg.Redis, slotsChannel, q.cfg.Logger, func(payload string) {
-		if payload == "" { // connected again: anything may have changed
-			for _, s := range q.all() {
-				s.kick()
-			}
-			return
+	connected := func() { // again: anything may have changed
+		for _, s := range q.all() {
+			s.kick()
 		}
+	}
+	return subscribe.Follow(ctx, q.cfg.Redis, slotsChannel, q.cfg.Logger, connected, func(payload string) {
 		kind, name, _ := strings.Cut(payload, " ")
 		if kind == "d" && q.runs() == 1 {
 			q.service(name).kick() // perhaps nobody else can run it
