@@ -37,6 +37,7 @@ func (s *service) load(now time.Time) bool {
 				s.log.Error("memory lost", "err", err)
 			}
 			s.inherit(now, claimed.Intent)
+			s.recorded.recall(claimed.Recorded)
 			s.rate.add(now, s.arrivals)
 			s.setting, s.loaded = claimed.Setting, true
 			s.recordCommands()

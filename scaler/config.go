@@ -69,6 +69,7 @@ type History interface {
 	Forget(ctx context.Context, service string) error
 	Announce(ctx context.Context, topic, service string) error
 	Beat(ctx context.Context, since, now time.Time) error
+	MarkRecorded(ctx context.Context, at time.Time) error
 }
 
 // Lease elects the one active scaler; package lease implements it. Run calls

@@ -15,6 +15,7 @@ const forgetActivator = 25 * time.Minute
 // traffic is what all activators together have seen of one service since the
 // last reading.
 type traffic struct {
+	since      time.Time // when the counters were read before; zero: never
 	arrivals   uint64
 	completed  uint64
 	seconds    float64   // in replicas, of the completed
@@ -29,7 +30,7 @@ type traffic struct {
 // number that fell.
 type counters struct {
 	heard map[string]jobs.Counters // as last read
-	begun bool                     // something was read before
+	at    time.Time                // when; zero: never
 }
 
 // differ returns the differences by service. Of an activator met at the first
@@ -44,11 +45,11 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 		if met && !last.Started.Equal(a.Started) {
 			last = jobs.Counters{}
 		}
-		baseline := !met && !c.begun
+		baseline := !met && c.at.IsZero()
 		for name, s := range a.Services {
 			t := out[name]
 			if t == nil {
-				t = &traffic{}
+				t = &traffic{since: c.at}
 				out[name] = t
 			}
 			before := last.Services[name]
@@ -83,7 +84,7 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 			delete(c.heard, name)
 		}
 	}
-	c.begun = true
+	c.at = now
 	return out
 }
 
@@ -116,6 +117,7 @@ func (ses *session) readCounters() error {
 	tick := time.NewTicker(ses.cfg.Tick)
 	defer tick.Stop()
 	failed := false
+	var marked time.Time // the minute that was last marked as recorded
 	for {
 		if ses.acting() != nil || ses.countersAt.Load() != 0 {
 			list, err := ses.cfg.Ledger.Counters(ses.ctx)
@@ -127,6 +129,13 @@ func (ses *session) readCounters() error {
 					ses.each(name, func(s *service) {
 						s.mail.post(func(now time.Time) { s.onTraffic(now, t) })
 					})
+				}
+				if minute := now.Truncate(time.Minute); ses.acting() != nil && !minute.Equal(marked) {
+					if err := ses.cfg.History.MarkRecorded(ses.ctx, minute); err == nil {
+						marked = minute
+					} else if ses.ctx.Err() == nil {
+						ses.cfg.Logger.Debug("cannot note that demand is recorded", "err", err)
+					}
 				}
 			} else if !failed && ses.ctx.Err() == nil {
 				ses.cfg.Logger.Warn("cannot read the activators' counters", "err", err)

@@ -34,8 +34,12 @@ type latencyKey struct {
 // add takes items in; one with the same activator and start replaces the other.
 func (l latencies) add(items []decide.LatencyItem) {
 	for _, item := range items {
-		l[latencyKey{item.Activator, item.Start.UnixNano()}] = item
+		l[keyOf(item)] = item
 	}
+}
+
+func keyOf(item decide.LatencyItem) latencyKey {
+	return latencyKey{item.Activator, item.Start.UnixNano()}
 }
 
 // quantiles merges what is left of the last minute; never a mean of quantiles.

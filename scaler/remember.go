@@ -110,6 +110,7 @@ func (s *service) onTraffic(now time.Time, t *traffic) {
 	s.arrivals += t.arrivals
 	s.serviceTime = s.serviceTime.With(t.completed, t.seconds)
 	s.counted, s.countedAt = t.inFlight, now
+	s.recorded.note(now, t, s.latencies)
 	if t.lastDemand.After(s.lastDemand) {
 		s.lastDemand = earlier(t.lastDemand, now)
 	}

@@ -81,6 +81,7 @@ type service struct {
 	latency     []decide.LatencyItem // since the last decision
 	latencies   latencies
 	rate        rate
+	recorded    recorder
 	starts      []float64
 	failures    decide.Failures
 	spells      []spell

@@ -221,15 +221,20 @@ func (s *service) publish(now time.Time) (again time.Time) {
 	if s.writeFail && now.Sub(s.writes.since) < tick {
 		return earlier(again, s.writes.since.Add(tick))
 	}
+	if s.writes.busy {
+		return again
+	}
 	entry := *e
 	entry.Epoch = t.epoch
-	if s.call(&s.writes, now, func() func(time.Time) {
+	if entry.Memory != nil { // as often as that
+		entry.Recorded = s.recorded.take()
+	}
+	s.call(&s.writes, now, func() func(time.Time) {
 		defer s.ses.bulk.enter(t.ctx, nil)()
 		err := s.ses.cfg.History.Write(t.ctx, entry)
-		return func(now time.Time) { s.onWritten(t, entry, err) }
-	}) {
-		s.entry = history.Entry{Service: s.name}
-	}
+		return func(now time.Time) { s.onWritten(now, t, entry, err) }
+	})
+	s.entry = history.Entry{Service: s.name}
 	return again
 }
 
@@ -263,7 +268,8 @@ func (s *service) publishFrom() time.Time {
 }
 
 // onWritten takes back what could not be written, bounded, for the next try.
-func (s *service) onWritten(t *term, entry history.Entry, err error) {
+func (s *service) onWritten(now time.Time, t *term, entry history.Entry, err error) {
+	s.recorded.stored(now, entry.Recorded, err == nil)
 	if err == nil {
 		s.writeFail = false
 		return

@@ -15,15 +15,32 @@
 //	pl:{SERVICE}:intent      hash  epoch: of the latest scaler that claimed the service;
 //	                               intent: JSON Intent, what it is about to do;
 //	                               number: of that intent
+//	pl:{SERVICE}:demand:HOUR text  recorded demand of an hour (UTC, 2026112109), see
+//	                               below; 15 days
 //	pl:statuses              hash  service → JSON jobs.Status; "" → the scaler's beat
 //	pl:decisions             zset  of all services, newest 5,000
 //	pl:coldstarts            zset  of all services, newest 10,000
+//	pl:recorded:DAY          bits  minutes of a day (UTC) in which a scaler recorded; 15 days
 //	pl:changes               channel "topic service", after each write
 //	pl:operate               channel "service", after each command
 //
 // Sorted sets and not streams or lists: a client that repeats a command after a
 // lost answer adds the same member again, and nothing is stored twice. The
 // scores are milliseconds.
+//
+// # Recorded demand
+//
+// What is asked of each service is kept for two weeks, so that a policy can be
+// tried on it ([jobs.RecordedHour]): arrivals in steps of 10 s, and how long
+// requests took in their slots in bins of 19 %. An hour is one value, written
+// whole by the active scaler about once a second while it changes, fenced as its
+// memory is, and never otherwise: an hour in which nobody asked has no key. A
+// busy service takes 350 to 600 bytes an hour and so about 70 to 100 KB a week,
+// keys included; one with a request an hour 20 KB a week; an idle one nothing.
+// A new leader goes on with what it finds of the present hour. What came between
+// the last writing of one leader and the first look of the next, up to about 4 s,
+// is lost; longer times without one are marked as such by pl:recorded, which is
+// why "nothing was asked" and "nobody looked" are not the same.
 //
 // # Fencing
 //

@@ -61,18 +61,23 @@ type Entry struct {
 	Decisions  []decide.Decision
 	ColdStarts []jobs.ColdStart
 	Memory     []byte // the scaler's, opaque
-	Epoch      int64  // of the scaler that writes Memory
+	Recorded   []RecordedHour
+	Epoch      int64 // of the scaler that writes Memory and Recorded
 }
 
 // Write stores e and announces it, in one round trip. Writing the same entry
 // again changes nothing. Error: a *FencedError if a later scaler has claimed the
-// service, whose memory was left alone; or the client's.
+// service, whose memory and records were left alone; or the client's.
 func (h *History) Write(ctx context.Context, e Entry) error {
 	pipe := h.client.Pipeline()
-	var remembered *redis.Cmd
+	var guarded []*redis.Cmd // by the epoch
 	if e.Memory != nil {
 		keys := []string{key(e.Service, "intent"), key(e.Service, "scaler")}
-		remembered = remember.Eval(ctx, pipe, keys, e.Epoch, e.Memory)
+		guarded = append(guarded, remember.Eval(ctx, pipe, keys, e.Epoch, e.Memory))
+	}
+	for _, r := range e.Recorded {
+		keys := []string{key(e.Service, "intent"), hourKey(e.Service, r.Start)}
+		guarded = append(guarded, record.Eval(ctx, pipe, keys, e.Epoch, r.Data, int(KeepRecorded.Seconds())))
 	}
 	var topics []string
 	if e.Status != nil {
@@ -117,7 +122,12 @@ func (h *History) Write(ctx context.Context, e Entry) error {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("write history of %s: %w", e.Service, err)
 	}
-	return fenced(e.Service, remembered)
+	for _, cmd := range guarded {
+		if err := fenced(e.Service, cmd); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Forget removes the status and the memory of a service that has no policy any

@@ -58,7 +58,9 @@ type Claimed struct {
 	Memory  []byte
 	Setting Setting
 	Intent  *Intent
-	Unread  error // an intent that cannot be decoded and is left out; it is of another version of the program
+	// Recorded is what an earlier scaler has recorded of the present hour.
+	Recorded *jobs.RecordedHour
+	Unread   error // an intent or a record that cannot be decoded and is left out; it is of another version of the program
 }
 
 var (
@@ -70,7 +72,7 @@ local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return {later} end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
 redis.call('HDEL', KEYS[1], 'number')
-return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or ''}`)
+return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or ''}`)
 
 	// intend stores an intent unless a later epoch has claimed the service.
 	intend = redis.NewScript(`
@@ -96,7 +98,8 @@ const keepEpoch = 24 * time.Hour
 // Claim makes a service that of the scaler of this epoch, and returns what
 // earlier ones left. Error: a *FencedError, or the client's.
 func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claimed, error) {
-	keys := []string{key(service, "intent"), key(service, "scaler"), key(service, "operator")}
+	hour := jobs.RecordedHour{Start: time.Now().UTC().Truncate(time.Hour)}
+	keys := []string{key(service, "intent"), key(service, "scaler"), key(service, "operator"), hourKey(service, hour.Start)}
 	parts, err := claim.Run(ctx, h.client, keys, epoch).Slice()
 	if err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", service, err)
@@ -115,6 +118,13 @@ func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claim
 			c.Unread = fmt.Errorf("decode intent of %s: %w", service, err)
 		} else {
 			c.Intent = &i
+		}
+	}
+	if t := text(4); len(t) > 0 {
+		if err := hour.UnmarshalBinary(t); err != nil {
+			c.Unread = errors.Join(c.Unread, fmt.Errorf("decode the recorded demand of %s: %w", service, err))
+		} else {
+			c.Recorded = &hour
 		}
 	}
 	if t := text(2); len(t) > 0 {
