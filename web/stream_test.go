@@ -124,8 +124,8 @@ func TestTheStreamSaysWhatChangedAndNothingElse(t *testing.T) {
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
+		r, _, _ := s.feed.join("", nil, "") // before the first look is told
 		go func() { ended <- s.Run(ctx) }()
-		r, _, _ := s.feed.join("", nil, "")
 		synctest.Wait()
 		if got := received(r); len(got) != 1 || got[0].topic != topicStatus {
 			t.Fatalf("at first: %v, want one status", topicsOf(got))
