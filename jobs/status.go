@@ -27,6 +27,9 @@ type Status struct {
 	Oldest   *float64       `json:"oldest_hold_s"`
 	Cold     ColdStartStats `json:"cold_start_s"`
 	ETA      *float64       `json:"eta_s"`          // until a replica is ready, while waking
+	Coming   []Coming       `json:"coming"`         // the replicas on their way
+	Start    *Estimate      `json:"start_s"`        // a whole start, from the decision until its probe answers; nil: none was seen
+	Service  *float64       `json:"service_s"`      // mean time of a request in a slot, seconds; nil: none was seen
 	Blocked  *string        `json:"blocked_reason"` // in a sentence
 
 	// BlockedUntil is when a start is tried next, by the launch brake or because
@@ -73,6 +76,28 @@ type ColdStartStats struct {
 	P90   *float64 `json:"p90"`
 	Last  *float64 `json:"last"`
 	Count int      `json:"count"`
+}
+
+// Coming is a replica on its way.
+type Coming struct {
+	Phase string    `json:"phase"`  // of its cold start: PhasePlace, PhasePull, PhaseStart or PhaseLoad
+	Slots int       `json:"slots"`  // that it will have
+	Left  *Estimate `json:"left_s"` // until its probe answers; nil: unknown
+}
+
+// Estimate is how long something takes, in seconds: one time of ten not longer
+// than P10, half of the times not longer than P50, nine of ten not longer than P90.
+type Estimate struct {
+	P10  float64 `json:"p10"`
+	P50  float64 `json:"p50"`
+	P90  float64 `json:"p90"`
+	Seen int     `json:"seen"` // past starts that it rests on
+}
+
+// After is the estimate some time later, if nothing else has become known.
+func (e Estimate) After(d time.Duration) *Estimate {
+	s := max(0, d.Seconds())
+	return &Estimate{P10: max(0, e.P10-s), P50: max(0, e.P50-s), P90: max(0, e.P90-s), Seen: e.Seen}
 }
 
 // Kinds of a Notice.

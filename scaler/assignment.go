@@ -292,7 +292,7 @@ func (s *service) moveTo(v policies.Version) {
 	s.failures, s.spells = decide.Failures{}, nil
 	s.memory = decide.Memory{LastDemand: s.memory.LastDemand, Sleep: s.memory.Sleep}
 	s.decision, s.moved, s.decidedAt = decide.Decision{}, decide.Decision{}, time.Time{}
-	s.starts, s.serviceTime, s.latency, s.latencies = nil, decide.ServiceTime{}, nil, latencies{}
+	s.starts, s.past, s.whole, s.serviceTime, s.latency, s.latencies = nil, nil, nil, decide.ServiceTime{}, nil, latencies{}
 	s.refused, s.blocked, s.inWay, s.savedAt = obstacle{}, toldBlock{}, "", time.Time{}
 	s.look, s.due, s.acted, s.changed = true, true, true, true
 	s.mail.post(func(time.Time) {}) // come again at once

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/eta"
 )
 
 // launch is one scale call upwards: what asked for it and when. Several
@@ -190,6 +191,11 @@ func (s *service) finish(now time.Time, r *replica, outcome string) {
 	if outcome != jobs.OutcomeFailed && !r.firstReady.IsZero() {
 		s.starts = append(s.starts, c.DurMS/1000)
 		s.starts = s.starts[max(0, len(s.starts)-keepStarts):]
+		if past, ok := eta.StartOf(c); ok {
+			s.past = append(s.past, past)
+			s.past = s.past[max(0, len(s.past)-keepStarts):]
+			s.whole = eta.Left(s.past, jobs.PhasePlace, 0)
+		}
 	}
 	s.ses.metrics.coldStarted(c)
 	if l := r.launch; l != nil && l.Wake && !l.counted {
@@ -202,19 +208,3 @@ func (s *service) finish(now time.Time, r *replica, outcome string) {
 
 // keepStarts is how many cold starts the estimates rest on.
 const keepStarts = 50
-
-// expected returns how much longer a start of that age takes on average,
-// judging by past ones that took longer than that; nil if there are none.
-func expected(starts []float64, age time.Duration) *float64 {
-	sum, n := 0.0, 0
-	for _, l := range starts {
-		if l > age.Seconds() {
-			sum += l - age.Seconds()
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	return figure(sum / float64(n))
-}

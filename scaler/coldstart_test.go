@@ -90,23 +90,6 @@ func TestPhasesOfAColdStart(t *testing.T) {
 	}
 }
 
-func TestExpectedRestOfAStartJudgesByLongerOnes(t *testing.T) {
-	for _, c := range []struct {
-		starts []float64
-		age    time.Duration
-		want   *float64
-	}{
-		{nil, 0, nil},
-		{[]float64{10, 20}, 0, figure(15)},
-		{[]float64{10, 20}, 12 * time.Second, figure(8)},
-		{[]float64{10, 20}, 30 * time.Second, nil},
-	} {
-		if diff := cmp.Diff(c.want, expected(c.starts, c.age)); diff != "" {
-			t.Errorf("starts %v at age %v (-want +got):\n%s", c.starts, c.age, diff)
-		}
-	}
-}
-
 func TestAReplicaThatAnOperatorTakesBackBeforeItIsReadyHasNotFailed(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.load = time.Hour })

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/eta"
 	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
@@ -21,6 +22,7 @@ type memory struct {
 	Failures   decide.Failures     `json:"failures"`
 	Spells     []spell             `json:"spells,omitempty"`
 	Starts     []float64           `json:"starts,omitempty"` // seconds, oldest first
+	Past       []eta.Start         `json:"past,omitempty"`   // the same, by stretch
 	Service    decide.ServiceTime  `json:"service"`
 	Arrivals   uint64              `json:"arrivals"`
 	LastDemand time.Time           `json:"last_demand,omitzero"`
@@ -48,7 +50,7 @@ type openCold struct {
 // remembered returns the memory as it is stored.
 func (s *service) remembered() ([]byte, error) {
 	m := memory{
-		Decide: s.memory, Failures: s.failures, Spells: s.spells, Starts: s.starts,
+		Decide: s.memory, Failures: s.failures, Spells: s.spells, Starts: s.starts, Past: s.past,
 		Service: s.serviceTime, Arrivals: s.arrivals, LastDemand: s.lastDemand,
 		Version: s.version, Launch: s.launchKey(),
 		Had: s.had, Change: s.change, Out: s.out, Revived: s.revived, Hand: s.hand, Passed: s.passed, Operated: s.operated,
@@ -80,7 +82,8 @@ func (s *service) recall(text []byte) error {
 			return fmt.Errorf("decode memory of %s: %w", s.name, err)
 		}
 	}
-	s.memory, s.failures, s.spells, s.starts = m.Decide, m.Failures, m.Spells, m.Starts
+	s.memory, s.failures, s.spells, s.starts, s.past = m.Decide, m.Failures, m.Spells, m.Starts, m.Past
+	s.whole = eta.Left(s.past, jobs.PhasePlace, 0)
 	s.serviceTime, s.arrivals, s.lastDemand, s.stories = m.Service, m.Arrivals, m.LastDemand, m.Stories
 	s.met, s.operated = m.Met, m.Operated
 	s.had, s.change, s.out, s.revived, s.hand, s.passed = m.Had, m.Change, m.Out, m.Revived, m.Hand, m.Passed

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/eta"
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/scaler/decide"
 	"github.com/pilotlight/pilotlight/scaler/history"
@@ -82,7 +83,9 @@ type service struct {
 	latencies   latencies
 	rate        rate
 	recorded    recorder
-	starts      []float64
+	starts      []float64      // of the last cold starts, seconds from the first held request to the first byte
+	whole       *jobs.Estimate // of a start, by past
+	past        []eta.Start    // the same, by stretch, until the probe answered
 	failures    decide.Failures
 	spells      []spell
 	parted      []*replica // gone, and not yet judged

@@ -39,7 +39,9 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 		st.State = jobs.StateBlocked
 	case n.Wanted > 0:
 		st.State = jobs.StateWaking
-		st.ETA = s.eta(now)
+		if len(st.Coming) > 0 && st.Coming[0].Left != nil {
+			st.ETA = &st.Coming[0].Left.P50
+		}
 	case len(s.replicas) > 0 || n.Pending > 0:
 		st.State = jobs.StateDraining
 	default:
@@ -81,15 +83,4 @@ func (s *service) hopeless() bool {
 		}
 	}
 	return true
-}
-
-// eta is when the first of the starting replicas is expected, in seconds.
-func (s *service) eta(now time.Time) *float64 {
-	age := time.Duration(0)
-	for _, r := range s.replicas {
-		if r.starts() {
-			age = max(age, now.Sub(r.launched()))
-		}
-	}
-	return expected(s.starts, age)
 }

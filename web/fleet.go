@@ -123,7 +123,7 @@ func joinFleet(now time.Time, statuses []jobs.Status, versions []policies.Versio
 	}
 	fleet := make([]service, 0, len(byName))
 	for _, svc := range byName {
-		svc.Replicas.List, svc.Notices = orEmpty(svc.Replicas.List), orEmpty(svc.Notices)
+		svc.Replicas.List, svc.Notices, svc.Coming = orEmpty(svc.Replicas.List), orEmpty(svc.Notices), orEmpty(svc.Coming)
 		fleet = append(fleet, *svc)
 	}
 	slices.SortFunc(fleet, func(a, b service) int { return cmp.Compare(a.Name, b.Name) })

@@ -22,7 +22,10 @@ var fieldWords = map[string]map[string]string{
 		"gpu_unknown_reason":      "why gpu_utilization_percent is null although a replica is ready, in a sentence",
 		"oldest_hold_s":           "how long the oldest held request has waited",
 		"cold_start_s":            "of the last 50 that succeeded",
-		"eta_s":                   "until a replica is ready, while waking",
+		"eta_s":                   "until a replica is ready, while waking; null: unknown, as without a past start, or while none can be placed",
+		"coming":                  "the replicas on their way, those expected first first",
+		"start_s":                 "how long a whole start takes, from the decision until its probe answers, by past ones; null: none was seen",
+		"service_s":               "mean time of a request in a slot; null: fewer than five were seen",
 		"blocked_reason":          "what keeps the service from having the replicas that it should have, in a sentence; also while some are ready",
 		"blocked_until":           "when a start is tried next; null: nothing but blocked_reason holds one back",
 		"policy_version":          "version of the policy that is acted on",
@@ -63,8 +66,14 @@ var fieldWords = map[string]map[string]string{
 		"wanted": "by the last decision", "pending": "asked for, no address yet", "starting": "placed, not answering yet",
 		"ready": "answering", "draining": "finishing, without new requests", "list": "each of them, by index",
 	},
-	"DemandCounts":   {"in_flight": "at a replica", "held": "waiting for a slot", "async": "to be answered later"},
-	"Quantiles":      {"p50": "milliseconds", "p95": "milliseconds", "p99": "milliseconds"},
+	"DemandCounts": {"in_flight": "at a replica", "held": "waiting for a slot", "async": "to be answered later"},
+	"Quantiles":    {"p50": "milliseconds", "p95": "milliseconds", "p99": "milliseconds"},
+	"Coming": {
+		"phase": "of its cold start: place, pull, start or load", "slots": "requests that it will take at once",
+		"left_s": "until its probe answers, by past starts that lasted as long; null: unknown",
+	},
+	"Estimate": {"p10": "seconds; one time of ten it is less", "p50": "seconds; half of the times it is less",
+		"p90": "seconds; nine times of ten it is less", "seen": "past starts that it rests on"},
 	"ColdStartStats": {"p50": "seconds", "p90": "seconds", "last": "seconds", "count": "how many they are over"},
 }
 
