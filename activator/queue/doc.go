@@ -30,7 +30,8 @@
 //
 // # Two kinds of tickets
 //
-// The ticket of a connection (Hold) goes with it and with its activator. A durable
+// The ticket of a connection (Hold) goes with it and with its activator; so what is
+// to be sent stays there, and Redis has no more of it than its place. A durable
 // ticket (Submit), of a request with an idempotency key or without a connection,
 // survives both. Its states:
 //

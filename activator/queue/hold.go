@@ -17,14 +17,14 @@ import (
 // process: see Submit for those that do not.
 func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait, error) {
 	s := q.service(t.Service)
-	w := &waiter{ticket: t, limits: limits, asking: true, outcome: make(chan outcome, 1)}
+	w := &waiter{ticket: t, limits: limits, bytes: sizeOf(t.Path, t.Header, t.Body), asking: true, outcome: make(chan outcome, 1)}
 	w.wait = Wait{Held: true, From: time.Now()}
 	s.mu.Lock()
 	s.lastUse = w.wait.From
 	if limits.Timeout > 0 {
 		s.timeout = limits.Timeout
 	}
-	if t.Seq == 0 && (len(s.waiters) >= limits.Requests || s.heldBytes+int64(len(t.Body)) > limits.Bytes) {
+	if t.Seq == 0 && (len(s.waiters) >= limits.Requests || s.heldBytes+w.bytes > limits.Bytes) {
 		err := &FullError{Service: s.name, Held: len(s.waiters), Bytes: s.heldBytes}
 		s.mu.Unlock()
 		return nil, w.wait, err
@@ -32,7 +32,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 	w.wait.Cold = !s.readyLocked()
 	s.waiters[t.ID] = w
 	w.place = s.order.PushBack(w)
-	s.heldBytes += int64(len(t.Body))
+	s.heldBytes += w.bytes
 	away := s.away
 	s.mu.Unlock()
 
@@ -120,9 +120,10 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 	gen, timeout := s.gen, s.timeout
 	s.mu.Unlock()
 	args := argsOf(s.name, &q.cfg, gen, q.cfg.Activator,
-		t.ID, t.Deadline.UnixMilli(), len(t.Body), w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,
+		t.ID, t.Deadline.UnixMilli(), w.bytes, w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,
 		timeout.Milliseconds(), q.runs(), q.cfg.Address)
-	args = append(args, fields(t.RequestID, t.Method, t.Path, t.Header, t.Body)...)
+	// What is to be sent stays in this process: its connection does, too.
+	args = append(args, "request_id", t.RequestID)
 	sent := time.Now()
 	reply, err := run(ctx, holdScript, q.cfg.Redis, s.name, args)
 

@@ -176,7 +176,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	attempts := max(1, r.Attempts)
 	life := time.Duration(attempts)*limits.Timeout + r.Keep + 2*q.cfg.Lease
 	args := argsOf(r.Service, &q.cfg, gen, q.cfg.Activator, r.ID, r.keyHash(), r.hash(),
-		r.Deadline.UnixMilli(), len(r.Body), limits.Requests, limits.Bytes, level(r.Priority), life.Milliseconds(),
+		r.Deadline.UnixMilli(), sizeOf(r.Path, r.Header, r.Body), limits.Requests, limits.Bytes, level(r.Priority), life.Milliseconds(),
 		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address)
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())

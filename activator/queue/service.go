@@ -59,6 +59,7 @@ type replica struct {
 type waiter struct {
 	ticket   *Ticket
 	limits   Limits
+	bytes    int64 // sizeOf its request
 	place    *list.Element
 	asking   bool // a hold call is under way
 	numbered bool // Redis has the ticket
@@ -218,7 +219,7 @@ func (s *service) handOffLocked(now time.Time) {
 func (s *service) endLocked(w *waiter, o outcome) {
 	delete(s.waiters, w.ticket.ID)
 	s.order.Remove(w.place)
-	s.heldBytes -= int64(len(w.ticket.Body))
+	s.heldBytes -= w.bytes
 	w.outcome <- o
 }
 

@@ -19,7 +19,7 @@ var (
 type FullError struct {
 	Service string
 	Held    int   // tickets waiting
-	Bytes   int64 // of their bodies
+	Bytes   int64 // of their paths, headers and bodies
 }
 
 func (e *FullError) Error() string {
@@ -38,7 +38,8 @@ type Limits struct {
 // MaxPriority is the most urgent; 0 is the least urgent and the default.
 const MaxPriority = 9
 
-// Ticket of one request. ID is its identity for ever; Seq, once given by Redis,
+// Ticket of one request that waits with its connection: Redis has its place, and
+// what is to be sent stays here. ID is its identity for ever; Seq, once given by Redis,
 // is its place, which it keeps when it is held again for a retry.
 type Ticket struct {
 	ID        string
@@ -46,11 +47,23 @@ type Ticket struct {
 	RequestID string
 	Method    string
 	Path      string
-	Header    http.Header // Authorization and Cookie are never written to Redis
+	Header    http.Header
 	Body      []byte
 	Deadline  time.Time
 	Priority  int // 0…MaxPriority, cut to that
 	Seq       int64
+}
+
+// sizeOf a request, as Limits.Bytes counts it: a header may be as much of a burden
+// as a body.
+func sizeOf(path string, header http.Header, body []byte) int64 {
+	n := len(path) + len(body)
+	for name, values := range header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return int64(n)
 }
 
 // level is the priority as the ledger orders it: 0 goes first.
