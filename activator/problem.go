@@ -32,7 +32,7 @@ var (
 	cancelled       = kind{"request-cancelled", http.StatusConflict, "the request was cancelled"}
 	queueFull       = kind{"queue-full", http.StatusTooManyRequests, "too many requests are waiting"}
 	startFailed     = kind{"start-failed", http.StatusServiceUnavailable, "the model does not start"}
-	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the store does not answer yet"}
+	storeAway       = kind{"store-unavailable", http.StatusServiceUnavailable, "the store cannot take the request"}
 	paused          = kind{"paused", http.StatusServiceUnavailable, "the service is paused by an operator"}
 	jobStopped      = kind{"paused", http.StatusServiceUnavailable, "the job is stopped in Nomad"}
 	shuttingDown    = kind{"shutting-down", http.StatusServiceUnavailable, "this activator is shutting down"}

@@ -75,6 +75,9 @@ func (c *Config) Validate() error {
 	if strings.ContainsAny(c.Address, "| ") {
 		return fmt.Errorf("queue: address %q must be host:port", c.Address)
 	}
+	if c.WaitReplicas < 0 {
+		return fmt.Errorf("queue: WaitReplicas is %d; allowed: 0 and above", c.WaitReplicas)
+	}
 	return nil
 }
 

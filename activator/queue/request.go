@@ -28,7 +28,7 @@ var (
 )
 
 func unavailable(err error) error {
-	if err = storeError(err); errors.Is(err, ErrStoreFull) {
+	if err = storeError(err); errors.Is(err, ErrStoreFull) || errors.Is(err, ErrStoreUnavailable) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrStoreUnavailable, err)
@@ -140,7 +140,7 @@ type Entry struct {
 // Submit accepts a durable request: once it returns without error, the request
 // reaches a final state whatever becomes of this process. A request whose key is
 // known already is joined, not accepted again. Errors: *FullError, ErrKeyReused,
-// ErrStoreFull, ErrStoreUnavailable, ErrStopped.
+// ErrStoreFull, ErrStoreUnavailable (a *ReplicasError if that is why), ErrStopped.
 func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, error) {
 	if q.runs() == 0 {
 		return Entry{}, ErrStopped
@@ -182,6 +182,9 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
 	reply, err := runReplicated(ctx, submitScript, q.cfg.Redis, r.Service, args, q.cfg.WaitReplicas)
 	if err != nil {
+		if reply != nil && r.Key == "" {
+			q.refuse(r)
+		}
 		return Entry{}, unavailable(err)
 	}
 	s.mu.Lock()
@@ -198,6 +201,16 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	e, err := q.Find(ctx, text(reply[3]))
 	e.Joined = reply[0] == "joined"
 	return e, err
+}
+
+// refuse takes back a request that Redis has, but that its caller is told is not
+// accepted: nobody would ever fetch its answer. One with a key goes on, because
+// its caller comes back with the key.
+func (q *Queue) refuse(r *Request) {
+	if _, err := q.Cancel(context.Background(), r.ID); err != nil {
+		q.cfg.Logger.Warn("a request that was not accepted could not be taken back", "service", r.Service,
+			"ticket", r.ID, "request_id", r.RequestID, "err", err)
+	}
 }
 
 // Find returns what is known of a durable request. Errors: ErrUnknownRequest,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -240,10 +241,7 @@ func serves(t *testing.T, r realRedis, services []string) {
 
 func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	t.Parallel()
-	primary := newProcess(t)
-	primary.start()
-	replica := newProcess(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.port))
-	replica.start()
+	primary, replica := primaryAndReplica(t)
 	config := fmt.Sprintf("sentinel monitor main 127.0.0.1 %d 1\nsentinel down-after-milliseconds main 500\n"+
 		"sentinel failover-timeout main 3000\n", primary.port)
 	sentinel := newProcess(t)
@@ -258,10 +256,6 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	t.Cleanup(sentinel.kill)
 	ctx := t.Context()
 	up := replica.client()
-	until(t, func() bool {
-		info, err := up.Info(ctx, "replication").Result()
-		return err == nil && strings.Contains(info, "master_link_status:up")
-	})
 	watch := sentinel.client()
 	until(t, func() bool {
 		n, err := watch.Do(ctx, "SENTINEL", "REPLICAS", "main").Slice()
@@ -274,10 +268,9 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool {
-		n, err := up.Exists(ctx, prefix("translate")+"ticket:"+e.ID).Result()
-		return err == nil && n == 1
-	})
+	if n, err := up.Exists(ctx, prefix("translate")+"ticket:"+e.ID).Result(); err != nil || n != 1 {
+		t.Fatalf("accepted, but the replica has %d of it, %v", n, err)
+	}
 	primary.kill()
 	until(t, func() bool { return ledger.Offer(ctx, "translate", offersOf(1)) == nil })
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -291,13 +284,57 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	}
 }
 
-func TestARequestThatNoReplicaOfRedisHasIsNotAccepted(t *testing.T) {
+// primaryAndReplica are connected when it returns.
+func primaryAndReplica(t *testing.T) (primary, replica *process) {
+	t.Helper()
+	primary = newProcess(t)
+	primary.start()
+	replica = newProcess(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.port))
+	replica.start()
+	up := replica.client()
+	until(t, func() bool {
+		info, err := up.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "master_link_status:up")
+	})
+	return primary, replica
+}
+
+func TestARequestThatTooFewReplicasOfRedisHaveIsNotAccepted(t *testing.T) {
 	t.Parallel()
-	p := newProcess(t)
-	p.start()
-	r := realRedis{t, func() redis.UniversalClient { return open(t, "redis://"+p.addr()) }}
-	q := r.activator(t, "a", answering, func(c *Config) { c.WaitReplicas = 1 })
-	if _, err := q.Submit(t.Context(), async("1"), roomy); !errors.Is(err, ErrStoreUnavailable) {
-		t.Errorf("err = %v, want ErrStoreUnavailable", err)
+	primary, replica := primaryAndReplica(t)
+	r := realRedis{t, func() redis.UniversalClient { return open(t, "redis://"+primary.addr()) }}
+	one := r.activator(t, "one", answering, func(c *Config) { c.WaitReplicas = 1 })
+	two := r.activator(t, "two", answering, func(c *Config) { c.WaitReplicas = 2 })
+	ctx := t.Context()
+	refused := func(q *Queue, req *Request, got, wanted int) {
+		t.Helper()
+		_, err := q.Submit(ctx, req, roomy)
+		var few *ReplicasError
+		if !errors.As(err, &few) || few.Got != got || few.Wanted != wanted || !errors.Is(err, ErrStoreUnavailable) {
+			t.Errorf("err = %v, want one that says %d of %d", err, got, wanted)
+		}
+	}
+	refused(two, async("2"), 1, 2)
+	if err := replica.cmd.Process.Signal(syscall.SIGSTOP); err != nil { // it stays connected
+		t.Fatal(err)
+	}
+	defer func() { _ = replica.cmd.Process.Signal(syscall.SIGCONT) }()
+	refused(one, async("1"), 0, 1)
+	refused(one, keyed("3", "k"), 0, 1)
+	refused(one, keyed("4", "k"), 0, 1) // nor is it by joining what was not
+	if err := replica.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"1", "2"} { // nobody will ever fetch their answers
+		if e, err := one.Find(ctx, async(id).ID); err != nil || e.State != StateCancelled {
+			t.Errorf("request %s, which was refused, is %s, %v", id, e.State, err)
+		}
+	}
+	e, err := one.Submit(ctx, keyed("5", "k"), roomy)
+	if err != nil || !e.Joined {
+		t.Fatalf("repeated with its key it is %+v, %v", e, err)
+	}
+	if n, err := replica.client().Exists(ctx, prefix("translate")+"ticket:"+e.ID).Result(); err != nil || n != 1 {
+		t.Errorf("accepted, but the replica has %d of it, %v", n, err)
 	}
 }

@@ -44,6 +44,7 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	log := newLogger(std, false, d.Verbose)
+	redis.SetLogger(redisLog{log})
 	specs, err := loadSpecs(d.Jobs)
 	if err != nil {
 		return err

@@ -20,8 +20,9 @@ import (
 )
 
 type doctorCommand struct {
-	Nomad      string `help:"Nomad's address; default NOMAD_ADDR, else http://127.0.0.1:4646 unless only --redis is given." placeholder:"URL"`
-	Redis      string `help:"Redis: ${redis_forms}." placeholder:"URL"`
+	Nomad string `help:"Nomad's address; default NOMAD_ADDR, else http://127.0.0.1:4646 unless only --redis is given." placeholder:"URL"`
+	Redis string `help:"Redis: ${redis_forms}." placeholder:"URL"`
+	waitFlag
 	Jobs       string `help:"Folder of job specs (*.nomad.hcl), besides the shipped ones." type:"path" placeholder:"DIR"`
 	Policies   string `help:"File of policies or folder of them; default those in Redis." placeholder:"PATH"`
 	Prometheus string `help:"Prometheus, for policies that ask it." placeholder:"URL"`
@@ -90,6 +91,7 @@ type examination struct {
 	redis    redis.UniversalClient // nil: not asked
 	answered bool                  // Redis answers
 	facts    []redisdb.Facts
+	wait     int // --redis-wait-replicas
 
 	policies   []*policies.Policy
 	prometheus *url.URL // nil: not asked
@@ -161,7 +163,7 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 // examination opens what was given; it connects to nothing yet.
 func (d doctorCommand) examination() (x *examination, closing func(), err error) {
-	x = &examination{allowed: map[string]nomad.RightState{}, jobs: map[*policies.Policy]knownJob{}}
+	x = &examination{allowed: map[string]nomad.RightState{}, jobs: map[*policies.Policy]knownJob{}, wait: d.RedisWaitReplicas}
 	var closers []func()
 	closing = func() {
 		for _, c := range closers {

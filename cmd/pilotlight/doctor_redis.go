@@ -33,15 +33,15 @@ func (x *examination) checkRedis(ctx context.Context) []finding {
 	x.answered, x.facts = true, facts
 	var found []finding
 	for _, f := range facts {
-		found = append(found, judgeRedis(f)...)
+		found = append(found, judgeRedis(f, x.wait)...)
 	}
 	return found
 }
 
-func judgeRedis(f redisdb.Facts) []finding {
+func judgeRedis(f redisdb.Facts, wait int) []finding {
 	at := "at " + f.Address
 	return []finding{
-		redisReached(f, at), redisWrites(f, at), redisPersistence(f), redisMemory(f), redisReplication(f), redisClock(f),
+		redisReached(f, at), redisWrites(f, at), redisPersistence(f, wait), redisMemory(f), redisReplication(f, wait), redisClock(f),
 	}
 }
 
@@ -89,7 +89,7 @@ func whatToDoAboutWrites(err error) string {
 	return "allow EVAL, EVALSHA, SET, DEL, TIME and PUBLISH"
 }
 
-func redisPersistence(f redisdb.Facts) finding {
+func redisPersistence(f redisdb.Facts, wait int) finding {
 	const check = "redis-persistence"
 	const do = `set "appendonly yes" and "appendfsync everysec" (or always, if no accepted request may be lost) in redis.conf`
 	if f.AppendError != "" {
@@ -97,13 +97,13 @@ func redisPersistence(f redisdb.Facts) finding {
 	}
 	switch f.Keeps() {
 	case redisdb.KeepsAll, redisdb.KeepsSeconds:
-		return passed(check, "%s", f.Promise())
+		return passed(check, "%s", f.Promise(wait))
 	case redisdb.KeepsLate, redisdb.KeepsSnapshots:
-		return warned(check, do, "%s", f.Promise())
+		return warned(check, do, "%s", f.Promise(wait))
 	case redisdb.KeepsNothing:
-		return failed(check, do, "%s", f.Promise())
+		return failed(check, do, "%s", f.Promise(wait))
 	}
-	return warned(check, "ask whoever runs it for its append-only file and fsync; doctor reads INFO and CONFIG GET", "%s", f.Promise())
+	return warned(check, "ask whoever runs it for its append-only file and fsync; doctor reads INFO and CONFIG GET", "%s", f.Promise(wait))
 }
 
 func redisMemory(f redisdb.Facts) finding {
@@ -125,14 +125,22 @@ func redisMemory(f redisdb.Facts) finding {
 	return passed(check, "nothing is evicted (%s used, %s)", mib(f.Memory), limit)
 }
 
-func redisReplication(f redisdb.Facts) finding {
+func redisReplication(f redisdb.Facts, wait int) finding {
 	const check = "redis-replication"
+	if f.Replicas < wait {
+		return failed(check, "bring back the replicas of Redis, or lower --redis-wait-replicas",
+			"%s connected, and --redis-wait-replicas asks for %d: every request with a key or without a connection is refused",
+			count(f.Replicas, "replica"), wait)
+	}
 	if f.Replicas == 0 {
 		return passed(check, "no replica: while this Redis is away, warm traffic goes on and requests that must be held wait or are refused")
 	}
 	if f.MinReplicas != nil && *f.MinReplicas == 0 {
 		return warned(check, "set min-replicas-to-write 1, so that a master that was cut off takes no more requests",
 			"%s; a master that is cut off from all of them goes on to accept writes, which a failover then loses", count(f.Replicas, "replica"))
+	}
+	if wait > 0 {
+		return passed(check, "%s; --redis-wait-replicas %d: what is accepted is at so many of them first", count(f.Replicas, "replica"), wait)
 	}
 	return passed(check, "%s", count(f.Replicas, "replica"))
 }
@@ -186,9 +194,10 @@ func countPolicies(n int) string {
 	return fmt.Sprintf("%d policies", n)
 }
 
-// logPersistence says at start how much of what Redis acknowledges outlives it:
-// that is how much of what is promised to callers holds.
-func logPersistence(ctx context.Context, client redis.UniversalClient, log *slog.Logger) {
+// logDurability says at start how much of what Redis acknowledges outlives it:
+// that is how much of what is promised to callers holds. wait is
+// --redis-wait-replicas.
+func logDurability(ctx context.Context, client redis.UniversalClient, wait int, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	facts, err := redisdb.Checkup(ctx, client)
@@ -198,12 +207,16 @@ func logPersistence(ctx context.Context, client redis.UniversalClient, log *slog
 	}
 	for _, f := range facts {
 		level := slog.LevelInfo
-		if redisPersistence(f).Result != resultOK {
+		if redisPersistence(f, wait).Result != resultOK {
 			level = slog.LevelWarn
 		}
-		log.Log(ctx, level, "Redis persistence", "address", f.Address, "reason", f.Promise())
+		log.Log(ctx, level, "Redis durability", "address", f.Address, "appendonly", f.AppendOnlyText(),
+			"appendfsync", cmp.Or(f.AppendFsync, "unknown"), "replicas", f.Replicas, "wait_replicas", wait, "reason", f.Promise(wait))
 		if f.Evicts() {
 			log.Error("Redis may drop what it holds", "address", f.Address, "reason", redisMemory(f).Found)
+		}
+		if f.Replicas < wait {
+			log.Error("Redis has too few replicas", "address", f.Address, "reason", redisReplication(f, wait).Found)
 		}
 	}
 }

@@ -292,6 +292,7 @@ func TestWhatARedisIsJudgedBy(t *testing.T) {
 		{"a replica", func(f *redisdb.Facts) { f.Replica = true }, "redis-commands", resultError},
 		{"no Lua", func(f *redisdb.Facts) { f.WriteError = errors.New("NOPERM") }, "redis-commands", resultError},
 		{"replicas that nobody waits for", func(f *redisdb.Facts) { f.Replicas, f.MinReplicas = 1, new(0) }, "redis-replication", resultWarning},
+		{"fewer replicas than are waited for", func(f *redisdb.Facts) { f.Replicas = 1 }, "redis-replication", resultError},
 		{"a clock that is off", func(f *redisdb.Facts) { f.Ahead = -3 * time.Second }, "redis-clock", resultWarning},
 		{"too old a version", func(f *redisdb.Facts) { f.Version = "4.0.1" }, "redis", resultError},
 		{"far away", func(f *redisdb.Facts) { f.RoundTrip = 20 * time.Millisecond }, "redis", resultWarning},
@@ -299,7 +300,11 @@ func TestWhatARedisIsJudgedBy(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := good
 			c.change(&f)
-			for _, got := range judgeRedis(f) {
+			wait := 0
+			if strings.HasSuffix(c.name, "waited for") && c.result == resultError {
+				wait = 2
+			}
+			for _, got := range judgeRedis(f, wait) {
 				want := resultOK
 				if got.Check == c.check {
 					want = c.result

@@ -43,18 +43,19 @@ type fleet struct {
 
 // node is one process: its roles over one Redis.
 type node struct {
-	roles      []string
-	redis      redis.UniversalClient
-	fleet      fleet // for the scaler role
-	specs      jobSpecs
-	log        *slog.Logger
-	addrs      addresses
-	dev        bool
-	region     string
-	prometheus *url.URL      // asked by the scaler role; nil: none
-	grace      time.Duration // for requests in flight when told to stop
-	warnings   func() []string
-	started    func(addresses) // called when requests are understood
+	roles        []string
+	redis        redis.UniversalClient
+	fleet        fleet // for the scaler role
+	specs        jobSpecs
+	log          *slog.Logger
+	addrs        addresses
+	dev          bool
+	region       string
+	waitReplicas int           // --redis-wait-replicas
+	prometheus   *url.URL      // asked by the scaler role; nil: none
+	grace        time.Duration // for requests in flight when told to stop
+	warnings     func() []string
+	started      func(addresses) // called when requests are understood
 }
 
 // addresses of the three listeners.
@@ -108,7 +109,7 @@ func (n *node) run(ctx context.Context) error {
 		}
 		n.addrs.Data = l.Addr().String()
 		var act *activator.Activator // made before the queue runs anything
-		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log, Address: n.addrs.Data, Ask: activator.AskPeer,
+		q, err := queue.New(queue.Config{Redis: n.redis, Logger: n.log, WaitReplicas: n.waitReplicas, Address: n.addrs.Data, Ask: activator.AskPeer,
 			Execute: func(ctx context.Context, e *queue.Execution) error { return act.Execute(ctx, e) }})
 		if err != nil {
 			return err

@@ -18,9 +18,23 @@ import (
 	"github.com/pilotlight/pilotlight/policies"
 )
 
+// waitFlag is how many replicas of Redis must have what is promised to a caller.
+type waitFlag struct {
+	RedisWaitReplicas int `default:"0" help:"How many replicas of Redis must have a request with a key or without a connection before it is accepted; else it is refused with 503. 0: a failover may lose it." placeholder:"N"`
+}
+
+// Validate is called by kong.
+func (w waitFlag) Validate() error {
+	if w.RedisWaitReplicas < 0 {
+		return fmt.Errorf("--redis-wait-replicas %d: allowed: 0 and above", w.RedisWaitReplicas)
+	}
+	return nil
+}
+
 type serveCommand struct {
-	Role     []string      `default:"activator,scaler,web" help:"Which roles this process has: activator, scaler, web." placeholder:"ROLE,…"`
-	Redis    string        `required:"" help:"Redis: ${redis_forms}." placeholder:"URL"`
+	Role  []string `default:"activator,scaler,web" help:"Which roles this process has: activator, scaler, web." placeholder:"ROLE,…"`
+	Redis string   `required:"" help:"Redis: ${redis_forms}." placeholder:"URL"`
+	waitFlag
 	Fleet    string        `default:"nomad" enum:"nomad,local" help:"What runs replicas: nomad, or local child processes of the scaler."`
 	Nomad    string        `help:"Nomad's address; default NOMAD_ADDR, else http://127.0.0.1:4646." placeholder:"URL"`
 	Jobs     string        `help:"Folder of job specs (*.nomad.hcl), besides the shipped ones." type:"path" placeholder:"DIR"`
@@ -50,6 +64,7 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	log := newLogger(std, s.LogJSON, s.Verbose)
+	redis.SetLogger(redisLog{log})
 	client, err := redisdb.Open(s.Redis)
 	if err != nil {
 		return usageError{err}
@@ -58,12 +73,13 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("Redis does not answer: %w; check --redis", err)
 	}
-	logPersistence(ctx, client, log)
+	logDurability(ctx, client, s.RedisWaitReplicas, log)
 	specs, err := loadSpecs(s.Jobs)
 	if err != nil {
 		return err
 	}
-	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace, prometheus: prometheus}
+	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace, prometheus: prometheus,
+		waitReplicas: s.RedisWaitReplicas}
 	if slices.Contains(s.Role, roleScaler) {
 		if n.fleet, err = s.fleet(log); err != nil {
 			return err
@@ -131,6 +147,15 @@ func seed(ctx context.Context, client redis.UniversalClient, path string, log *s
 		}
 	}
 	return seedTexts(ctx, client, texts, "read from "+filepath.Base(path), log)
+}
+
+// redisLog is what the Redis client has to say beside the errors that it returns:
+// every connection that fails, every new master.
+type redisLog struct{ *slog.Logger }
+
+// Printf logs it as a detail.
+func (r redisLog) Printf(_ context.Context, format string, args ...any) {
+	r.Debug("Redis client", "reason", strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
 func newLogger(std streams, asJSON, verbose bool) *slog.Logger {

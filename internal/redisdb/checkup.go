@@ -224,8 +224,9 @@ func (f Facts) Keeps() Keeps {
 }
 
 // Promise says in a sentence what becomes of acknowledged requests and policies
-// when this Redis ends.
-func (f Facts) Promise() string {
+// when this Redis ends. wait is how many of its replicas must have a durable
+// request before it is accepted.
+func (f Facts) Promise(wait int) string {
 	var s string
 	switch f.Keeps() {
 	case KeepsAll:
@@ -239,12 +240,26 @@ func (f Facts) Promise() string {
 	case KeepsNothing:
 		s = "no persistence: a restart loses every request, and every policy"
 	case KeepsUnknown:
-		return "persistence is not known: this Redis does not tell its settings"
+		s = "persistence is not known: this Redis does not tell its settings"
 	}
-	if f.Replicas > 0 {
+	switch {
+	case wait > 0:
+		s += fmt.Sprintf("; a request with a key or without a connection is accepted once %d of its replicas (now %d) have it, so that a failover to one of those does not lose it", wait, f.Replicas)
+	case f.Replicas > 0:
 		s += "; a failover loses what was not replicated yet"
 	}
 	return s
+}
+
+// AppendOnlyText is the setting appendonly as Redis spells it, or "unknown".
+func (f Facts) AppendOnlyText() string {
+	switch {
+	case f.AppendOnly == nil:
+		return "unknown"
+	case *f.AppendOnly:
+		return "yes"
+	}
+	return "no"
 }
 
 // Evicts reports whether this Redis may drop keys when its memory is full.

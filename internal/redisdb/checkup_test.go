@@ -81,8 +81,8 @@ func TestACheckupNamesThePersistenceInForce(t *testing.T) {
 			if got := f.Keeps(); got != c.want {
 				t.Errorf("keeps %d, want %d: %+v", got, c.want, f)
 			}
-			if !strings.Contains(f.Promise(), c.words) {
-				t.Errorf("promises %q, which does not say %q", f.Promise(), c.words)
+			if !strings.Contains(f.Promise(0), c.words) {
+				t.Errorf("promises %q, which does not say %q", f.Promise(0), c.words)
 			}
 		})
 	}

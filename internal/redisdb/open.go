@@ -19,8 +19,8 @@ const Forms = "redis://[user:password@]host:port[/db], rediss://…, unix:///pat
 	"redis+sentinel://[user:password@]host1,host2/master[/db], redis+cluster://host1,host2"
 
 // Open returns a client for a URL of one of the Forms. It connects at the first
-// command, not here. Commands are not repeated by the client: callers know which
-// ones may be.
+// command, not here. Neither commands nor connections are tried again by the
+// client: callers know what may be repeated, and for how long it is worth waiting.
 func Open(rawURL string) (redis.UniversalClient, error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
@@ -112,6 +112,7 @@ const (
 func universal(o *redis.UniversalOptions) *redis.UniversalOptions {
 	o.MaxRetries = -1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
+	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
 	o.PoolSize = poolSize
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -121,6 +122,7 @@ func universal(o *redis.UniversalOptions) *redis.UniversalOptions {
 func limits(o *redis.Options) {
 	o.MaxRetries = -1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, callTimeout, callTimeout
+	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
 	o.PoolSize = poolSize
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
