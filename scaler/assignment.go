@@ -221,7 +221,9 @@ func (s *service) decideLeaving(now time.Time) {
 	if s.decidedAt.IsZero() {
 		s.decision.From = s.count()
 	}
-	s.record(now, last)
+	if s.news(now, last) {
+		s.record(now)
+	}
 }
 
 // returnTo makes the group that an earlier scaler obeyed the present one again:

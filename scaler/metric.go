@@ -69,7 +69,7 @@ func (s *service) readMetrics(now time.Time) (again time.Time) {
 			}
 		}
 	}
-	if list := s.metricsFrom("prometheus"); len(list) > 0 && s.interval(now) == s.ses.cfg.Tick {
+	if list := s.metricsFrom("prometheus"); len(list) > 0 && !s.idle(now) {
 		again = earlier(again, s.meterQueries(now, list))
 	}
 	return again

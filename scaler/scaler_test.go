@@ -354,6 +354,9 @@ func TestEveryChangeOfTheCountHasAStoredDecision(t *testing.T) {
 			if d.Reason == "" || d.PolicyVersion != 1 {
 				t.Errorf("decision to %d for %q by version %d, want a reason and version 1", d.To, d.Reason, d.PolicyVersion)
 			}
+			if d.From != d.To && d.Inputs["r"] == nil {
+				t.Errorf("decision from %d to %d with inputs %v, want at least how many were ready", d.From, d.To, d.Inputs)
+			}
 			count = d.To
 		}
 		if count != 0 || len(decisions) < 2 {

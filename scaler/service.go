@@ -73,6 +73,7 @@ type service struct {
 	readAt      time.Time
 	reads       lane
 	readAgain   bool
+	reask       bool // the demand is to be read, though nothing says that it has changed
 	arrivals    uint64
 	counted     int // in flight, by the activators' counters
 	countedAt   time.Time
@@ -263,7 +264,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 		return earlier(next, s.publish(now)), false
 	}
 	if !now.Before(s.nextTick) {
-		s.look, s.due = true, true
+		s.look, s.due, s.reask = true, true, true
 		s.nextTick = now.Add(s.stagger(s.interval(now)))
 	}
 	for _, t := range []time.Time{s.decision.Next, s.decision.BrakeUntil} {
@@ -322,7 +323,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 func (s *service) decide(now time.Time) (again time.Time) {
 	tick := s.ses.cfg.Tick
 	switch {
-	case s.rests(now) && now.Sub(s.demand.at) < s.repair():
+	case s.rests(now) && !s.reask:
 	case now.Sub(s.demand.at) >= tick && s.unread == nil:
 		s.read(now) // one on its way will do
 		if limit := s.reads.since.Add(tick); now.Before(limit) {
@@ -338,10 +339,15 @@ func (s *service) decide(now time.Time) (again time.Time) {
 	} else {
 		last := s.decision
 		last.Rule = s.memory.Rule // that of an earlier scaler too
-		s.decision, s.memory = decide.Decide(now, s.policy, s.version, s.snapshot(now), s.memory)
+		snap, before := s.snapshot(now), s.memory
+		s.decision, s.memory = decide.Quietly(now, s.policy, s.version, snap, before)
 		s.decision.Service = s.name
 		s.latency = nil
-		s.record(now, last)
+		if s.news(now, last) { // only one that is stored is asked for its inputs
+			told, _ := decide.Decide(now, s.policy, s.version, snap, before)
+			s.decision.Inputs = told.Inputs
+			s.record(now)
+		}
 	}
 	s.decidedAt, s.unsettled = now, false
 	s.ses.metrics.decisions.Observe(time.Since(began).Seconds())

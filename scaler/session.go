@@ -216,6 +216,7 @@ func (ses *session) followPolicies() error {
 func (ses *session) apply(list []policies.Version) {
 	listed := make(map[string]bool, len(list))
 	var changed []string
+	ses.number.Store(int64(len(list))) // before the first of them chooses when to look again
 	ses.mu.Lock()
 	for _, v := range list {
 		listed[v.Name] = true

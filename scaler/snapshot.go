@@ -15,6 +15,7 @@ type reading struct {
 
 // read asks the slot ledger for the demand.
 func (s *service) read(now time.Time) {
+	s.reask = false
 	through, hurry := s.ses.prompt, s.hurry
 	if s.decidedAt.IsZero() {
 		through = s.ses.bulk // as all others, when many are taken over

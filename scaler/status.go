@@ -19,20 +19,23 @@ const (
 	idleStatus  = time.Minute // between publications of a service at rest, at least
 )
 
-// record stores the decision if it says something new: another count, another
+// news reports whether the decision says something new: another count, another
 // rule for some time, or the first one after an operator or an editor acted.
-func (s *service) record(now time.Time, last decide.Decision) {
-	d := s.decision
+func (s *service) news(now time.Time, last decide.Decision) bool {
+	d := &s.decision
 	ruled := d.Rule != last.Rule && now.Sub(s.storedAt) >= ruleEvery
 	braked := !d.BrakeUntil.Equal(last.BrakeUntil) && d.BrakeUntil.After(now)
 	if d.To != last.To || d.Rule != last.Rule {
 		s.changed = true
 	}
+	return d.To != d.From || ruled || braked || s.acted
+}
+
+// record stores the decision.
+func (s *service) record(now time.Time) {
+	d := s.decision
 	if d.To != d.From {
 		s.moved = d
-	}
-	if d.To == d.From && !ruled && !braked && !s.acted {
-		return
 	}
 	s.storedAt, s.acted = now, false
 	s.entry.Decisions = append(s.entry.Decisions, d)

@@ -25,7 +25,7 @@ func Quietly(now time.Time, p *policies.Policy, version int, snap Snapshot, mem 
 }
 
 func decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory, tell bool) (Decision, Memory) {
-	l := look{now: now.Round(0).UTC(), p: p, snap: &snap, mem: mem}
+	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem}
 	l.see()
 	if !l.gate() {
 		if p.Sizing.Mode == modeThresholds {
@@ -46,7 +46,7 @@ func decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem M
 type look struct {
 	now  time.Time
 	p    *policies.Policy
-	snap *Snapshot
+	snap Snapshot
 	mem  Memory
 
 	ready, starting int // starting includes pending
@@ -107,7 +107,7 @@ func (l *look) see() {
 	if l.now.Before(l.mem.At) {
 		l.mem = l.mem.setBack(l.now)
 	}
-	l.theta = patience(l.p, l.snap)
+	l.theta = patience(l.p, &l.snap)
 	l.cold = coldStartOf(l.snap.Starts)
 	l.meanS = priorS
 	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
@@ -118,7 +118,7 @@ func (l *look) see() {
 	l.grid = gridOf(l.p.Sizing.Sample, l.average, up, down, time.Minute)
 	l.gpuMean, l.gpuMax = utilization(l.snap.Replicas)
 	l.fresh = l.mem.Samples.Open.End == 0
-	l.mem.Sleep = l.mem.Sleep.observe(l.now, l.snap)
+	l.mem.Sleep = l.mem.Sleep.observe(l.now, &l.snap)
 	if l.snap.Known {
 		l.observe()
 	}
@@ -136,7 +136,7 @@ func (l *look) see() {
 
 // observe moves the windows on with known demand.
 func (l *look) observe() {
-	snap, mem := l.snap, &l.mem
+	snap, mem := &l.snap, &l.mem
 	inFlight, held := max(0, snap.InFlight), max(0, snap.Held)
 	l.demand = inFlight + held
 	mem.Wake = mem.Wake.observe(l.now, l.ready, l.demand, mem.Samples.Arrivals, snap.Arrivals)

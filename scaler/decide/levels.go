@@ -20,6 +20,9 @@ const maxLevels = 64
 
 // need notes that n replicas are needed now, and forgets levels above top.
 func need(levels []Level, n, top int, now time.Time) []Level {
+	if n <= 0 && len(levels) == 0 {
+		return nil
+	}
 	out := make([]Level, 0, len(levels)+1)
 	if n > 0 {
 		out = append(out, Level{min(n, top), now})

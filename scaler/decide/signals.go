@@ -29,7 +29,8 @@ func utilization(replicas []Replica) (mean, most *float64) {
 		mean = &v
 	}
 	if known > 0 && known == ready {
-		most = &top
+		v := top // not &top: unknown, as of a service at zero, allocates nothing
+		most = &v
 	}
 	return mean, most
 }
@@ -93,7 +94,17 @@ func downSignals(now time.Time, w time.Duration, s Series, g grid, l Latencies, 
 	return r
 }
 
-func some(v float64) *float64 { return &v }
+// some is a known value. Zero, as all are of a service at rest, is one place for
+// all, so that a look at it allocates nothing: a signal is never written to.
+func some(v float64) *float64 {
+	if v == 0 {
+		return &zero
+	}
+	known := v
+	return &known
+}
+
+var zero float64
 
 // condition is one named threshold and the value it is compared with.
 type condition struct {

@@ -206,7 +206,7 @@ func act(t *testing.T, w *world, td *datadriven.TestData) {
 			}
 		}
 	case "metric":
-		v := some(0)
+		v := new(float64)
 		if words[1] == "unknown" {
 			v = nil
 		} else if _, err := fmt.Sscan(words[1], v); err != nil {
