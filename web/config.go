@@ -17,6 +17,9 @@ type Config struct {
 	// Requests are the requests in sight. Optional: without it there are no routes
 	// about requests.
 	Requests Requests
+	// Recordings are what was asked of services. Optional: without it there is no
+	// trace to export, and a policy is simulated on named traces only.
+	Recordings Recordings
 	// Specs are the job ids that this process knows, offered when a policy is
 	// written. Optional: none means that nothing is offered, not that nothing runs.
 	Specs []string

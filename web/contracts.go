@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/scaler/decide"
@@ -25,4 +26,14 @@ type Services interface {
 	Changes(ctx context.Context, fn func(topic, service string)) error
 	// Operate carries out an operator's command; the scaler obeys it at once.
 	Operate(ctx context.Context, service string, cmd jobs.Command) error
+}
+
+// Recordings is what was asked of services in the last two weeks;
+// scaler/history implements it.
+type Recordings interface {
+	// Recorded returns a service's hours from from to to, oldest first, without
+	// those in which nothing is known to have been asked.
+	Recorded(ctx context.Context, service string, from, to time.Time) ([]jobs.RecordedHour, error)
+	// Covered returns how much of the time from from to to was recorded.
+	Covered(ctx context.Context, from, to time.Time) (time.Duration, error)
 }

@@ -147,7 +147,8 @@ func (s *Server) apiRoutes() []route {
 				answers: answers(answer{status: 202, about: "recorded, and handed to the scaler", of: []content{{media: mediaJSON, of: jobs.Command{}}}},
 					no400, no404, no413, no415, no422, no503)}})
 	}
-	return append(append(table, s.requestRoutes()...), s.policyRoutes()...)
+	table = append(append(table, s.traceRoutes()...), s.requestRoutes()...)
+	return append(table, s.policyRoutes()...)
 }
 
 func (s *Server) policyRoutes() []route {

@@ -54,8 +54,8 @@ func New(cfg Config) (*Server, error) {
 	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: s.logPanic}))
 	e.Use(middleware.GzipWithConfig(middleware.GzipConfig{
 		MinLength: 1024,
-		Skipper: func(c echo.Context) bool { // the stream must not be buffered; static files are compressed once
-			return c.Path() == eventsPath || strings.HasPrefix(c.Path(), "/static/")
+		Skipper: func(c echo.Context) bool { // the stream must not be buffered; static files and traces are compressed once
+			return c.Path() == eventsPath || c.Path() == tracePath || strings.HasPrefix(c.Path(), "/static/")
 		},
 	}))
 	s.echo = e

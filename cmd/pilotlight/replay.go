@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ type replayFlags struct {
 	ColdStart time.Duration `default:"120s" help:"Median time from a placed launch until the replica is ready." placeholder:"120s"`
 	PrefillMS float64       `name:"prefill-ms" default:"0.3" help:"Milliseconds in a slot per input token." placeholder:"0.3"`
 	DecodeMS  float64       `name:"decode-ms" default:"25" help:"Milliseconds in a slot per output token." placeholder:"25"`
+	Begins    string        `help:"When the trace began: schedules and times of day go by it. Default: a Monday at midnight UTC." placeholder:"2026-11-14T09:00:00Z"`
 	Seed      uint64        `default:"1" help:"Seed of every draw: the same seed gives the same bytes." placeholder:"1"`
 	Seeds     int           `default:"1" help:"Draw the cold starts so many times and print medians." placeholder:"N"`
 	Output    string        `short:"o" default:"table" enum:"table,json,html" help:"Format: table, json or html (a report with charts)." placeholder:"FORMAT"`
@@ -39,7 +41,7 @@ type replayFlags struct {
 
 // Help is an example.
 func (replayCommand) Help() string {
-	return `What would the policy have launched, what would that have cost, how long would requests have waited? Each service of the trace runs alone under the policy, on virtual time. Two forms of a trace: t_ms,service,input_tokens,output_tokens and minute,service,count.
+	return `What would the policy have launched, what would that have cost, how long would requests have waited? Each service of the trace runs alone under the policy, on virtual time. Forms of a trace: t_ms,service,input_tokens,output_tokens; minute,service,count; and that of pilotlight service trace, minute,service,count,second,slot_ms.
 
 Example:
   pilotlight replay scaler/simulate/traces/azure-llm-2023-code.csv.gz --policy policies/examples/translate.hcl --baselines
@@ -71,10 +73,21 @@ func (f replayFlags) check() error {
 		return wrong("prefill-ms", f.PrefillMS, "0 to 60000")
 	case !perToken(f.DecodeMS):
 		return wrong("decode-ms", f.DecodeMS, "0 to 60000")
+	case f.Begins != "" && f.begins().IsZero():
+		return wrong("begins", strconv.Quote(f.Begins), "a moment such as 2026-11-14T09:00:00Z")
 	case f.Seeds < 1 || f.Seeds > 101:
 		return wrong("seeds", f.Seeds, "1 to 101")
 	}
 	return nil
+}
+
+// begins is zero if nothing, or nothing sensible, is said.
+func (f replayFlags) begins() time.Time {
+	t, err := time.Parse(time.RFC3339, f.Begins)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // onePolicy reads a file and picks a policy; what is wrong with the file, or to
@@ -119,6 +132,7 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 	}
 	setup := simulate.DefaultSetup()
 	setup.Seed, setup.Seeds, setup.ColdStart = f.Seed, f.Seeds, f.ColdStart
+	setup.Begins = f.begins()
 	list := []simulate.Candidate{simulate.Policy(simulate.PolicyName, p)}
 	if f.Baselines {
 		list = append(list, simulate.Baselines(p)...)

@@ -23,6 +23,7 @@ type serviceCommand struct {
 	Resume serviceResumeCommand `cmd:"" help:"End a pause or a sleep, and bring back a job that was stopped or purged in Nomad."`
 	Pin    servicePinCommand    `cmd:"" help:"Hold exactly N replicas."`
 	Unpin  serviceUnpinCommand  `cmd:"" help:"Let the policy decide again, also about a count that was set in Nomad itself."`
+	Trace  serviceTraceCommand  `cmd:"" help:"Export what was asked of a service, as a trace that replay reads."`
 }
 
 // Help is an example.

@@ -27,6 +27,7 @@ var epoch = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 // pilotlight is a policy, carried out by the decisions of package decide.
 type pilotlight struct {
 	policy  *policies.Policy
+	begins  time.Time // of the trace
 	memory  decide.Memory
 	starts  []float64
 	service decide.ServiceTime
@@ -83,7 +84,12 @@ func namesLatency(t *policies.Thresholds) bool {
 }
 
 // attach lets the controller hear of what it learns from.
-func (c *pilotlight) attach(m *model) {
+func (c *pilotlight) attach(m *model, setup *Setup) {
+	c.begins = setup.begins()
+	c.starts = append(c.starts, setup.Learned...)
+	if c.latency != nil {
+		c.latency.begins = c.begins
+	}
 	m.onStart = func(took time.Duration) {
 		c.starts = append(c.starts, took.Seconds())
 		if len(c.starts) > 2*keptStarts {
@@ -103,7 +109,7 @@ func (c *pilotlight) attach(m *model) {
 func (c *pilotlight) period() (change, first time.Duration) { return tick, 0 }
 
 func (c *pilotlight) look(m *model) (int, time.Duration) {
-	now := epoch.Add(m.now)
+	now := c.begins.Add(m.now)
 	c.publish(m)
 	read := c.read(m)
 	s := &c.snap
@@ -113,25 +119,25 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 		Starts: c.starts[max(0, len(c.starts)-keptStarts):], GPUs: m.gpus,
 	}
 	if m.arrivals > 0 { // counts are published at once when a service falls idle
-		s.LastDemand = epoch.Add(m.lastAsked)
+		s.LastDemand = c.begins.Add(m.lastAsked)
 	}
 	if n := m.held.len(); n > 0 {
-		s.OldestHold = epoch.Add(m.held.first().at)
+		s.OldestHold = c.begins.Add(m.held.first().at)
 		for i := range min(n, maxDeadlines) {
 			if m.held.items[m.held.head+i].at+m.maxWait > m.now+hopeful {
 				break // in time for any replica, as are those behind it
 			}
-			s.Deadlines = append(s.Deadlines, epoch.Add(m.held.items[m.held.head+i].at+m.maxWait))
+			s.Deadlines = append(s.Deadlines, c.begins.Add(m.held.items[m.held.head+i].at+m.maxWait))
 		}
 	}
 	for i := range m.replicas {
 		r := &m.replicas[i]
-		d := decide.Replica{Index: r.index, Phase: jobs.Starting, Launched: epoch.Add(r.launched), InFlight: r.inFlight}
+		d := decide.Replica{Index: r.index, Phase: jobs.Starting, Launched: c.begins.Add(r.launched), InFlight: r.inFlight}
 		switch {
 		case r.draining:
 			d.Phase = jobs.Draining
 		case r.ready:
-			d.Phase, d.ReadyAt = jobs.Ready, epoch.Add(r.readyAt)
+			d.Phase, d.ReadyAt = jobs.Ready, c.begins.Add(r.readyAt)
 			d.GPUUtilization = &idleGPU
 			if r.inFlight > 0 {
 				d.GPUUtilization = &loadedGPU
@@ -146,7 +152,7 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 	d, c.memory = decide.Quietly(now, c.policy, 1, *s, c.memory)
 	at := m.now + tick
 	if d.Next.After(now) {
-		at = d.Next.Sub(epoch)
+		at = d.Next.Sub(c.begins)
 	}
 	return d.To, at
 }
@@ -155,7 +161,10 @@ var idleGPU, loadedGPU = 0.0, busyGPU
 
 // recentLatency collects completions in the aligned buckets that an activator
 // publishes.
-type recentLatency struct{ buckets []latencyBucket }
+type recentLatency struct {
+	begins  time.Time // of the trace
+	buckets []latencyBucket
+}
 
 type latencyBucket struct {
 	start  time.Time
@@ -165,7 +174,7 @@ type latencyBucket struct {
 }
 
 func (l *recentLatency) add(now time.Duration, seconds float64) {
-	start := epoch.Add(now.Truncate(jobs.LatencyBucketSpan))
+	start := l.begins.Add(now.Truncate(jobs.LatencyBucketSpan))
 	n := len(l.buckets)
 	if n == 0 || !l.buckets[n-1].start.Equal(start) {
 		sketch, err := ddsketch.NewDefaultDDSketch(sketchError)

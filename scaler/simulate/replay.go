@@ -20,6 +20,17 @@ type Setup struct {
 	// ready; draws are lognormal with ColdSigma (0: always the median).
 	ColdStart time.Duration
 	ColdSigma float64
+	// ColdStarts are such times in seconds as a service has seen them: draws are
+	// among these instead, and ColdStart is their median.
+	ColdStarts []float64
+	// Learned are the cold starts that the policy knows of when the trace begins,
+	// in seconds from the decision to the first byte, oldest first.
+	Learned []float64
+	// Begins is the trace's first moment; zero: a Monday at midnight UTC. Schedules
+	// and times of day go by it.
+	Begins time.Time
+	// Workers is how many processors a replay takes; 0: all.
+	Workers int
 	// Launch is the time from a launch until it is placed.
 	Launch time.Duration
 	// GPUs of a replica; 0: what the first candidate's policy says in cost.gpu.
@@ -41,18 +52,35 @@ func DefaultSetup() Setup {
 }
 
 // attached is a controller that has to hear what the model does.
-type attached interface{ attach(m *model) }
+type attached interface{ attach(m *model, setup *Setup) }
 
 // launches returns a service's draws of the time from a launch until ready.
 func (s Setup) launches(service string, seed uint64) func() time.Duration {
 	draw := rand.New(rand.NewPCG(seed, hash(service)))
 	return func() time.Duration {
 		l := s.ColdStart.Seconds()
-		if s.ColdSigma > 0 {
+		switch {
+		case len(s.ColdStarts) > 0:
+			l = s.ColdStarts[draw.IntN(len(s.ColdStarts))]
+		case s.ColdSigma > 0:
 			l *= math.Exp(s.ColdSigma * draw.NormFloat64())
 		}
 		return s.Launch + time.Duration(l*float64(time.Second))
 	}
+}
+
+func (s Setup) begins() time.Time {
+	if s.Begins.IsZero() {
+		return epoch
+	}
+	return s.Begins.Round(0).UTC()
+}
+
+func (s Setup) workers() int {
+	if s.Workers > 0 {
+		return s.Workers
+	}
+	return max(1, runtime.GOMAXPROCS(0))
 }
 
 // batch is how many requests travel together to the workers.
@@ -77,7 +105,7 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 	limit := newLimit(setup, list)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	workers := min(max(1, runtime.GOMAXPROCS(0)), len(runs)+1)
+	workers := min(setup.workers(), len(runs)+1)
 	feeds := make([]chan []Request, workers)
 	var work sync.WaitGroup
 	for w := range workers {
@@ -174,7 +202,7 @@ func (r *run) begin(service string) *model {
 	c := r.of.control(service)
 	m := newModel(r.of.limits, c, r.setup.launches(service, r.seed))
 	if a, ok := c.(attached); ok {
-		a.attach(m)
+		a.attach(m, &r.setup)
 	}
 	if r.drawn {
 		m.series = &series{step: r.setup.Series}
@@ -243,11 +271,11 @@ func (l *limit) take(requests []Request) {
 	}
 }
 
-// parallel calls fn with every index below n, on all processors, and waits.
-func parallel(n int, fn func(i int)) {
+// parallel calls fn with every index below n, on so many processors, and waits.
+func parallel(workers, n int, fn func(i int)) {
 	var work sync.WaitGroup
 	var next atomic.Int64
-	for range min(max(1, runtime.GOMAXPROCS(0)), n) {
+	for range min(workers, n) {
 		work.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				fn(i)

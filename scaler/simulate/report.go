@@ -98,7 +98,7 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 		rep.LowerBound.MeanReplicasNeeded /= rep.SpanS
 	}
 	each := make([]Result, len(runs))
-	parallel(len(runs), func(i int) {
+	parallel(setup.workers(), len(runs), func(i int) {
 		pool, points := runs[i].end(ctx, last)
 		each[i] = rep.result(runs[i].of, &pool, points, setup)
 	})

@@ -9,11 +9,11 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
-	"math/rand/v2"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // Request of a trace.
@@ -58,8 +58,9 @@ func DefaultDurations() Durations {
 
 // The columns of the two forms of a trace.
 const (
-	requestColumns = "t_ms,service,input_tokens,output_tokens"
-	countColumns   = "minute,service,count"
+	requestColumns  = "t_ms,service,input_tokens,output_tokens"
+	countColumns    = "minute,service,count"
+	recordedColumns = countColumns + ",second,slot_ms" // of counts, as demand is recorded
 )
 
 const (
@@ -74,28 +75,18 @@ type Trace struct {
 	file   string
 	lines  *bufio.Scanner
 	line   int
-	counts bool
 	of     Durations
-	seed   uint64
 	last   int64 // of the first column
 	names  map[string]string
-
-	due   []Request // of the minutes read, sorted
-	ahead *minute   // read, not yet spread
-	ended bool
-}
-
-type minute struct {
-	at      int64
-	service string
-	count   int
+	counts *spread               // nil: a trace of requests
+	times  map[string]*slotTimes // of each service, as last said
 }
 
 // NewTrace reads a trace's first line and tells its form by it. name is what
 // errors call it. seed spreads the counts of a trace of counts.
 func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
-	t := &Trace{file: name, of: of, seed: seed, names: map[string]string{}}
+	t := &Trace{file: name, of: of, names: map[string]string{}, times: map[string]*slotTimes{}}
 	if magic, _ := buffered.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(buffered)
 		if err != nil {
@@ -109,7 +100,7 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	t.lines.Buffer(make([]byte, 0, longestLine), longestLine)
 	header, err := t.scan()
 	if errors.Is(err, io.EOF) {
-		return nil, t.wrong("is empty; the first line is %q or %q", requestColumns, countColumns)
+		return nil, t.wrong("is empty; the first line is %q, %q or %q", requestColumns, countColumns, recordedColumns)
 	}
 	if err != nil {
 		return nil, err
@@ -117,9 +108,11 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	switch strings.TrimSpace(strings.TrimPrefix(header, "\ufeff")) {
 	case requestColumns:
 	case countColumns:
-		t.counts = true
+		t.counts = &spread{next: t.scanMinute, of: of, seed: seed}
+	case recordedColumns:
+		t.counts = &spread{next: t.scanRecorded, of: of, seed: seed}
 	default:
-		return nil, t.wrong("columns are %q; allowed: %q or %q", clip(header), requestColumns, countColumns)
+		return nil, t.wrong("columns are %q; allowed: %q, %q or %q", clip(header), requestColumns, countColumns, recordedColumns)
 	}
 	t.last = -1
 	return t, nil
@@ -159,8 +152,8 @@ func (t *Trace) scan() (string, error) {
 
 // Next returns the next request. Errors: io.EOF, *TraceError.
 func (t *Trace) Next() (Request, error) {
-	if t.counts {
-		return t.nextOfMinute()
+	if t.counts != nil {
+		return t.counts.Next()
 	}
 	text, err := t.scan()
 	if err != nil {
@@ -245,85 +238,71 @@ func (t *Trace) service(text string) (string, error) {
 	return text, nil
 }
 
-// nextOfMinute spreads the counts of each minute uniformly inside it, by seed,
-// service and minute.
-func (t *Trace) nextOfMinute() (Request, error) {
-	for len(t.due) == 0 {
-		if t.ended {
-			return Request{}, io.EOF
-		}
-		if err := t.readMinute(); err != nil {
-			return Request{}, err
-		}
-	}
-	r := t.due[0]
-	t.due = t.due[1:]
-	return r, nil
-}
-
-// readMinute reads all lines of one minute.
-func (t *Trace) readMinute() error {
-	t.due = t.due[:0:0]
-	var now int64 = -1
-	for {
-		m := t.ahead
-		t.ahead = nil
-		if m == nil {
-			var err error
-			if m, err = t.scanMinute(); errors.Is(err, io.EOF) {
-				t.ended = true
-				break
-			} else if err != nil {
-				return err
-			}
-		}
-		if now >= 0 && m.at != now {
-			t.ahead = m
-			break
-		}
-		now = m.at
-		t.spread(m)
-	}
-	sort.SliceStable(t.due, func(i, j int) bool { return t.due[i].At < t.due[j].At })
-	return nil
-}
-
-func (t *Trace) scanMinute() (*minute, error) {
+func (t *Trace) scanMinute() (step, error) {
 	text, err := t.scan()
 	if err != nil {
-		return nil, err
+		return step{}, err
 	}
 	var cells [3]string
 	if err := t.split(text, cells[:]); err != nil {
-		return nil, err
+		return step{}, err
 	}
+	return t.minute(cells[:])
+}
+
+func (t *Trace) minute(cells []string) (step, error) {
 	at, err := t.number(cells[0], "minute", longestTrace.Minutes())
 	if err != nil {
-		return nil, err
-	}
-	if err := t.ordered(at, "minute"); err != nil {
-		return nil, err
+		return step{}, err
 	}
 	count, err := t.number(cells[2], "count", mostCount)
 	if err != nil {
-		return nil, err
+		return step{}, err
 	}
 	name, err := t.service(cells[1])
 	if err != nil {
-		return nil, err
+		return step{}, err
 	}
-	return &minute{at: at, service: name, count: int(count)}, nil
+	s := step{at: at, unit: time.Minute, service: name, count: int(count)}
+	if len(cells) > 3 { // a finer one comes yet
+		return s, nil
+	}
+	return s, t.ordered(at, "minute")
 }
 
-func (t *Trace) spread(m *minute) {
-	draw := rand.New(rand.NewPCG(t.seed, hash(m.service)^uint64(m.at)*0x9e3779b97f4a7c15))
-	for range m.count {
-		t.due = append(t.due, Request{
-			At:      time.Duration(m.at)*time.Minute + time.Duration(draw.Float64()*float64(time.Minute)),
-			Service: m.service,
-			Seconds: t.of.Median.Seconds() * math.Exp(t.of.Sigma*draw.NormFloat64()),
-		})
+// scanRecorded reads a line of recorded demand: the step that begins at a second
+// of a minute. An empty slot_ms is the one that was last said of the service.
+func (t *Trace) scanRecorded() (step, error) {
+	text, err := t.scan()
+	if err != nil {
+		return step{}, err
 	}
+	var cells [5]string
+	if err := t.split(text, cells[:]); err != nil {
+		return step{}, err
+	}
+	s, err := t.minute(cells[:])
+	if err != nil {
+		return step{}, err
+	}
+	second, err := t.number(cells[3], "second", 59)
+	if err != nil {
+		return step{}, err
+	}
+	whole := int64(jobs.RecordedStep / time.Second)
+	if second%whole != 0 {
+		return step{}, t.wrong("second: %d is not the beginning of a step; allowed: multiples of %d", second, whole)
+	}
+	s.at, s.unit = (s.at*60+second)/whole, jobs.RecordedStep
+	if cells[4] != "" {
+		times, err := parseTimes(cells[4])
+		if err != nil {
+			return step{}, t.wrong("slot_ms: %v", err)
+		}
+		t.times[s.service] = times
+	}
+	s.times = t.times[s.service]
+	return s, t.ordered(s.at, "the step of minute and second")
 }
 
 func hash(s string) uint64 {

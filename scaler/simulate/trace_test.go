@@ -93,8 +93,8 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 	for _, c := range []struct {
 		name, text, want string
 	}{
-		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens" or "minute,service,count"`},
-		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens" or "minute,service,count"`},
+		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
+		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
 		{"a column too few", requestColumns + "\n0,chat,1\n", `t.csv:2: 4 columns are expected: "0,chat,1"`},
 		{"a column too many", countColumns + "\n0,web,1,2\n", `t.csv:2: 3 columns are expected: "0,web,1,2"`},
 		{"unsorted", requestColumns + "\n5,chat,1,1\n4,chat,1,1\n", "t.csv:3: t_ms: 4 comes after 5: a trace is sorted by time"},
@@ -103,6 +103,12 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"text for a number", requestColumns + "\n5,chat,1,many\n", `t.csv:2: output_tokens: "many" is not a whole number from 0 to 10000000`},
 		{"not a number", requestColumns + "\n5,chat,NaN,1\n", `t.csv:2: input_tokens: "NaN" is not a whole number from 0 to 10000000`},
 		{"too many in a minute", countColumns + "\n0,web,1000001\n", "t.csv:2: count: 1000001 is out of range; allowed: a whole number from 0 to 1000000"},
+		{"a second between steps", recordedColumns + "\n0,web,1,15,\n", "t.csv:2: second: 15 is not the beginning of a step; allowed: multiples of 10"},
+		{"a second too late", recordedColumns + "\n0,web,1,60,\n", "t.csv:2: second: 60 is out of range; allowed: a whole number from 0 to 59"},
+		{"steps unsorted", recordedColumns + "\n1,web,1,0,\n0,web,1,50,\n", "t.csv:3: the step of minute and second: 5 comes after 6"},
+		{"times that fall", recordedColumns + "\n0,web,1,0,1000x1 900x2\n", `t.csv:2: slot_ms: "900x2": allowed: times with weights, rising, such as "1000x12 1189x40"`},
+		{"a time without a weight", recordedColumns + "\n0,web,1,0,1000\n", `t.csv:2: slot_ms: "1000": allowed`},
+		{"a negative slot time", recordedColumns + "\n0,web,1,0,-1x1\n", `t.csv:2: slot_ms: "-1x1": allowed`},
 		{"no service", requestColumns + "\n5,,1,1\n", `t.csv:2: service: "" is no name; allowed: 1 to 200 characters`},
 		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes"},
 		{"a cut gzip", string(cut[:len(cut)-12]), "the gzip file ends early: it was cut"},
