@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pilotlight/pilotlight/activator/front"
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
@@ -38,9 +39,13 @@ type Config struct {
 	Logger     *slog.Logger
 	// Publish is how often counters go to Redis; default 1 s.
 	Publish time.Duration
-	// ClientSilence is how long a client may pause in the middle of its body;
-	// default 15 s.
-	ClientSilence time.Duration
+	// ClientPace is how fast a client has to send its body; default
+	// front.DefaultPace: it may pause for 15 s in all, beyond what its bytes take at
+	// 240 bytes per second.
+	ClientPace front.Pace
+	// MaxBuffered bounds the bytes of bodies in memory, over all services; default
+	// 1 GiB.
+	MaxBuffered int64
 	// MaxConnsPerReplica bounds idle connections kept to one replica; default 256.
 	MaxConnsPerReplica int
 }
@@ -53,8 +58,11 @@ func (c *Config) Defaults() {
 	if c.Publish == 0 {
 		c.Publish = time.Second
 	}
-	if c.ClientSilence == 0 {
-		c.ClientSilence = 15 * time.Second
+	if c.ClientPace == (front.Pace{}) {
+		c.ClientPace = front.DefaultPace
+	}
+	if c.MaxBuffered == 0 {
+		c.MaxBuffered = 1 << 30
 	}
 	if c.MaxConnsPerReplica == 0 {
 		c.MaxConnsPerReplica = 256
@@ -89,8 +97,10 @@ type Activator struct {
 	proxy   *httputil.ReverseProxy
 	tries   *tries
 	waiting waiting
-	// unrouted counts bytes of bodies read before their service is known.
-	unrouted atomic.Int64
+	// unrouted counts bytes of bodies read before their service is known, buffered
+	// those of all bodies in memory.
+	unrouted account
+	buffered atomic.Int64
 	// fellIdle is told when the last request in flight of a service ends.
 	fellIdle chan struct{}
 }
@@ -102,6 +112,7 @@ func New(cfg Config) (*Activator, error) {
 		return nil, err
 	}
 	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now(), fellIdle: make(chan struct{}, 1)}
+	a.unrouted.whole = &a.buffered
 	a.metrics = newMetrics(cfg.Registerer)
 	a.tries = &tries{a: a, transport: &http.Transport{
 		DialContext:           gate(&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}, a.metrics.late),
@@ -113,6 +124,8 @@ func New(cfg Config) (*Activator, error) {
 		WriteBufferSize:       8 << 10,
 		ReadBufferSize:        8 << 10,
 		ExpectContinueTimeout: time.Second,
+		// Of a replica's answer; the default is 10 MiB.
+		MaxResponseHeaderBytes: 256 << 10,
 	}}
 	a.proxy = a.newProxy()
 	return a, nil
@@ -141,6 +154,10 @@ func (a *Activator) StopHolding() {
 // ServeHTTP answers one request of the data plane.
 func (a *Activator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{a: a, id: requestID(r), path: r.URL.Path, arrived: time.Now()}
+	if err := checkHeader(r.Header); err != nil {
+		a.fail(w, r, c, err)
+		return
+	}
 	if a.serveOwn(w, r, c) {
 		return
 	}

@@ -1,27 +1,15 @@
 package activator
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/activator/translate"
 )
-
-// smallBody is read into memory before a request is tried, so that it can be
-// repeated; a larger one streams while a slot is free, and is read whole only if
-// the request has to be held.
-const smallBody = 64 << 10
-
-// maxUnrouted bounds the bodies in memory whose service is not known yet, because
-// it stands in them.
-const maxUnrouted = 256 << 20
 
 // call is one request on its way.
 type call struct {
@@ -35,9 +23,9 @@ type call struct {
 	prefer   preference
 	replica  string // that answered a durable request
 
-	reserved int64         // bytes of account
-	account  *atomic.Int64 // of buffered bytes: the service's, or of those not routed yet
-	body     []byte        // if buffered
+	reserved int64    // bytes of account
+	account  *account // of buffered bytes: the service's, or of those not routed yet
+	body     []byte   // if buffered
 	buffered bool
 	stream   *clientBody // if not
 
@@ -54,7 +42,8 @@ type call struct {
 	seq      int64 // place in the queue, once held
 	slot     *queue.Slot
 	watch    *watch
-	out      *heartbeat // while it is forwarded as it is
+	answer   *answerBody // of the try that was answered
+	out      *heartbeat  // while it is forwarded as it is
 
 	status  int
 	failure string // problem name, "" if a replica answered
@@ -79,6 +68,7 @@ func (a *Activator) prepare(w http.ResponseWriter, r *http.Request, c *call) err
 		if r.Method != http.MethodPost {
 			return &BadRequestError{Field: "method", Message: "use POST"}
 		}
+		c.deadline = c.arrived.Add(rt.maxWait)
 		if err := c.readBody(w, r, rt.maxBody); err != nil {
 			return err
 		}
@@ -123,6 +113,7 @@ func clip(s string, n int) string {
 // admit checks what the caller asks of us, and reads or prepares the body.
 func (c *call) admit(w http.ResponseWriter, r *http.Request) error {
 	p := c.service.policy
+	plainUpgrade(r.Header)
 	if r.Header.Get("Upgrade") == "" { // what is upgraded cannot be stored
 		key := r.Header.Get("Idempotency-Key")
 		if err := checkKey(key); err != nil {
@@ -162,68 +153,6 @@ func (c *call) admit(w http.ResponseWriter, r *http.Request) error {
 		c.stream = body
 	}
 	return nil
-}
-
-// readBody reads the whole body into memory. What a service keeps in memory this
-// way is bounded by hold.max_bytes, counted before the first byte is read.
-func (c *call) readBody(w http.ResponseWriter, r *http.Request, limit int64) error {
-	if c.buffered {
-		return nil
-	}
-	if r.ContentLength > limit {
-		return &http.MaxBytesError{Limit: limit}
-	}
-	if c.stream == nil {
-		c.stream = c.a.newClientBody(w, r, limit)
-	}
-	return c.buffer(r.ContentLength, limit)
-}
-
-// buffer reads what c.stream has; size is the announced length, -1 if unknown.
-func (c *call) buffer(size, limit int64) error {
-	if size < 0 {
-		size, c.reserved = -1, limit
-	} else {
-		c.reserved = size
-	}
-	name, bound := "unrouted requests", int64(maxUnrouted)
-	c.account = &c.a.unrouted
-	if s := c.service; s != nil {
-		name, bound, c.account = s.name, s.policy.Hold.MaxBytes, &s.buffered
-	}
-	if total := c.account.Add(c.reserved); total > bound {
-		return &queue.FullError{Service: name, Bytes: total - c.reserved}
-	}
-	var b bytes.Buffer
-	_, err := b.ReadFrom(c.stream)
-	_ = c.stream.Close()
-	if err == nil && size >= 0 && int64(b.Len()) < size {
-		err = &BadRequestError{Field: "body", Message: "it ended before its announced length"}
-	}
-	if err != nil {
-		return err
-	}
-	c.body, c.buffered, c.stream = b.Bytes(), true, nil
-	return nil
-}
-
-// modelOf reads the "model" of an OpenAI body, by exactly that name as the engine
-// will.
-func modelOf(body []byte) (string, error) {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return "", &BadRequestError{Field: "body", Message: "not a JSON object: " + err.Error()}
-	}
-	var model string
-	if raw, ok := fields["model"]; ok {
-		if err := json.Unmarshal(raw, &model); err != nil {
-			return "", &BadRequestError{Field: "model", Message: "not a text"}
-		}
-	}
-	if model == "" {
-		return "", &BadRequestError{Field: "model", Message: "required: which model the request is for; GET /v1/models lists them"}
-	}
-	return model, nil
 }
 
 // head writes what we tell of every request that reached a service.
@@ -268,9 +197,7 @@ func appendMS(b []byte, d time.Duration) []byte {
 
 // finish counts the request.
 func (a *Activator) finish(c *call) {
-	if c.account != nil {
-		c.account.Add(-c.reserved)
-	}
+	c.release()
 	if c.service == nil {
 		a.metrics.unrouted(c)
 		return

@@ -99,8 +99,8 @@ func TestBodiesInMemoryAreBoundedBeforeTheyAreRead(t *testing.T) {
 	if a := w.get(first); a.StatusCode != 200 {
 		t.Errorf("first: %d", a.StatusCode)
 	}
-	if b := w.act.routes.Load().services["plain"].buffered.Load(); b != 0 {
-		w.until("the account is empty", func() bool { return w.act.routes.Load().services["plain"].buffered.Load() == 0 })
+	if b := w.act.routes.Load().services["plain"].buffered.bytes.Load(); b != 0 {
+		w.until("the account is empty", func() bool { return w.act.routes.Load().services["plain"].buffered.bytes.Load() == 0 })
 	}
 }
 

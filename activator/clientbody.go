@@ -2,25 +2,26 @@ package activator
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"time"
+
+	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 // clientBody is the body as the client sends it. Its errors are the client's
-// fault, *BadRequestError or *http.MaxBytesError; it remembers whether anything
-// was read: if not, the request was never sent.
+// fault, *BadRequestError or *http.MaxBytesError, or ErrDeadline; it remembers
+// whether anything was read: if not, the request was never sent.
 type clientBody struct {
-	r       io.Reader
-	conn    *http.ResponseController
-	silence time.Duration // how long the client may pause: it holds memory, or a slot
+	*front.Body
+	pace    front.Pace // it holds memory, or a slot
 	touched bool
 	err     error // of the last read, io.EOF included
 }
 
 func (a *Activator) newClientBody(w http.ResponseWriter, r *http.Request, limit int64) *clientBody {
-	return &clientBody{r: http.MaxBytesReader(w, r.Body, limit), conn: http.NewResponseController(w), silence: a.cfg.ClientSilence}
+	return &clientBody{Body: front.NewBody(w, http.MaxBytesReader(w, r.Body, limit), a.cfg.ClientPace), pace: a.cfg.ClientPace}
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {
@@ -28,13 +29,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	b.touched = true
-	_ = b.conn.SetReadDeadline(time.Now().Add(b.silence)) // not every writer has one
-	n, err := b.r.Read(p)
+	n, err := b.Body.Read(p)
 	if err != nil {
 		b.err = b.fault(err)
-		if errors.Is(err, io.EOF) {
-			_ = b.conn.SetReadDeadline(time.Time{})
-		}
 	}
 	return n, b.err
 }
@@ -48,8 +45,10 @@ func (b *clientBody) fault(err error) error {
 	switch {
 	case errors.Is(err, io.EOF), is[*http.MaxBytesError](err):
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded) && b.Late():
+		return ErrDeadline
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &BadRequestError{Field: "body", Message: "nothing of it came for " + b.silence.String()}
+		return &BadRequestError{Field: "body", Message: fmt.Sprintf("it comes too slowly: it may pause for %v in all, beyond what its bytes take at %.0f bytes per second", b.pace.Grace, b.pace.Rate)}
 	}
 	return &BadRequestError{Field: "body", Message: "it ended early or is not well-formed: " + err.Error()}
 }

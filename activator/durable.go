@@ -37,9 +37,12 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 	if !e.Joined {
 		c.service.arrivals.Add(1)
 	}
+	async := req.Async
+	req = nil // the store has it: while its answer is awaited it is in memory no more
+	c.letGo()
 	c.wasCold = cold && !e.State.Final()
 	held := e.State == queue.StateHeld
-	if req.Async {
+	if async {
 		return a.accept(w, r, c, e, begun)
 	}
 	if e, err = a.untilRun(r.Context(), c, e); err != nil {

@@ -49,6 +49,13 @@ func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
 	r.Body = http.NoBody // the tries give it its body
 	c.out = &heartbeat{ResponseWriter: w}
 	defer c.out.end()
+	// The proxy closes an upgraded connection from a goroutine of its own, after it
+	// has returned: what the call's end counts must be there by then.
+	defer func() {
+		if c.answer != nil {
+			_ = c.answer.Close()
+		}
+	}()
 	a.proxy.ServeHTTP(c.out, r)
 }
 

@@ -154,7 +154,7 @@ func TestAnUpgradedConnectionCarriesBothWaysAndHoldsItsSlot(t *testing.T) {
 	w.replica("plain", "r1", 1, func(rw http.ResponseWriter, r *http.Request) {
 		conn, buf, _ := rw.(http.Hijacker).Hijack()
 		defer func() { _ = conn.Close() }()
-		_, _ = buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_ = buf.Flush()
 		line, _ := buf.ReadString('\n')
 		_, _ = buf.WriteString("echo " + line)
@@ -164,7 +164,7 @@ func TestAnUpgradedConnectionCarriesBothWaysAndHoldsItsSlot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(conn, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	_, _ = io.WriteString(conn, "GET /stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Pilotlight-Replica") != "r1" {

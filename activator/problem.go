@@ -26,6 +26,7 @@ var (
 	unknownService  = kind{"unknown-service", http.StatusNotFound, "no policy routes this request"}
 	badRequest      = kind{"bad-request", http.StatusBadRequest, "the request cannot be understood"}
 	bodyTooLarge    = kind{"body-too-large", http.StatusRequestEntityTooLarge, "the body is larger than the policy allows"}
+	headerTooLarge  = kind{"header-too-large", http.StatusRequestHeaderFieldsTooLarge, "the header is larger than is taken"}
 	keyReused       = kind{"key-reused", http.StatusUnprocessableEntity, "the idempotency key was used for another request"}
 	unknownRequest  = kind{"unknown-request", http.StatusNotFound, "there is no such request"}
 	expired         = kind{"request-expired", http.StatusGone, "the request and its answer are not kept any more"}
@@ -106,6 +107,8 @@ func kindOf(err error) kind {
 		return badRequest
 	case is[*http.MaxBytesError](err):
 		return bodyTooLarge
+	case is[*HeaderError](err):
+		return headerTooLarge
 	case errors.Is(err, queue.ErrKeyReused):
 		return keyReused
 	case errors.Is(err, queue.ErrUnknownRequest):

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pilotlight/pilotlight/policies"
 )
@@ -21,6 +22,7 @@ type routes struct {
 	hosts    map[string]*service
 	models   map[string]*service
 	maxBody  int64 // the largest of all services: the bound while the service is not known yet
+	maxWait  time.Duration
 }
 
 type prefixRoute struct {
@@ -98,6 +100,7 @@ func (rt *routes) add(s *service) {
 	rt.services[s.name] = s
 	rt.names = append(rt.names, s.name)
 	rt.maxBody = max(rt.maxBody, s.policy.Hold.MaxBody)
+	rt.maxWait = max(rt.maxWait, s.policy.Hold.MaxWait)
 	r := s.policy.Route
 	for _, p := range r.PathPrefixes {
 		rt.prefixes = append(rt.prefixes, prefixRoute{prefix: strings.TrimSuffix(p, "/"), hosts: r.Hosts, service: s})

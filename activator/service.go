@@ -28,7 +28,7 @@ type tally struct {
 	inFlight  atomic.Int64 // in a slot
 	entered   atomic.Int64 // holds begun, of connections
 	left      atomic.Int64 // holds ended
-	buffered  atomic.Int64 // bytes of bodies in memory, announced or read
+	buffered  account      // bodies in memory
 	completed atomic.Uint64
 	failed    atomic.Uint64
 	lastDone  atomic.Int64 // Unix ns of the last request's end
@@ -49,7 +49,7 @@ func (a *Activator) serviceOf(v policies.Version, before *service) (*service, er
 	if before != nil {
 		s.tally = before.tally
 	} else {
-		s.tally = &tally{metrics: a.metrics.forService(v.Name), fellIdle: a.fellIdle}
+		s.tally = &tally{metrics: a.metrics.forService(v.Name), fellIdle: a.fellIdle, buffered: account{whole: &a.buffered}}
 	}
 	if p.Translate != nil {
 		adapter, err := translate.For(p.Translate.Backend, p.Translate.Model)

@@ -106,12 +106,13 @@ type answerBody struct {
 	c    *call
 	ctx  context.Context
 	once sync.Once
-	err  error
+	cut  atomic.Bool // it ended early
 }
 
 // wrap keeps what an upgraded connection needs: a body that can be written to.
 func (c *call) wrap(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	b := &answerBody{ReadCloser: body, c: c, ctx: ctx}
+	c.answer = b
 	if rw, ok := body.(io.ReadWriteCloser); ok {
 		return &upgradedBody{answerBody: b, w: rw}
 	}
@@ -124,7 +125,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.c.watch.last.Store(time.Now().UnixNano())
 	}
 	if err != nil && err != io.EOF {
-		b.err = err
+		b.cut.Store(true)
 	}
 	return n, err
 }
@@ -135,13 +136,14 @@ func (b *answerBody) Close() error {
 		c := b.c
 		c.watch.stop()
 		now := time.Now()
-		if b.err != nil { // cut in its middle: the status was sent already
+		cut := b.cut.Load()
+		if cut { // the status was sent already
 			c.failure = kindOf(context.Cause(b.ctx)).name
 			if b.ctx.Err() == nil {
 				c.failure = upstreamFailed.name
 			}
 		}
-		c.service.done(now, now.Sub(c.released), c.status >= http.StatusInternalServerError || b.err != nil)
+		c.service.done(now, now.Sub(c.released), c.status >= http.StatusInternalServerError || cut)
 		c.slot.Release()
 	})
 	return err

@@ -28,6 +28,7 @@ type devCommand struct {
 	State    string `help:"Folder for state; default below the user's own." type:"path" placeholder:"DIR"`
 	Verbose  bool   `help:"Log details."`
 	addresses
+	bounds
 	prometheusFlag
 }
 
@@ -84,7 +85,7 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 		if err := seedTexts(ctx, client, texts, from, log); err != nil {
 			return err
 		}
-		n := &node{roles: allRoles, redis: client, fleet: fl, specs: specs, log: log, addrs: d.addresses, dev: true,
+		n := &node{roles: allRoles, redis: client, fleet: fl, specs: specs, log: log, addrs: d.addresses, bounds: d.bounds, dev: true,
 			grace: 10 * time.Second, prometheus: prometheus}
 		if forgets != "" {
 			n.warnings = func() []string { return []string{forgets} }

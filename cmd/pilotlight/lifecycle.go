@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 // lifecycle starts everything at once and ends it in order: firsts, servers,
@@ -27,8 +29,8 @@ type lifecycle struct {
 
 // first is a server whose requests in flight finish, upgraded ones too; hurry
 // ends what would keep them waiting.
-func (l *lifecycle) first(at net.Listener, h http.Handler, hurry func()) {
-	s := newServer(at, h)
+func (l *lifecycle) first(at net.Listener, h http.Handler, conns *front.Connections, hurry func()) {
+	s := newServer(at, h, conns)
 	s.hurry = hurry
 	l.firsts = append(l.firsts, s)
 }
@@ -36,7 +38,7 @@ func (l *lifecycle) first(at net.Listener, h http.Handler, hurry func()) {
 // serve is a server whose requests are quick, or event streams that do not end
 // by themselves.
 func (l *lifecycle) serve(at net.Listener, h http.Handler) {
-	l.servers = append(l.servers, newServer(at, h))
+	l.servers = append(l.servers, newServer(at, h, front.NewConnections(front.Config{Max: controlConnections})))
 }
 
 func (l *lifecycle) loop(run func(context.Context) error) { l.loops = append(l.loops, run) }
@@ -122,12 +124,13 @@ type server struct {
 	hurry    func()             // nil: nothing to hurry
 }
 
-func newServer(at net.Listener, h http.Handler) *server {
+func newServer(at net.Listener, h http.Handler, conns *front.Connections) *server {
 	ctx, cut := context.WithCancel(context.Background())
 	requests := &inFlight{next: h, none: make(chan struct{}, 1)}
 	srv := newHTTPServer(requests)
 	srv.BaseContext = func(net.Listener) context.Context { return ctx }
-	return &server{listener: at, http: srv, requests: requests, cut: cut}
+	srv.ConnState = conns.State
+	return &server{listener: conns.Listen(at), http: srv, requests: requests, cut: cut}
 }
 
 // cutPatience is how long requests that were cut have to say so and count it.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 const testGrace = 25 * time.Second
@@ -84,7 +86,7 @@ func startLifecycle(t *testing.T, data http.HandlerFunc) *processUnderTest {
 	life.first(p.data, ready.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		data(w, r)
 		p.note("request")
-	})), func() { p.note("holding") })
+	})), front.NewConnections(front.Config{Max: 100}), func() { p.note("holding") })
 	go func() { p.ended <- life.run(ctx, &ready.stopping, testGrace) }()
 	return p
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 // hostPort reads the address of a listener: host:port, or the http URL that its
@@ -105,5 +107,6 @@ func plainText(w http.ResponseWriter, status int, text string) {
 
 // newHTTPServer bounds what a client may cost before its request is known.
 func newHTTPServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return &http.Server{Handler: front.Patience(front.DefaultPace.Grace, h), ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
 }

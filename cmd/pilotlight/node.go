@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pilotlight/pilotlight/activator"
+	"github.com/pilotlight/pilotlight/activator/front"
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/scaler"
@@ -49,6 +50,7 @@ type node struct {
 	specs        jobSpecs
 	log          *slog.Logger
 	addrs        addresses
+	bounds       bounds
 	dev          bool
 	region       string
 	waitReplicas int           // --redis-wait-replicas
@@ -115,7 +117,7 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		act, err = activator.New(activator.Config{Policies: store, Queue: q, Statuses: newStatuses(hist, n.log),
-			Registerer: reg, Logger: n.log})
+			Registerer: reg, Logger: n.log, MaxBuffered: int64(n.bounds.MaxBodyMiB) << 20})
 		if err != nil {
 			return err
 		}
@@ -127,7 +129,9 @@ func (n *node) run(ctx context.Context) error {
 		})
 		life.loop(q.Run)
 		life.loop(act.Run)
-		life.first(l, ready.around(act), act.StopHolding)
+		conns := front.NewConnections(front.Config{Max: n.bounds.connections()})
+		conns.Register(reg)
+		life.first(l, ready.around(act), conns, act.StopHolding)
 	}
 	if n.has(roleWeb) {
 		l, err := listen("control plane", "control", n.addrs.Control)

@@ -44,6 +44,7 @@ type serveCommand struct {
 	LogJSON  bool          `name:"log-json" help:"Log as JSON."`
 	Verbose  bool          `help:"Log details."`
 	addresses
+	bounds
 	prometheusFlag
 }
 
@@ -78,7 +79,7 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, grace: s.Grace, prometheus: prometheus,
+	n := &node{roles: s.Role, redis: client, specs: specs, log: log, addrs: s.addresses, bounds: s.bounds, grace: s.Grace, prometheus: prometheus,
 		waitReplicas: s.RedisWaitReplicas}
 	if slices.Contains(s.Role, roleScaler) {
 		if n.fleet, err = s.fleet(log); err != nil {
