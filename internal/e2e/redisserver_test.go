@@ -15,29 +15,37 @@ import (
 // redisServer is a redis-server with an append-only file that a test may kill,
 // stop and start again on the same port and data.
 type redisServer struct {
-	bin  string
-	dir  string
-	port int
-	proc *process
+	bin      string
+	dir      string
+	port     int
+	settings []string // beside those of every one
+	proc     *process
 	// Client of the test's own.
 	Client *redis.Client
 }
 
-// startRedis skips the test where no redis-server is installed.
-func startRedis(t *testing.T) *redisServer {
+// startRedis skips the test where no redis-server is installed. Settings are as on
+// its command line; they win over those of start.
+func startRedis(t *testing.T, settings ...string) *redisServer {
+	t.Helper()
+	s := newRedis(t, settings...)
+	s.start(t)
+	return s
+}
+
+func newRedis(t *testing.T, settings ...string) *redisServer {
 	t.Helper()
 	skipIfShort(t)
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("redis-server is missing (Debian: apt-get install redis-server)")
 	}
-	s := &redisServer{bin: bin, dir: t.TempDir(), port: freePort(t)}
+	s := &redisServer{bin: bin, dir: t.TempDir(), port: freePort(t), settings: settings}
 	s.Client = redis.NewClient(&redis.Options{
 		Addr:                     s.address(),
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() { _ = s.Client.Close() })
-	s.start(t)
 	return s
 }
 
@@ -60,14 +68,21 @@ func (s *redisServer) URL() string { return "redis://" + s.address() }
 // start runs the server, anew or for the first time, until it answers.
 func (s *redisServer) start(t *testing.T) {
 	t.Helper()
-	s.proc = startProcess(t, nil, s.bin, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir,
-		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no")
+	s.proc = startProcess(t, nil, s.bin, append([]string{"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir,
+		"--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"}, s.settings...)...)
 	await(t, "redis-server to answer", func() error {
 		if err := s.proc.running(); err != nil {
 			t.Fatalf("redis-server: %v\n%s", err, s.proc.said)
 		}
 		return s.Client.Ping(context.WithoutCancel(t.Context())).Err()
 	})
+}
+
+// stop is an orderly end: what was acknowledged is in the file.
+func (s *redisServer) stop(t *testing.T) {
+	t.Helper()
+	s.proc.signal(syscall.SIGTERM)
+	s.proc.exit(t)
 }
 
 // kill is kill -9.
