@@ -7,8 +7,15 @@ type Demand struct {
 	Held       int            // tickets waiting for a slot
 	OldestHold time.Time      // when the oldest waiting ticket was accepted, zero if none
 	Deadlines  []time.Time    // of the waiting tickets, at most 1,000 of them
-	SlotsOut   map[string]int // replica → slots leased or granted to live activators
+	SlotsOut   map[string]int // replica → slots leased or granted to activators that live, or may
 	Busy       map[string]int // replica → of SlotsOut, those with a request in flight when their holder last reported
+
+	// Quarantined slots, by replica: an activator that died had a request in flight
+	// there, and nobody gets them before that has ended. Abandoned are those of them
+	// whose activator is known to be gone, and its clients with it; they are not in
+	// SlotsOut, the others are.
+	Quarantined map[string]int
+	Abandoned   map[string]int
 }
 
 // Counters are what one activator publishes every second for all its services

@@ -70,6 +70,13 @@ type Ledger interface {
 	Offer(ctx context.Context, service string, offers []jobs.SlotOffer) error
 	// Demand reads what waits and which slots are out.
 	Demand(ctx context.Context, service string) (jobs.Demand, error)
+	// Quarantined returns the slots of a service in which a dead activator may still
+	// have requests, and a mark for Observed.
+	Quarantined(ctx context.Context, service string) ([]jobs.Quarantine, jobs.SlotMark, error)
+	// Observed tells how many requests replicas have in flight by their own counts;
+	// they were asked after Quarantined had returned the mark. What is not in flight
+	// any more leaves the quarantine.
+	Observed(ctx context.Context, service string, mark jobs.SlotMark, inFlight map[string]int) error
 	// Announced calls fn with the name of a service whenever demand for it has
 	// been announced, and with "" after a reconnection; blocks until ctx ends.
 	Announced(ctx context.Context, fn func(service string)) error

@@ -31,6 +31,17 @@ type ledger struct {
 	over     int            // most requests ever at once at one replica
 	cut      map[string]int // in flight at a replica that is offered no more
 	told     []told
+
+	abandoned map[string]int // slots that a dead activator left behind, by replica
+	marks     int            // calls of Quarantined
+	counts    []count        // what Observed was told
+}
+
+// count is what Observed was told, and when the mark was given that it came with.
+type count struct {
+	at       time.Time
+	mark     jobs.SlotMark
+	inFlight map[string]int
 }
 
 type told struct {
@@ -68,7 +79,7 @@ func (l *ledger) release() {
 	for len(l.held) > 0 {
 		var best *jobs.SlotOffer
 		for i := range l.offers {
-			if o := &l.offers[i]; l.busy[o.ID] < o.Slots && (best == nil || l.busy[o.ID] < l.busy[best.ID]) {
+			if o := &l.offers[i]; l.busy[o.ID]+l.abandoned[o.ID] < o.Slots && (best == nil || l.busy[o.ID] < l.busy[best.ID]) {
 				best = o
 			}
 		}
@@ -126,7 +137,8 @@ func (l *ledger) Demand(ctx context.Context, _ string) (jobs.Demand, error) {
 	if l.down {
 		return jobs.Demand{}, errDown
 	}
-	d := jobs.Demand{Held: len(l.held), SlotsOut: map[string]int{}, Busy: map[string]int{}}
+	d := jobs.Demand{Held: len(l.held), SlotsOut: map[string]int{}, Busy: map[string]int{},
+		Quarantined: maps.Clone(l.abandoned), Abandoned: maps.Clone(l.abandoned)}
 	if d.Held > 0 {
 		d.OldestHold = l.held[0]
 	}
@@ -143,6 +155,36 @@ func (l *ledger) asked() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.reads
+}
+
+func (l *ledger) Quarantined(context.Context, string) ([]jobs.Quarantine, jobs.SlotMark, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, 0, errDown
+	}
+	l.marks++
+	return nil, jobs.SlotMark(time.Now().UnixMilli()), nil
+}
+
+// Observed takes a count to be of abandoned requests alone.
+func (l *ledger) Observed(_ context.Context, _ string, mark jobs.SlotMark, inFlight map[string]int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return errDown
+	}
+	l.counts = append(l.counts, count{time.Now(), mark, maps.Clone(inFlight)})
+	for id, n := range inFlight {
+		if n < l.abandoned[id] {
+			l.abandoned[id] = n
+		}
+		if n == 0 {
+			delete(l.abandoned, id)
+		}
+	}
+	l.release()
+	return nil
 }
 
 func (l *ledger) Announced(ctx context.Context, fn func(string)) error {

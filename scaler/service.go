@@ -93,6 +93,9 @@ type service struct {
 	logs        lastLogs
 	answers     lane
 	gpuReads    lane
+	counts      lane      // asks replicas with quarantined slots for their own counts
+	countDue    time.Time // when to ask them again
+	uncounted   string    // why such a count is unknown
 	meters      meters    // of the policy's metrics, as Prometheus gives them
 	meterDue    time.Time // when to ask it again
 	metering    lane
@@ -310,6 +313,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 	}
 	next = earlier(next, s.measure(now))
 	next = earlier(next, s.readMetrics(now))
+	next = earlier(next, s.countQuarantined(now))
 	s.finishStories(now)
 	if s.leave(now) {
 		return now, true

@@ -116,6 +116,11 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		Failures:   s.recentFailures(now),
 		GPUs:       s.gpus,
 	}
+	if snap.Held > 0 {
+		// What a dead activator left behind is nobody's demand, and keeps no replica
+		// (doc.go of activator/queue); but those who wait cannot have its slots.
+		snap.InFlight += sum(s.demand.Abandoned)
+	}
 	var unknown []string
 	snap.Metrics, snap.MetricMaxes, unknown = s.metrics(now)
 	s.sayUnknown(unknown)

@@ -98,6 +98,40 @@
 // after those who are silent; one whose address refuses, or is another
 // incarnation's, is dead at once.
 //
+// # The end of a quarantine
+//
+// What a dead activator had in flight at a replica is one number, and it only
+// falls: the dead begin nothing. It ends when the replica is offered no more, when
+// its owner is heard again (then what that one states counts), after
+// request.timeout, or when the replica's own count of its requests, running and
+// waiting, shows less. While something is quarantined, and only then, the scaler
+// reads that count each second from the replica's /metrics.
+//
+//   - A count of n says that at most n of the slots that one dead activator had are
+//     in use, whoever's the n requests are. Nothing is subtracted for requests of
+//     the living: what the ledger knows of them is an upper bound (a granted slot
+//     whose request is on its way, a slow reader's whose answer is computed), and n
+//     less an upper bound would free what is in use. The price: while others keep a
+//     replica busier than the dead one had it, slots return as their load dips.
+//   - Each dead activator's slots are bounded by themselves, not their sum: which of
+//     two may come back, and take its own with it, is not known.
+//   - A gauge may lag by a step of its engine, and a request that is being read is
+//     not counted yet. Of an activator whose process is gone (its address refuses,
+//     or is another's) all connections are closed, so that half a request is none;
+//     its counts are heeded if they were asked for 2 s after its burial or later.
+//     One that was only silent may be cut off and in the middle of a request; its
+//     counts are heeded after 30 s, or 2 s after it is found to be gone.
+//   - Asked for later means: after the script call that returned the mark, by the
+//     ledger's own clock, and not before a recovery, which may change that clock.
+//   - An unknown count is never zero. A replica without one of the metrics that the
+//     scaler knows (vLLM's, SGLang's, TGI's, llama.cpp's) keeps its quarantine to
+//     the end: shorten request.timeout if that is too long.
+//
+// A quarantined slot of an activator that may live is in use as far as anybody
+// knows: it holds up a drain and counts as demand. One of an activator that is gone
+// holds up neither: its client went with it, or its durable request is run again in
+// another slot, so that stopping the replica cuts nobody (Demand.Abandoned).
+//
 // # A ledger that may have lost writes
 //
 // Each script compares Redis' run id with the one that wrote last, and the
@@ -150,7 +184,8 @@
 //   - One that reaches neither Redis nor any activator that does, but its replicas,
 //     goes on, by design (better than no traffic in an outage); its slots are given to
 //     others after its lease.
-//   - One that is stopped between Slot.Check and the write sends one late request per
+//   - One that is stopped between Slot.Check and the write, or in the middle of
+//     sending a request, for longer than its quarantine sends one late request per
 //     slot.
 //   - What was in flight at an activator that is dead by the time Redis loses the
 //     writes that say so is known to nobody but the replica.

@@ -70,14 +70,14 @@ func (l *Ledger) Offer(ctx context.Context, service string, offers []jobs.SlotOf
 // deadlinesAtMost are read with the demand.
 const deadlinesAtMost = 1000
 
-// Demand reads what waits and which slots are out. Quarantined slots are out and
-// busy: as far as anybody knows, their replicas still compute.
+// Demand reads what waits and which slots are out.
 func (l *Ledger) Demand(ctx context.Context, service string) (jobs.Demand, error) {
 	reply, err := l.call(ctx, demandScript, service, deadlinesAtMost)
 	if err != nil {
 		return jobs.Demand{}, err
 	}
-	d := jobs.Demand{Held: int(number(reply[1])), SlotsOut: map[string]int{}, Busy: map[string]int{}}
+	d := jobs.Demand{Held: int(number(reply[1])), SlotsOut: map[string]int{}, Busy: map[string]int{},
+		Quarantined: map[string]int{}, Abandoned: map[string]int{}}
 	if at := number(reply[2]); at > 0 {
 		d.OldestHold = time.UnixMilli(at).UTC()
 	}
@@ -87,6 +87,11 @@ func (l *Ledger) Demand(ctx context.Context, service string) (jobs.Demand, error
 		case "s":
 			d.SlotsOut[key] = int(number(reply[i+2]))
 			d.Busy[key] = int(number(reply[i+3]))
+		case "q":
+			d.Quarantined[key] = int(number(reply[i+2]))
+			if n := int(number(reply[i+3])); n > 0 {
+				d.Abandoned[key] = n
+			}
 		case "d":
 			d.Deadlines = append(d.Deadlines, time.UnixMilli(number(key)).UTC())
 		}
@@ -94,46 +99,37 @@ func (l *Ledger) Demand(ctx context.Context, service string) (jobs.Demand, error
 	return d, nil
 }
 
-// Quarantine is what may still be computing at a replica for an activator that
-// died.
-type Quarantine struct {
-	Replica   string
-	Slots     int
-	Until     time.Time // then they return in any case
-	Activator string    // the dead one
-}
-
-// Mark is a moment of the ledger, for Observed.
-type Mark int64
-
-// Quarantined returns the quarantined slots of a service, and a mark: a count that
-// a replica gives of itself after this call has returned may be told to Observed
+// Quarantined returns the quarantined slots of a service, and a mark: counts for
+// which replicas are asked after this call has returned may be told to Observed
 // with it.
-func (l *Ledger) Quarantined(ctx context.Context, service string) ([]Quarantine, Mark, error) {
-	return l.observe(ctx, service, "", 0, 0)
+func (l *Ledger) Quarantined(ctx context.Context, service string) ([]jobs.Quarantine, jobs.SlotMark, error) {
+	return l.observe(ctx, service, 0, nil)
 }
 
-// Observed tells how many requests a replica has in flight by its own count, which
-// was asked for after Quarantined had returned the mark. Of slots that were in
-// quarantine then, no more than that many can be in use: the others return. A count
-// from before the mark would not know of requests that came just before their
-// activator died.
-func (l *Ledger) Observed(ctx context.Context, service, replica string, inFlight int, mark Mark) error {
-	_, _, err := l.observe(ctx, service, replica, inFlight, mark)
+// Observed tells how many requests replicas have in flight by their own counts,
+// for which they were asked after Quarantined had returned the mark. Of the slots
+// that each dead activator may have in use there, no more than that many can be:
+// the others return. doc.go has the argument, and from when on counts are heeded.
+func (l *Ledger) Observed(ctx context.Context, service string, mark jobs.SlotMark, inFlight map[string]int) error {
+	_, _, err := l.observe(ctx, service, mark, inFlight)
 	return err
 }
 
-func (l *Ledger) observe(ctx context.Context, service, replica string, inFlight int, mark Mark) ([]Quarantine, Mark, error) {
-	reply, err := l.call(ctx, observeScript, service, replica, inFlight, int64(mark))
+func (l *Ledger) observe(ctx context.Context, service string, mark jobs.SlotMark, inFlight map[string]int) ([]jobs.Quarantine, jobs.SlotMark, error) {
+	own := []any{int64(mark)}
+	for replica, n := range inFlight {
+		own = append(own, replica, n)
+	}
+	reply, err := l.call(ctx, observeScript, service, own...)
 	if err != nil {
 		return nil, 0, err
 	}
-	var out []Quarantine
-	for i := 1; i+3 < len(reply); i += 4 {
-		out = append(out, Quarantine{Replica: text(reply[i]), Slots: int(number(reply[i+1])),
+	var out []jobs.Quarantine
+	for i := 2; i+3 < len(reply); i += 4 {
+		out = append(out, jobs.Quarantine{Replica: text(reply[i]), Slots: int(number(reply[i+1])),
 			Until: time.UnixMilli(number(reply[i+2])).UTC(), Activator: text(reply[i+3])})
 	}
-	return out, Mark(number(reply[0])), nil
+	return out, jobs.SlotMark(number(reply[1])), nil
 }
 
 // Announced calls fn with each service whose demand is announced, and with ""

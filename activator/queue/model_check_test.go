@@ -42,7 +42,7 @@ func (m *model) took(i int, w *waiting, h held) {
 		w.over = true
 		return
 	}
-	m.uses = append(m.uses, &use{id: w.id, actor: w.actor, slot: h.slot, began: time.Now(), granted: !h.slot.given.IsZero()})
+	m.begin(&use{id: w.id, actor: w.actor, slot: h.slot, granted: !h.slot.given.IsZero()})
 	for _, earlier := range m.waits[:i] {
 		if m.disorder || earlier.over || earlier.got || earlier.actor.dead {
 			continue

@@ -76,21 +76,24 @@ func (m *model) offerRandom(o op) {
 	}
 }
 
-// observe asks a replica for its own count, and tells it some time later.
-func (m *model) observe(o op) {
+// observe asks the replicas for their own counts, which lag behind what they do,
+// and tells them some time later.
+func (m *model) observe(o op, late time.Duration) {
 	_, mark, err := m.ledger.Quarantined(context.Background(), "translate")
 	if err != nil {
 		return
 	}
-	id := fmt.Sprintf("r%d", o.N%len(concurrency))
-	n := 0
+	counts, lag := map[string]int{}, min(time.Duration(o.M)*400*time.Millisecond, 2400*time.Millisecond)
+	for i := range concurrency {
+		counts[fmt.Sprintf("r%d", i)] = 0
+	}
 	for _, u := range m.uses {
-		if !u.gone && u.slot.Replica == id && (!u.actor.dead || time.Now().Before(u.orphanTil)) {
-			n++
+		if u.counts(time.Now().Add(-lag)) {
+			counts[u.slot.Replica]++
 		}
 	}
-	m.tick(o.D / 10)
-	_ = m.ledger.Observed(context.Background(), "translate", id, n, mark)
+	m.tick(late)
+	_ = m.ledger.Observed(context.Background(), "translate", mark, counts)
 }
 
 // others reports whether somebody would be left who could speak for those that
@@ -114,6 +117,21 @@ func (m *model) disturb(o op) {
 			}
 			m.crash(a)
 		}
+	case "bury": // its slots are quarantined, and counted at once
+		a := m.alive(o.N, (*actor).well)
+		if a == nil || m.down || !m.others(a) {
+			return
+		}
+		m.tick(100 * time.Millisecond)
+		if o.M%2 == 0 {
+			m.crash(a)
+			m.tick(2 * time.Second)
+		} else {
+			m.disorder, a.cut = true, true
+			a.faults.set(func(f *faults) { f.cut = true })
+			m.tick(7 * time.Second)
+		}
+		m.observe(o, 0)
 	case "start":
 		if len(m.actors) < 7 {
 			m.start()
@@ -189,6 +207,10 @@ func (m *model) crash(a *actor) {
 		if u.actor != a || u.gone {
 			continue
 		}
+		if u.sent.After(now) { // half a request is none
+			u.end()
+			continue
+		}
 		s.mu.Lock()
 		known := u.granted || u.began.Before(s.renewed)
 		s.mu.Unlock()
@@ -213,7 +235,7 @@ func (m *model) resume(a *actor) {
 		if !within(s.renewed, time.Now(), a.cfg.Lease) && s.outage.IsZero() {
 			m.fail("%s gave a slot after it stood still for longer than its lease", a.Activator())
 		}
-		m.uses = append(m.uses, &use{id: "first", actor: a, slot: slot, began: time.Now()})
+		m.begin(&use{id: "first", actor: a, slot: slot})
 	}
 	m.net.set(&m.net.mute, a.Activator(), false)
 	a.faults.set(func(f *faults) { close(f.paused); f.paused = nil })

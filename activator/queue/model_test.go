@@ -27,7 +27,7 @@ var genOp = rapid.Custom(func(t *rapid.T) op {
 		Kind: rapid.SampledFrom([]string{
 			"hold", "hold", "hold", "hold", "submit", "submit", "submit", "end", "end", "end", "try", "try",
 			"offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "advance", "observe",
-			"crash", "crash", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
+			"crash", "crash", "bury", "bury", "upload", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
 			"away", "back", "restart", "save", "rollback",
 		}).Draw(t, "kind"),
 		N: rapid.IntRange(0, 20).Draw(t, "n"),
@@ -37,7 +37,7 @@ var genOp = rapid.Custom(func(t *rapid.T) op {
 })
 
 const (
-	modelTimeout  = 30 * time.Second // request.timeout
+	modelTimeout  = 50 * time.Second // request.timeout
 	modelAttempts = 2                // retry.attempts
 )
 
@@ -62,10 +62,28 @@ type use struct {
 	actor     *actor
 	slot      *Slot
 	began     time.Time
+	sent      time.Time // when the replica has all of it, and begins to count it
 	granted   bool      // by Redis, and not out of a lease
 	orphanTil time.Time // its actor died; the replica computes on
 	execution chan outcomeOfRun
 	gone      bool
+	ended     time.Time // if gone
+}
+
+// begin a use; the one after an "upload" takes a while to be sent.
+func (m *model) begin(u *use) *use {
+	u.began = time.Now()
+	u.sent, m.upload = u.began.Add(m.upload), 0
+	m.uses = append(m.uses, u)
+	return u
+}
+
+func (u *use) end() { u.gone, u.ended = true, time.Now() }
+
+// counts reports whether the replica had the request in its own count at that
+// moment.
+func (u *use) counts(at time.Time) bool {
+	return !u.sent.After(at) && (!u.gone || u.ended.After(at)) && (!u.actor.dead || at.Before(u.orphanTil))
 }
 
 type outcomeOfRun int
@@ -106,10 +124,11 @@ type model struct {
 	offered  map[string]int
 	saved    *snapshot
 	savedAt  time.Time
-	server   int  // which process Redis is
-	down     bool // Redis is away for all
-	disorder bool // something has happened that may change the order
-	lost     bool // Redis has lost writes: what it had accepted may be gone
+	server   int           // which process Redis is
+	upload   time.Duration // that the next use takes to be sent
+	down     bool          // Redis is away for all
+	disorder bool          // something has happened that may change the order
+	lost     bool          // Redis has lost writes: what it had accepted may be gone
 	next     int
 
 	mu  sync.Mutex // of what executions write
@@ -204,16 +223,16 @@ func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
 		}
 	}
 	r.live[a] = true
-	u = &use{id: r.id, actor: a, slot: e.Slot, began: time.Now(), granted: true, execution: make(chan outcomeOfRun, 1)}
-	m.uses = append(m.uses, u)
-	return u, r.runs
+	return m.begin(&use{id: r.id, actor: a, slot: e.Slot, granted: true, execution: make(chan outcomeOfRun, 1)}), r.runs
 }
 
 func (m *model) endRun(u *use) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.durable[u.id].live, u.actor)
-	u.gone = u.gone || !u.actor.dead
+	if !u.gone && !u.actor.dead {
+		u.end()
+	}
 }
 
 var errCancelled = errors.New("cancelled by the test")
@@ -241,7 +260,7 @@ func (m *model) endUse(u *use, suspect bool) {
 		}
 		return
 	}
-	u.gone = true
+	u.end()
 	if suspect {
 		u.slot.ReleaseSuspect()
 	} else {
@@ -280,7 +299,7 @@ func (m *model) do(o op) {
 			m.fail("%s gave a slot whose lease has ended", a.Activator())
 		}
 		m.next++
-		m.uses = append(m.uses, &use{id: fmt.Sprintf("w%03d", m.next), actor: a, slot: slot, began: time.Now()})
+		m.begin(&use{id: fmt.Sprintf("w%03d", m.next), actor: a, slot: slot})
 	case "end", "suspect", "fail":
 		if all := m.usable(); len(all) > 0 {
 			m.endUse(all[o.N%len(all)], o.Kind != "end")
@@ -290,7 +309,9 @@ func (m *model) do(o op) {
 	case "offer":
 		m.offerRandom(o)
 	case "observe":
-		m.observe(o)
+		m.observe(o, o.D/10)
+	case "upload":
+		m.upload = 3 * o.D
 	case "advance":
 		m.tick(o.D)
 	default:
@@ -309,6 +330,24 @@ func TestRandomEventsOverThreeActivatorsKeepTheGuarantees(t *testing.T) {
 			rt.Fatalf("after %v: %v", ops[:done], err)
 		}
 	})
+}
+
+// Counts that lag, and that miss what is being sent, are the ones to be afraid of.
+func TestCountsTakenTooSoonAfterAnActivatorHasFallenSilentFreeNothing(t *testing.T) {
+	var full []op
+	for n := range 9 { // there are 6 slots: the last ones wait
+		full = append(full, op{Kind: "hold", N: n})
+	}
+	for name, ops := range map[string][]op{
+		"it is gone":    append(full[:len(full):len(full)], op{Kind: "bury", M: 6}),
+		"it is cut off": append([]op{{Kind: "upload", D: 5 * time.Second}}, append(full[:len(full):len(full)], op{Kind: "bury", M: 1})...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err, done := play(t, append(ops, op{Kind: "advance", D: time.Second})); err != nil {
+				t.Fatalf("after %d events: %v", done, err)
+			}
+		})
+	}
 }
 
 func play(t *testing.T, ops []op) (err error, done int) {

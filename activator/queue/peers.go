@@ -50,6 +50,7 @@ type peers struct {
 	known map[string]string    // activator → address
 	asked map[string]time.Time // when somebody silent was last asked after
 	gone  []string             // activator|address of those found dead
+	dead  map[string]time.Time // when they were, of the last minute
 }
 
 // Meet answers a peer that has told its view: see Config.Ask. Whoever of the two
@@ -177,6 +178,7 @@ func (q *Queue) bury(id, address string) {
 	q.cfg.Logger.Info("an activator has died", "activator", id)
 	q.peers.mu.Lock()
 	q.peers.gone = append(q.peers.gone, id+"|"+address)
+	q.peers.dead[id] = time.Now()
 	q.peers.mu.Unlock()
 	for _, s := range q.all() {
 		s.mu.Lock()
@@ -184,6 +186,18 @@ func (q *Queue) bury(id, address string) {
 		s.mu.Unlock()
 		s.kick()
 	}
+}
+
+// lately returns those who were found dead within the last minute: a service that
+// this activator had not met yet has to be told of them, too.
+func (p *peers) lately() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]bool{}
+	for id := range p.dead {
+		out[id] = true
+	}
+	return out
 }
 
 // speakFor takes in what one that is cut off holds, to be told to the ledgers. It
@@ -289,7 +303,9 @@ func (q *Queue) greet(ctx context.Context) {
 	}
 	q.peers.mu.Lock()
 	q.peers.known, q.peers.gone = known, q.peers.gone[len(gone):]
-	maps.DeleteFunc(q.peers.asked, func(id string, at time.Time) bool { return now.Sub(at) > rememberFor })
+	for _, m := range []map[string]time.Time{q.peers.asked, q.peers.dead} {
+		maps.DeleteFunc(m, func(_ string, at time.Time) bool { return now.Sub(at) > rememberFor })
+	}
 	q.peers.mu.Unlock()
 }
 

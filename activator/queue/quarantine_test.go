@@ -39,48 +39,6 @@ func TestADeadActivatorsIdleSlotsReturnAfterItsLeaseAndItsBusyOnesAreQuarantined
 	})
 }
 
-func TestAReplicasOwnCountEndsAQuarantineAndAnOlderCountDoesNot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		a, _ := w.activator("a")
-		b, _ := w.activator("b")
-		one, two := hold(t.Context(), a, "t1", roomy), hold(t.Context(), a, "t2", roomy)
-		w.offer(replicaWith("r1", 0, 2))
-		now(t, one)
-		now(t, two)
-		w.tick(time.Second)
-		_, before, err := w.ledger.Quarantined(t.Context(), "translate")
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.kill(a)
-		waiting := hold(t.Context(), b, "t3", roomy)
-		w.tick(6 * time.Second)
-		list, mark, err := w.ledger.Quarantined(t.Context(), "translate")
-		if err != nil || len(list) != 1 || list[0].Slots != 2 || list[0].Replica != "r1" || list[0].Activator != "a" {
-			t.Fatalf("quarantined %+v, %v; want two slots of r1", list, err)
-		}
-		observe := func(n int, mark Mark) {
-			t.Helper()
-			if err := w.ledger.Observed(t.Context(), "translate", "r1", n, mark); err != nil {
-				t.Fatal(err)
-			}
-		}
-		observe(0, before) // a count from before its activator died
-		notYet(t, waiting)
-		observe(2, mark)
-		notYet(t, waiting)
-		observe(1, mark)
-		if got := now(t, waiting); got.err != nil {
-			t.Fatal(got.err)
-		}
-		observe(0, mark)
-		if list, _, _ := w.ledger.Quarantined(t.Context(), "translate"); len(list) != 0 {
-			t.Errorf("still quarantined: %+v", list)
-		}
-	})
-}
-
 func TestTicketsOfADeadActivatorGoInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

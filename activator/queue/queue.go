@@ -118,7 +118,7 @@ func New(cfg Config) (*Queue, error) {
 		services: map[string]*service{},
 		start:    make(chan *service, 1),
 		stopped:  make(chan struct{}),
-		peers:    peers{known: map[string]string{}, asked: map[string]time.Time{}},
+		peers:    peers{known: map[string]string{}, asked: map[string]time.Time{}, dead: map[string]time.Time{}},
 		readers:  readers{of: map[string]map[chan struct{}]bool{}},
 	}
 	q.runCtx, q.endRuns = context.WithCancelCause(context.Background())
@@ -182,6 +182,7 @@ func (q *Queue) service(name string) *service {
 	q.mu.Lock()
 	if s = q.services[name]; s == nil {
 		s = newService(q, name)
+		s.dead = q.peers.lately() // under q.mu: whoever is found dead later finds s
 		q.services[name] = s
 		q.mu.Unlock()
 		select {

@@ -68,7 +68,7 @@ func keysOf(service string) []string {
 		p + "ledger",     // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout
 		p + "activators", // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
 		p + "suspects",   // hash: replica → until ms
-		p + "quarantine", // hash: replica|dead activator → slots|until ms|generation
+		p + "quarantine", // hash: replica|dead activator → slots|until ms|counted from ms|1 if its process is known to be gone
 		p + "fenced",     // hash: activator that left or died → number of its last statement|until ms|1 if it died
 		p + "orphans",    // set: names of sets of dead activators' tickets
 	}

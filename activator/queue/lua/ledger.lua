@@ -8,12 +8,30 @@ end
 
 local gen, recover = 0, 0
 
--- Slots that a dead activator may still have in use, until when, and the
--- generation since which nothing can be added to them.
-local function quarantine(replica, id, n, till)
+-- From when on a replica's own count says what it still computes for a dead
+-- activator (doc.go, "The end of a quarantine"): so long after the process is known
+-- to be gone, or, if it was only silent and may live, after its burial.
+local COUNT_AFTER_GONE_MS, COUNT_AFTER_SILENCE_MS = 2000, 30000
+
+-- Slots that a dead activator may still have in use: how many, until when in any
+-- case, from when on they may be counted, and whether the process is known to be
+-- gone (1/0).
+local function quarantine(replica, id, n, till, gone)
   if n == 0 then return end
-  redis.call('HSET', K_QUARANTINE, replica .. '|' .. id, n .. '|' .. till .. '|' .. gen)
+  local from = NOW + (gone and COUNT_AFTER_GONE_MS or COUNT_AFTER_SILENCE_MS)
+  redis.call('HSET', K_QUARANTINE, replica .. '|' .. id, n .. '|' .. till .. '|' .. from .. '|' .. (gone and 1 or 0))
   redis.call('PEXPIRE', K_QUARANTINE, math.max(redis.call('PTTL', K_QUARANTINE), till - NOW))
+end
+
+-- One that was buried for its silence is known to be gone by now.
+local function is_gone(activator)
+  each(redis.call('HGETALL', K_QUARANTINE), function(field, value)
+    local _, id = split(field)
+    local n, till, from, gone = split(value)
+    if id ~= activator or gone == '1' then return end
+    from = math.min(tonumber(from), NOW + COUNT_AFTER_GONE_MS)
+    redis.call('HSET', K_QUARANTINE, field, n .. '|' .. till .. '|' .. from .. '|1')
+  end)
 end
 
 -- Statements up to this number are from before somebody left, or was buried (1).
@@ -23,8 +41,9 @@ local function fence(id, number, till, buried)
 end
 
 -- An incarnation that is dead: its idle slots return, those in use are
--- quarantined, its tickets become orphans. Returns whether it had any slot.
-local function bury(id)
+-- quarantined, its tickets become orphans. gone: its process is known to have
+-- ended, and not only silent. Returns whether it had any slot.
+local function bury(id, gone)
   local a, used, had = acts[id], {}, false
   each(redis.call('HGETALL', K_HELD), function(field, value)
     local replica, activator = split(field)
@@ -42,7 +61,7 @@ local function bury(id)
     if tonumber(at) <= a.seen then used[replica] = (used[replica] or 0) + 1 end
     redis.call('HDEL', K_GRANTS, ticket)
   end)
-  for replica, n in pairs(used) do quarantine(replica, id, n, NOW + a.timeout) end
+  for replica, n in pairs(used) do quarantine(replica, id, n, NOW + a.timeout, gone) end
   redis.call('HDEL', K_ACT, id)
   fence(id, a.number, NOW + a.timeout, 1)
   if redis.call('EXISTS', K_MINE(id)) == 1 then
@@ -107,7 +126,7 @@ local function reap(grace)
       if NOW - a.seen > LEASE_MS then dead[#dead + 1] = id end
     end
     table.sort(dead)
-    for _, id in ipairs(dead) do had = bury(id) or had end
+    for _, id in ipairs(dead) do had = bury(id, false) or had end
     -- All of them at once: it may be Redis that they miss, and go on without.
     if had and next(acts) == nil then redis.call('HSET', K_META, 'blackout', NOW) end
   end

@@ -1,23 +1,27 @@
--- observe: quarantined slots, and what a replica's own count says of them.
--- ARGV 6 replica ('' only reads), 7 requests in flight there by its own count, 8
--- the mark that an earlier call returned, before that count was taken
+-- observe: quarantined slots, and what replicas' own counts say of them.
+-- ARGV 6 the mark that an earlier call returned, before the replicas were asked,
+-- 7… replica, requests in flight there by its own count. None: only reads
 redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
 begin()
-local out, freed = { gen }, false
+local counted, mark = {}, tonumber(ARGV[6])
+for i = 7, #ARGV, 2 do counted[ARGV[i]] = tonumber(ARGV[i + 1]) end
+local out, freed = { gen, NOW }, 0
 each(redis.call('HGETALL', K_QUARANTINE), function(field, value)
   local replica, id = split(field)
-  local n, till, since = split(value)
+  local n, till, from, gone = split(value)
   n = tonumber(n)
-  if replica == ARGV[6] and tonumber(since) <= tonumber(ARGV[8]) and tonumber(ARGV[7]) < n then
-    n, freed = tonumber(ARGV[7]), true
+  local most = counted[replica]
+  -- a mark from before a recovery may be by another server's clock
+  if most and most < n and mark >= tonumber(from) and mark > recover then
+    freed, n = freed + n - most, most
     if n == 0 then redis.call('HDEL', K_QUARANTINE, field)
-    else redis.call('HSET', K_QUARANTINE, field, n .. '|' .. till .. '|' .. since) end
+    else redis.call('HSET', K_QUARANTINE, field, n .. '|' .. till .. '|' .. from .. '|' .. gone) end
   end
   if n > 0 then
     out[#out + 1] = replica; out[#out + 1] = n; out[#out + 1] = till; out[#out + 1] = id
   end
 end)
-if freed then
+if freed > 0 then
   local offers, used = load_slots()
   if grant(offers, used) > 0 then nudge('o') end
 end

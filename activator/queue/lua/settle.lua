@@ -15,7 +15,11 @@ if number < last then return { 'stale', gen } end
 
 -- What others have found out about those who are silent.
 for _, id in ipairs(statement.dead or {}) do
-  if acts[id] and id ~= ME and NOW - acts[id].seen > tonumber(ARGV[12]) then bury(id) end
+  if not acts[id] then
+    is_gone(id)
+  elseif id ~= ME and NOW - acts[id].seen > tonumber(ARGV[12]) then
+    bury(id, true)
+  end
 end
 for id, view in pairs(statement.views or {}) do
   if acts[id] and id ~= ME and view.number >= acts[id].number then
@@ -27,7 +31,7 @@ for id, view in pairs(statement.views or {}) do
   end
 end
 for id, a in pairs(acts) do -- whose address is ours now is dead
-  if id ~= ME and a.address ~= '' and a.address == ARGV[10] and NOW - a.seen > tonumber(ARGV[12]) then bury(id) end
+  if id ~= ME and a.address ~= '' and a.address == ARGV[10] and NOW - a.seen > tonumber(ARGV[12]) then bury(id, true) end
 end
 
 -- This statement takes the place of all that was known of the caller.
@@ -66,7 +70,7 @@ for replica, n in pairs(statement.held or {}) do
 end
 if statement.leaving then -- as if it were dead, but that nothing granted has been begun
   acts[ME].seen = -1
-  bury(ME)
+  bury(ME, false)
   adopt_some()
   used = select(2, load_slots())
 end
