@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -200,13 +199,18 @@ func TestAFullQueueAnswers429WithAComputedRetryAfter(t *testing.T) {
 	w.async("POST", "/translate", hello)
 	w.async("POST", "/translate", hello)
 	w.untilHeld("translate", 2)
-	eta := 41.0
-	w.statuses.set(jobs.Status{Name: "translate", State: jobs.StateWaking, ETA: &eta, Replicas: jobs.ReplicaCounts{Wanted: 1, Starting: 1}})
 	a := w.do("POST", "/translate", hello)
-	// 2 held · 5 s / 8 slots, after the 41 s until a replica is ready.
-	want := strconv.Itoa(int(math.Ceil(41 + 2*5.0/8)))
-	if a.StatusCode != 429 || a.Header.Get("Retry-After") != want || !strings.Contains(a.body, "queue-full") {
-		t.Errorf("%d Retry-After %s (want %s): %s", a.StatusCode, a.Header.Get("Retry-After"), want, a.body)
+	if a.StatusCode != 429 || a.Header.Get("Retry-After") != "10" || strings.Contains(a.body, "eta_s") {
+		t.Errorf("nothing is known: %d Retry-After %s: %s", a.StatusCode, a.Header.Get("Retry-After"), a.body)
+	}
+	st := startingStatus("translate", 41)
+	st.Coming[0].Slots, st.Service = 1, &[]float64{5}[0]
+	w.statuses.set(st)
+	a = w.do("POST", "/translate", hello)
+	// 41 s until a replica is ready, and two before it that take 5 s each.
+	after, _ := strconv.Atoi(a.Header.Get("Retry-After"))
+	if a.StatusCode != 429 || after > 51 || after < 41 || !strings.Contains(a.body, "queue-full") || !strings.Contains(a.body, `"eta_s":`) {
+		t.Errorf("%d Retry-After %d: %s", a.StatusCode, after, a.body)
 	}
 }
 

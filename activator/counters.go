@@ -114,7 +114,7 @@ func (a *Activator) countersNow(now time.Time) jobs.Counters {
 		if ns := s.lastDone.Load(); ns > 0 {
 			c.LastDemand = time.Unix(0, ns).UTC()
 		}
-		if st.InFlight+st.Held > 0 {
+		if st.InFlight+st.Held > 0 || now.UnixNano() < s.promised.Load() {
 			c.LastDemand = now.UTC()
 		}
 		if now.Sub(c.LastDemand) > idleAfter {

@@ -21,7 +21,11 @@
 // commits status 200: from then on a failure is an event, and what would have been
 // headers comes as trailers (heartbeat.go).
 //
+// A request whose deadline cannot be met any more is answered at once (forecast.go):
+// 504 deadline-passed with the time that is left and Retry-After.
+//
 // Failures are answered with one of the problems of problem.go: OpenAI's error
 // envelope below /v1, application/problem+json elsewhere. 429 and 503 always
-// carry Retry-After.
+// carry Retry-After, and a passed deadline does where it is known when a slot comes
+// free.
 package activator

@@ -81,7 +81,11 @@ func (a *Activator) toSubmit(r *http.Request, c *call) (*queue.Request, error) {
 	if !c.bounded {
 		req.Deadline = c.arrived.Add(p.Hold.AsyncMaxWait)
 	}
-	return req, a.hopeless(c.service)
+	if err := a.hopeless(c.service); err != nil || !c.bounded {
+		return req, err
+	}
+	st, _ := a.cfg.Statuses.Status(c.service.name)
+	return req, a.inTime(c.service, c.deadline, a.held(c.service, st)+1)
 }
 
 // storedHeader is the request's header as the replica gets it, whoever sends it.
@@ -112,9 +116,13 @@ func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry) (queue
 	if e.State != queue.StateHeld {
 		return e, nil
 	}
-	ctx, done := a.waiting.add(ctx, c.service.name)
+	ctx, done := a.waiting.add(ctx, c.service.name, c.deadline)
 	defer done()
-	if err := a.hopeless(c.service); err != nil {
+	err := a.hopeless(c.service)
+	if err == nil {
+		err = a.inTime(c.service, c.deadline, e.Position)
+	}
+	if err != nil {
 		a.withdraw(c, e)
 		return e, err
 	}

@@ -76,6 +76,7 @@ func TestAClientThatDropsAndComesBackJoinsItsRequestAtItsPlace(t *testing.T) {
 		t.Fatal("it was answered")
 	}
 	again := w.async("POST", "/translate", hello, "Idempotency-Key", "k")
+	w.until("it waits again", func() bool { return w.waits("translate") == 1 })
 	if w.held("translate") != 2 {
 		t.Fatalf("%d are held, want 2: the keyed one stays", w.held("translate"))
 	}

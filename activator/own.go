@@ -42,7 +42,7 @@ type serviceHealth struct {
 	State         string   `json:"state"`
 	ReadyReplicas int      `json:"ready_replicas"`
 	Held          int      `json:"held"`
-	ETA           *float64 `json:"eta_s"`
+	ETA           *float64 `json:"eta_s"` // until a request that comes now is sent to a replica; nil: unknown
 	Reason        *string  `json:"reason"`
 }
 
@@ -59,24 +59,24 @@ func (a *Activator) health(w http.ResponseWriter, r *http.Request, c *call) {
 			a.fail(w, r, c, ErrUnknownService)
 			return
 		}
-		h := a.healthOf(name)
+		h := a.healthOf(rt.services[name])
 		writeJSON(w, "application/json", http.StatusOK, map[string]any{"status": "healthy", "service": name,
 			"state": h.State, "ready_replicas": h.ReadyReplicas, "held": h.Held, "eta_s": h.ETA, "reason": h.Reason})
 		return
 	}
 	all := map[string]serviceHealth{}
 	for _, name := range rt.names {
-		all[name] = a.healthOf(name)
+		all[name] = a.healthOf(rt.services[name])
 	}
 	writeJSON(w, "application/json", http.StatusOK, map[string]any{"status": "healthy", "services": all})
 }
 
-func (a *Activator) healthOf(name string) serviceHealth {
-	st, ok := a.cfg.Statuses.Status(name)
+func (a *Activator) healthOf(s *service) serviceHealth {
+	st, ok := a.cfg.Statuses.Status(s.name)
 	if !ok {
 		return serviceHealth{State: jobs.StateZero}
 	}
-	return serviceHealth{State: st.State, ReadyReplicas: st.Replicas.Ready, Held: st.Demand.Held, ETA: st.ETA, Reason: st.Blocked}
+	return serviceHealth{State: st.State, ReadyReplicas: st.Replicas.Ready, Held: a.held(s, st), ETA: a.newcomer(s), Reason: st.Blocked}
 }
 
 // models lists the models that policies route, or shows one, as OpenAI does.

@@ -206,7 +206,7 @@ func (a *Activator) problemOf(c *call, k kind, err error) *problem {
 	case errors.As(err, &large):
 		p.Detail = fmt.Sprintf("the body is larger than hold.max_body, %d bytes", large.Limit)
 	}
-	a.outlook(&p, c, k, failed)
+	a.tell(&p, c, k, failed)
 	return &p
 }
 
@@ -232,9 +232,23 @@ func openAIError(p *problem) any {
 		param = p.Field
 	}
 	return map[string]any{"error": map[string]any{
-		"message": p.Title + ": " + p.Detail, "type": typ, "param": param,
+		"message": p.sentence(), "type": typ, "param": param,
 		"code": strings.ReplaceAll(p.Type, "urn:pilotlight:problem:", ""), "request_id": p.RequestID,
 	}}
+}
+
+// sentence is all that OpenAI's clients show of a problem.
+func (p *problem) sentence() string {
+	s := p.Title
+	for _, more := range []string{p.Detail, p.Reason} {
+		if more != "" && !strings.Contains(s, more) {
+			s += ": " + more
+		}
+	}
+	if p.ETA != nil && !strings.Contains(s, "expected in about") {
+		s += fmt.Sprintf("; a slot is expected in about %.0f s", math.Ceil(*p.ETA))
+	}
+	return s
 }
 
 func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
@@ -250,63 +264,57 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-// outlook fills Retry-After, ETA and reason from what is known: the rest of the
-// launch brake's pause, the estimated end of a start, or the time that the
-// present queue takes at the present service time.
-func (a *Activator) outlook(p *problem, c *call, k kind, failed *StartFailedError) {
+// retryUnknown is what Retry-After says where nothing is known, and retryPaused
+// while nobody can know when an operator changes their mind.
+const (
+	retrySoon    = 1 * time.Second
+	retryUnknown = 10 * time.Second
+	retryPaused  = time.Minute
+)
+
+// tell fills Retry-After, ETA and reason from what is known: the rest of the
+// launch brake's pause, and how long a request would wait that came now (forecast).
+func (a *Activator) tell(p *problem, c *call, k kind, failed *StartFailedError) {
 	if c.service == nil {
 		if k.status == http.StatusServiceUnavailable {
-			soon := 1
-			p.RetryAfter = &soon
+			p.retryAfter(retrySoon, retrySoon)
 		}
 		return
 	}
+	refused := k.status == http.StatusTooManyRequests || k.status == http.StatusServiceUnavailable
+	if !refused && k != deadlinePassed {
+		return
+	}
+	most := c.service.policy.Hold.MaxWait
 	st, known := a.cfg.Statuses.Status(c.service.name)
 	if known && p.Reason == "" && st.Blocked != nil {
 		p.Reason = *st.Blocked
 	}
-	if known && st.ETA != nil && (k.status == 503 || k.status == 504 || k.status == 429) {
-		p.ETA = st.ETA
-	}
-	if k.status != http.StatusTooManyRequests && k.status != http.StatusServiceUnavailable {
+	switch {
+	case failed != nil:
+		p.retryAfter(time.Until(failed.Until), most)
+		return
+	case k == paused, k == jobStopped:
+		wait := retryPaused
+		if st.PinnedUntil != nil {
+			wait = time.Until(*st.PinnedUntil)
+		}
+		p.retryAfter(wait, most)
+		return
+	case k == shuttingDown, k == storeAway:
+		p.retryAfter(retrySoon, most)
 		return
 	}
-	wait := 1.0
-	switch {
-	case failed != nil && !failed.Until.IsZero():
-		wait = time.Until(failed.Until).Seconds()
-	case k == queueFull:
-		wait = a.drainSeconds(c.service)
-		if known && st.ETA != nil {
-			wait += *st.ETA
-		}
-	case known && st.ETA != nil:
-		wait = *st.ETA
-	case known && st.Cold.P50 != nil && k != shuttingDown:
-		wait = *st.Cold.P50
+	if p.ETA = a.newcomer(c.service); p.ETA != nil {
+		p.retryAfter(time.Duration(*p.ETA*float64(time.Second)), most)
+	} else if refused {
+		p.retryAfter(retryUnknown, most)
 	}
-	s := int(math.Ceil(min(max(wait, 1), c.service.policy.Hold.MaxWait.Seconds())))
-	p.RetryAfter = &s
 }
 
-// drainSeconds is how long what waits now takes: held · S̄ / slots. Unknown S̄ is
-// taken as 5 s, no replica as one.
-func (a *Activator) drainSeconds(s *service) float64 {
-	held, slots := 0, 0
-	for _, st := range a.cfg.Queue.Standings() {
-		if st.Service == s.name {
-			held = st.Held
-		}
-	}
-	for _, o := range a.cfg.Queue.Offers(s.name) {
-		slots += o.Slots
-	}
-	if slots == 0 {
-		slots = s.policy.Replicas.Concurrency
-	}
-	mean := s.meanSeconds()
-	if mean == 0 {
-		mean = 5
-	}
-	return float64(held) * mean / float64(slots)
+// retryAfter is told in whole seconds, at least one and no more than requests of
+// the service are held for.
+func (p *problem) retryAfter(wait, most time.Duration) {
+	s := int(math.Ceil(min(max(wait, time.Second), max(most, time.Second)).Seconds()))
+	p.RetryAfter = &s
 }

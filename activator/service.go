@@ -29,6 +29,7 @@ type tally struct {
 	entered   atomic.Int64 // holds begun, of connections
 	left      atomic.Int64 // holds ended
 	buffered  account      // bodies in memory
+	promised  atomic.Int64 // Unix ns until when somebody was told to come back
 	completed atomic.Uint64
 	failed    atomic.Uint64
 	lastDone  atomic.Int64 // Unix ns of the last request's end

@@ -134,6 +134,14 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 	if err := a.hopeless(c.service); err != nil {
 		return err
 	}
+	position := 1 // of one that is tried again
+	if c.seq == 0 {
+		st, _ := a.cfg.Statuses.Status(c.service.name)
+		position += a.held(c.service, st)
+	}
+	if err := a.inTime(c.service, c.deadline, position); err != nil {
+		return err
+	}
 	if !c.buffered { // nothing of it was read yet: read it now, so that it can wait
 		if err := c.buffer(req.ContentLength, c.service.policy.Hold.MaxBody); err != nil {
 			return err
@@ -213,7 +221,9 @@ func (a *Activator) statusChanged(name string) {
 	if err := reasonToFail(st, time.Now()); err != nil {
 		a.cfg.Queue.Fail(name, err)
 		a.waiting.fail(name, err)
+		return
 	}
+	a.giveUp(name, st)
 }
 
 // firstAnswer reports the first answer of a replica, apart from the request's

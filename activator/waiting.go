@@ -3,28 +3,29 @@ package activator
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // waiting are the connections that wait for a durable request to be run. The
 // queue ends the waits of other connections itself; these it does not know.
 type waiting struct {
 	mu sync.Mutex
-	of map[string]map[*context.CancelCauseFunc]bool // by service
+	of map[string]map[*context.CancelCauseFunc]time.Time // by service: until when they wait
 	// stopped is why every wait ends, also one that begins later; nil: none has to.
 	stopped error
 }
 
-func (ws *waiting) add(ctx context.Context, service string) (context.Context, func()) {
+func (ws *waiting) add(ctx context.Context, service string, deadline time.Time) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.of == nil {
-		ws.of = map[string]map[*context.CancelCauseFunc]bool{}
+		ws.of = map[string]map[*context.CancelCauseFunc]time.Time{}
 	}
 	if ws.of[service] == nil {
-		ws.of[service] = map[*context.CancelCauseFunc]bool{}
+		ws.of[service] = map[*context.CancelCauseFunc]time.Time{}
 	}
-	ws.of[service][&cancel] = true
+	ws.of[service][&cancel] = deadline
 	if ws.stopped != nil {
 		cancel(ws.stopped)
 	}
@@ -45,6 +46,20 @@ func (ws *waiting) fail(service string, err error) {
 	for cancel := range ws.of[service] {
 		(*cancel)(err)
 	}
+}
+
+// failBefore ends with err the waits for a service that last until before earliest.
+// It returns how many there were.
+func (ws *waiting) failBefore(service string, earliest time.Time, err error) (ended int) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for cancel, deadline := range ws.of[service] {
+		if deadline.Before(earliest) {
+			(*cancel)(err)
+			ended++
+		}
+	}
+	return ended
 }
 
 // stop ends all waits with err, and all that begin later.

@@ -38,7 +38,7 @@ type ServiceCounters struct {
 	Held           int       `json:"held"`            // now
 	HeldBytes      int64     `json:"held_bytes"`      // now
 	OldestHold     time.Time `json:"oldest_hold"`     // zero if none
-	LastDemand     time.Time `json:"last_demand"`     // last moment with a request held or in flight
+	LastDemand     time.Time `json:"last_demand"`     // last moment with a request held or in flight, or told to come back later
 
 	// Latency sketches (DDSketch, protobuf, relative error 1 %) of seconds in the
 	// replica, without the hold, of requests completed within one aligned 5 s

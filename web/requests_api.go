@@ -41,6 +41,7 @@ type RequestInfo struct {
 	State     string     `json:"state"`
 	Phase     string     `json:"phase"`
 	Position  *int       `json:"position"`
+	ETA       *float64   `json:"eta_s"` // until it is sent to a replica; nil: unknown
 	Priority  int        `json:"priority"`
 	Attempts  int        `json:"attempts"`
 	Replica   string     `json:"replica"`

@@ -77,11 +77,11 @@ func (q *Queue) Fail(name string, err error) { q.FailBefore(name, time.Time{}, e
 
 // FailBefore ends with err the waits for the service whose deadline is before
 // earliest, the first moment at which an answer can be had: they would wait in
-// vain. The zero time ends all.
-func (q *Queue) FailBefore(name string, earliest time.Time, err error) {
+// vain. The zero time ends all. It returns how many there were.
+func (q *Queue) FailBefore(name string, earliest time.Time, err error) (ended int) {
 	s := q.known(name)
 	if s == nil {
-		return
+		return 0
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,9 +91,13 @@ func (q *Queue) FailBefore(name string, earliest time.Time, err error) {
 		if earliest.IsZero() || w.ticket.Deadline.Before(earliest) {
 			s.withdraw[w.ticket.ID] = true
 			s.endLocked(w, outcome{err: err})
+			ended++
 		}
 	}
-	s.kick()
+	if ended > 0 {
+		s.kick()
+	}
+	return ended
 }
 
 // abandon withdraws a waiter, and gives its slot back if one has come meanwhile.

@@ -85,7 +85,7 @@ func TestTranslateUnderstandsARealActivator(t *testing.T) {
 		t.Fatal(err)
 	}
 	eta := 41.3
-	waking := jobs.Status{Name: "translate", State: jobs.StateWaking, ETA: &eta, Demand: jobs.DemandCounts{Held: 1}, At: time.Now()}
+	waking := jobs.Status{Name: "translate", State: jobs.StateWaking, Coming: []jobs.Coming{{Phase: jobs.PhaseLoad, Slots: 8, Left: &jobs.Estimate{P10: eta, P50: eta, P90: eta}}}, Demand: jobs.DemandCounts{Held: 1}, At: time.Now()}
 	status := &fixedStatus{}
 	act, err := activator.New(activator.Config{Policies: store, Queue: q, Statuses: status, Registerer: prometheus.NewRegistry()})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/pilotlight/pilotlight/activator"
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/eta"
 	"github.com/pilotlight/pilotlight/scaler/history"
 	"github.com/pilotlight/pilotlight/web"
 )
@@ -25,7 +26,7 @@ func (i insight) Held(ctx context.Context, service string, limit int) ([]web.Req
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	phases, err := i.phases(ctx)
+	now, err := i.statuses(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +34,7 @@ func (i insight) Held(ctx context.Context, service string, limit int) ([]web.Req
 	for _, s := range list {
 		r := web.RequestInfo{ID: s.ID, Service: s.Service, RequestID: s.RequestID, Priority: s.Priority, Attempts: s.Attempts,
 			Replica: s.Replica, Async: s.Async, Durable: s.Durable}
-		stand(&r, s.State, s.Position, s.At, s.Deadline, phases[s.Service])
+		stand(&r, s.State, s.Position, s.At, s.Deadline, now[s.Service])
 		out = append(out, r)
 	}
 	return out, nil
@@ -86,38 +87,38 @@ func (i insight) entry(ctx context.Context, e queue.Entry) (web.RequestInfo, err
 	if e.Status != 0 {
 		r.Status = &e.Status
 	}
-	phase := ""
+	var st jobs.Status
 	if !e.State.Final() {
-		phases, err := i.phases(ctx)
+		now, err := i.statuses(ctx)
 		if err != nil {
 			return r, err
 		}
-		phase = phases[e.Service]
+		st = now[e.Service]
 	}
-	stand(&r, e.State, e.Position, e.At, e.Deadline, phase)
+	stand(&r, e.State, e.Position, e.At, e.Deadline, st)
 	return r, nil
 }
 
-// phases of all services: how far a request that waits for each has come.
-func (i insight) phases(ctx context.Context) (map[string]string, error) {
+// statuses of all services.
+func (i insight) statuses(ctx context.Context) (map[string]jobs.Status, error) {
 	statuses, err := i.history.Statuses(ctx)
-	out := map[string]string{}
+	out := map[string]jobs.Status{}
 	for _, st := range statuses {
-		out[st.Name] = activator.PhaseOf(st)
+		out[st.Name] = st
 	}
 	return out, err
 }
 
 // stand says where a request stands.
-func stand(r *web.RequestInfo, state queue.State, position int, at, deadline time.Time, phase string) {
-	r.State, r.Phase = string(state), phase
+func stand(r *web.RequestInfo, state queue.State, position int, at, deadline time.Time, st jobs.Status) {
+	r.State, r.Phase = string(state), activator.PhaseOf(st)
 	switch {
 	case state == queue.StateGranted || state == queue.StateRunning:
 		r.State, r.Phase = string(queue.StateRunning), "running"
 	case state.Final():
 		r.Phase = ""
-	case phase == "":
-		r.Phase = jobs.PhaseDecide
+	default:
+		r.ETA = eta.Read(st, time.Now()).Wait(position)
 	}
 	if position > 0 {
 		r.Position = &position

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/pilotlight/pilotlight/web"
 )
@@ -66,9 +67,9 @@ func (l requestsListCommand) Run(ctx context.Context, std streams) error {
 		_, err := fmt.Fprintln(std.err, "No request waits, and no durable one runs.")
 		return err
 	}
-	t := newTable(std.out, "ID", "SERVICE", "STATE", "PHASE", "POSITION", "AGE", "DEADLINE", "ATTEMPTS", "REPLICA")
+	t := newTable(std.out, "ID", "SERVICE", "STATE", "PHASE", "POSITION", "ETA", "AGE", "DEADLINE", "ATTEMPTS", "REPLICA")
 	for _, r := range list {
-		t.row(r.ID, r.Service, r.State, r.Phase, orNone(r.Position), age(r), deadlineOf(r), r.Attempts, r.Replica)
+		t.row(r.ID, r.Service, r.State, r.Phase, orNone(r.Position), etaOf(r), age(r), deadlineOf(r), r.Attempts, r.Replica)
 	}
 	return t.flush()
 }
@@ -104,6 +105,7 @@ func (f requestFlags) do(ctx context.Context, std streams, method string) error 
 	t.row("status", orNone(r.Status))
 	t.row("phase", r.Phase)
 	t.row("position", orNone(r.Position))
+	t.row("eta", etaOf(r))
 	t.row("age", age(r))
 	t.row("deadline", deadlineOf(r))
 	t.row("attempts", r.Attempts)
@@ -118,7 +120,16 @@ func orNone(n *int) string {
 	return strconv.Itoa(*n)
 }
 
-func age(r web.RequestInfo) string { return aboutSeconds(r.AgeS) }
+func etaOf(r web.RequestInfo) string {
+	if r.ETA == nil {
+		return ""
+	}
+	return aboutSeconds(*r.ETA)
+}
+
+func age(r web.RequestInfo) string {
+	return time.Duration(r.AgeS * float64(time.Second)).Round(time.Second).String()
+}
 
 func deadlineOf(r web.RequestInfo) string {
 	if r.Deadline == nil {

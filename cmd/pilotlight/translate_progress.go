@@ -37,7 +37,7 @@ func (c *translator) watch(ctx context.Context) {
 type serviceHealth struct {
 	State  string   `json:"state"`
 	Held   int      `json:"held"`
-	ETA    *float64 `json:"eta_s"`
+	ETA    *float64 `json:"eta_s"` // of a request that comes now
 	Reason *string  `json:"reason"`
 }
 
@@ -84,21 +84,21 @@ func progressOf(services map[string]serviceHealth) string {
 }
 
 func (s serviceHealth) words() string {
-	switch s.State {
-	case jobs.StateReady:
-		return fmt.Sprintf("waiting for a free slot, %d held", s.Held)
-	case jobs.StatePaused:
-		return "paused by an operator"
-	case jobs.StateBlocked:
-		if s.Reason != nil {
-			return "cannot start yet: " + oneLine(*s.Reason)
-		}
+	words := "starting"
+	switch {
+	case s.State == jobs.StateBlocked && s.Reason != nil:
+		return "cannot start yet: " + oneLine(*s.Reason)
+	case s.State == jobs.StateBlocked:
 		return "cannot start yet"
+	case s.State == jobs.StatePaused && s.Reason != nil: // by whom: an operator here, or somebody in Nomad
+		return "does not start: " + oneLine(*s.Reason)
+	case s.State == jobs.StatePaused, s.State == jobs.StateReady: // what is ready serves on
+		words = fmt.Sprintf("waiting for a free slot, %d held", s.Held)
 	}
 	if s.ETA == nil {
-		return "starting"
+		return words
 	}
-	return "starting, " + aboutSeconds(*s.ETA)
+	return words + ", " + aboutSeconds(*s.ETA)
 }
 
 // aboutSeconds is an estimate in words, as coarse as estimates are: that also

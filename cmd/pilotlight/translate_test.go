@@ -175,7 +175,7 @@ func TestProgressThatCannotBeReadIsNotShown(t *testing.T) {
 
 func TestProgressNamesWhatIsWaitedFor(t *testing.T) {
 	eta := func(s float64) *float64 { return &s }
-	reason := "no free GPU:\n2 nodes"
+	reason, operator, nomad := "no free GPU:\n2 nodes", "paused by ann: repairs", "the job was stopped in Nomad"
 	for _, c := range []struct {
 		name     string
 		services map[string]serviceHealth
@@ -187,7 +187,10 @@ func TestProgressNamesWhatIsWaitedFor(t *testing.T) {
 		{"still at zero", map[string]serviceHealth{"a": {State: "zero", Held: 1}}, "starting"},
 		{"start not yet counted as waited for", map[string]serviceHealth{"a": {State: "waking", ETA: eta(120)}, "b": {State: "ready"}}, "starting, about 2 min"},
 		{"full", map[string]serviceHealth{"a": {State: "ready", Held: 7}}, "waiting for a free slot, 7 held"},
-		{"paused", map[string]serviceHealth{"a": {State: "paused", Held: 1}}, "paused by an operator"},
+		{"full, with an estimate", map[string]serviceHealth{"a": {State: "ready", Held: 7, ETA: eta(12)}}, "waiting for a free slot, 7 held, about 15 s"},
+		{"paused", map[string]serviceHealth{"a": {State: "paused", Held: 1, Reason: &operator}}, "does not start: paused by ann: repairs"},
+		{"paused while a replica serves on", map[string]serviceHealth{"a": {State: "paused", Held: 1}}, "waiting for a free slot, 1 held"},
+		{"stopped by somebody else", map[string]serviceHealth{"a": {State: "paused", Held: 1, Reason: &nomad}}, "does not start: the job was stopped in Nomad"},
 		{"blocked", map[string]serviceHealth{"a": {State: "blocked", Held: 1, Reason: &reason}}, "cannot start yet: no free GPU: 2 nodes"},
 		{"several", map[string]serviceHealth{"b": {State: "waking", Held: 1, ETA: eta(41)}, "a": {State: "ready", Held: 2}, "c": {State: "waking"}},
 			"a: waiting for a free slot, 2 held; b: starting, about 40 s"},

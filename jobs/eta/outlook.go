@@ -54,6 +54,20 @@ func (o Outlook) Wait(position int) *float64 {
 	return wait(position, o.Free, o.Slots, o.Service, o.Coming, func(e *jobs.Estimate) float64 { return e.P50 })
 }
 
+// Latest is Wait with starts that last as long as the longest tenth of the past ones.
+func (o Outlook) Latest(position int) *float64 {
+	return wait(position, o.Free, o.Slots, o.Service, o.Coming, func(e *jobs.Estimate) float64 { return e.P90 })
+}
+
+// Launching is the outlook of a request for which a replica of so many slots is
+// launched this moment, because none is there or on its way.
+func (o Outlook) Launching(slots int, start *jobs.Estimate) Outlook {
+	if o.Slots == 0 && len(o.Coming) == 0 {
+		o.Coming = []jobs.Coming{{Phase: jobs.PhaseDecide, Slots: slots, Left: start}}
+	}
+	return o
+}
+
 // hurried is how many times as fast as its mean a queue may drain in a hopeful
 // reckoning.
 const hurried = 2.0
@@ -62,8 +76,9 @@ const hurried = 2.0
 const enough = 5
 
 // Soonest is Wait at its most hopeful: starts that last as long as the shortest
-// tenth of the past ones, requests that take half as long as their mean, and extra
-// more replicas of so many slots, each launched this moment and taking start. A
+// tenth of the past ones, whatever is in flight over this moment, requests after
+// that which take half as long as their mean, and extra more replicas of so many
+// slots, each launched this moment and taking start. A
 // deadline before that is past hope. nil if anything of it is unknown, or rests on
 // fewer than five past starts: nobody is refused for a guess.
 func (o Outlook) Soonest(position, extra, slots int, start *jobs.Estimate) *float64 {
@@ -76,7 +91,7 @@ func (o Outlook) Soonest(position, extra, slots int, start *jobs.Estimate) *floa
 			return nil
 		}
 	}
-	return wait(position, o.Free, o.Slots, o.Service/hurried, coming, func(e *jobs.Estimate) float64 { return e.P10 })
+	return wait(position, o.Slots, o.Slots, o.Service/hurried, coming, func(e *jobs.Estimate) float64 { return e.P10 })
 }
 
 // wait solves n(t) = position: n counts the slots that have come free by t. Nothing

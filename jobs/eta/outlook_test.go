@@ -69,7 +69,9 @@ func TestHopeIsGivenUpOnlyForWhatIsKnown(t *testing.T) {
 		{"past starts are too few", loading, 1, 1, &few, math.NaN()},
 		{"there are none", loading, 1, 1, nil, math.NaN()},
 		{"one may be placed any moment", Outlook{Coming: []jobs.Coming{coming(8, 30, 40, 60), {Slots: 8}}}, 1, 0, nil, math.NaN()},
-		{"how long a request takes is unknown", Outlook{Slots: 8}, 1, 0, nil, math.NaN()},
+		{"what is in flight may be over at once", Outlook{Slots: 8, Service: 4}, 8, 0, nil, 0},
+		{"the others after it", Outlook{Slots: 8, Service: 4}, 24, 0, nil, 4},
+		{"how long a request takes is unknown", Outlook{Slots: 8}, 9, 0, nil, math.NaN()},
 	} {
 		got := test.of.Soonest(test.position, test.extra, 1000, test.start)
 		if got == nil && !math.IsNaN(test.want) || got != nil && math.Abs(*got-test.want) > 1e-9 {
