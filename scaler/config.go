@@ -75,15 +75,16 @@ type History interface {
 // Lease elects the one active scaler; package lease implements it. Run calls
 // lead whenever this process is elected, with a context that ends before any
 // other process can be, and a number that grows with every term. lead returns a
-// *lease.OutrankedError to be elected again above another number, if at all.
+// *lease.OutrankedError to be elected again above another number, if at all. Run
+// calls other, between two calls of lead, when another process is found to lead.
 type Lease interface {
-	Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error) error
+	Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error, other func()) error
 }
 
 // alone is the Lease of a scaler without rivals.
 type alone struct{}
 
-func (alone) Run(ctx context.Context, lead func(context.Context, int64) error) error {
+func (alone) Run(ctx context.Context, lead func(context.Context, int64) error, _ func()) error {
 	return lead(ctx, 1)
 }
 

@@ -281,13 +281,18 @@ func TestAFleetThatIsEmptyAfterARestartStaysEmptyUntilSomebodyAsks(t *testing.T)
 }
 
 // terms is a Lease whose terms a test gives and takes.
-type terms struct{ give chan context.Context }
+type terms struct {
+	give  chan context.Context
+	other chan struct{} // somebody else is seen to lead; nil: never
+}
 
-func (l *terms) Run(ctx context.Context, lead func(context.Context, int64) error) error {
+func (l *terms) Run(ctx context.Context, lead func(context.Context, int64) error, other func()) error {
 	for epoch := int64(1); ; epoch++ {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-l.other:
+			other()
 		case term := <-l.give:
 			if err := lead(term, epoch); err != nil {
 				return err

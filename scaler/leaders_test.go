@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,7 +31,7 @@ type leader struct {
 
 // Run is a Lease that never ends by itself.
 func (l *leader) run(epoch int64) leaseFunc {
-	return func(ctx context.Context, lead func(context.Context, int64) error) error {
+	return func(ctx context.Context, lead func(context.Context, int64) error, _ func()) error {
 		err := lead(ctx, epoch)
 		var outranked *lease.OutrankedError
 		if errors.As(err, &outranked) {
@@ -44,10 +45,10 @@ func (l *leader) run(epoch int64) leaseFunc {
 	}
 }
 
-type leaseFunc func(ctx context.Context, lead func(context.Context, int64) error) error
+type leaseFunc func(ctx context.Context, lead func(context.Context, int64) error, other func()) error
 
-func (f leaseFunc) Run(ctx context.Context, lead func(context.Context, int64) error) error {
-	return f(ctx, lead)
+func (f leaseFunc) Run(ctx context.Context, lead func(context.Context, int64) error, other func()) error {
+	return f(ctx, lead, other)
 }
 
 // way is the way of one process to the fleet.
@@ -380,6 +381,28 @@ func TestAFleetOfItsOwnStandsDownWhenAnotherLeads(t *testing.T) {
 			if n := runs.stood.Load(); n != step.later {
 				t.Errorf("%v: stood down %d times in the end, want %d", step.cause, n, step.later)
 			}
+		}
+	})
+}
+
+func TestAFleetOfItsOwnStandsDownAsSoonAsAnotherIsSeenToLeadAfterAnOutage(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.stop()
+		runs, l := &own{fleet: h.fleet}, &terms{give: make(chan context.Context), other: make(chan struct{})}
+		h.runs, h.lease = runs, l
+		h.start()
+		term, end := context.WithCancelCause(t.Context())
+		l.give <- term
+		time.Sleep(time.Second)
+		end(lease.ErrExpired)
+		time.Sleep(time.Second)
+		if n := runs.stood.Load(); n != 0 {
+			t.Errorf("stood down %d times while nobody else led", n)
+		}
+		l.other <- struct{}{}
+		synctest.Wait()
+		if n := runs.stood.Load(); n != 1 {
+			t.Errorf("stood down %d times when another led, want once", n)
 		}
 	})
 }

@@ -52,7 +52,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 		defer s.replace(nil)
 		return s.cfg.Lease.Run(ctx, func(term context.Context, epoch int64) error {
 			return s.lead(ctx, term, epoch)
-		})
+		}, s.otherLeads)
 	})
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -93,6 +93,13 @@ func (s *Scaler) lead(ctx, term context.Context, epoch int64) error {
 		s.standDown()
 	}
 	return nil
+}
+
+// otherLeads ends what is kept after a lease that was not renewed in time, for the
+// case that nobody else took it.
+func (s *Scaler) otherLeads() {
+	s.replace(nil)
+	s.standDown()
 }
 
 // standDown ends the replicas of a fleet that only this process can command, when

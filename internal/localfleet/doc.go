@@ -38,7 +38,8 @@
 //     anything. A flock on Dir makes two owners at once impossible. An owner that
 //     is stopped (SIGSTOP, a debugger) neither works nor lets go: who waits for
 //     the directory then puts another lock file in the place of its own, ends its
-//     children, and it starts nothing any more when it runs on.
+//     children, and it starts nothing when it runs on, before it owns the directory
+//     again.
 //
 // Owners that wait for each other (Config.WaitForOwner) own the directory only
 // while they are commanded: one whose scaler does not lead any more stands down.

@@ -271,11 +271,7 @@ func (f *Fleet) StandDown() {
 	}
 	for _, g := range f.order {
 		g.count = 0
-		for _, index := range slices.Backward(slices.Sorted(maps.Keys(g.wanted))) {
-			f.unwant(g, g.wanted[index])
-		}
-		clear(g.attempts)
-		f.report(g.ref)
+		f.unwantAll(g)
 	}
 	if f.dismiss != nil {
 		f.dismiss()
@@ -387,7 +383,9 @@ func (f *Fleet) runOwned(ctx, owned context.Context, lock *dirLock, supervise *s
 	services.Go(func() { f.keepHouse(done) })
 	services.Go(func() { f.supervisor.run(done, supervise) })
 
-	f.placeUntil(owned)
+	if err := f.placeUntil(owned, lock); err != nil {
+		f.dispossessed(err)
+	}
 	if ctx.Err() != nil {
 		f.stopAll()
 	}
@@ -397,16 +395,38 @@ func (f *Fleet) runOwned(ctx, owned context.Context, lock *dirLock, supervise *s
 	services.Wait()
 }
 
+// dispossessed gives up what another process has ended already, when it took over
+// the directory from this one, which was stopped. Who still commands this fleet
+// waits for the directory again.
+func (f *Fleet) dispossessed(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cfg.Logger.Warn("the replicas of this process are given up", "reason", why.Error())
+	for _, g := range f.order {
+		f.unwantAll(g)
+	}
+	if f.wanted {
+		f.wanted = false
+		f.rouse()
+	}
+}
+
+// unwantAll ends every allocation of a group. Fleet.mu is held.
+func (f *Fleet) unwantAll(g *group) {
+	for _, index := range slices.Backward(slices.Sorted(maps.Keys(g.wanted))) {
+		f.unwant(g, g.wanted[index])
+	}
+	clear(g.attempts)
+	f.report(g.ref)
+}
+
 // stopAll ends every allocation, for good.
 func (f *Fleet) stopAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
 	for _, g := range f.order {
-		for _, index := range slices.Backward(slices.Sorted(maps.Keys(g.wanted))) {
-			f.unwant(g, g.wanted[index])
-		}
-		f.report(g.ref)
+		f.unwantAll(g)
 	}
 }
 

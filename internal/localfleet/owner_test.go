@@ -28,7 +28,7 @@ func ownFleet() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	f, err := New(Config{Dir: os.Getenv("OWNER_DIR"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	f, err := New(Config{Dir: os.Getenv("OWNER_DIR"), WaitForOwner: true, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		die(err)
 	}
@@ -353,7 +353,7 @@ func TestAWaitingOwnerTakesOverWhenTheFirstIsGone(t *testing.T) {
 	}
 }
 
-func TestAnOwnerThatIsStoppedIsReplacedAndStartsNothingWhenItRunsOn(t *testing.T) {
+func TestAnOwnerThatIsStoppedIsReplacedAndStartsNothingBeforeTheNextHasGone(t *testing.T) {
 	dir := t.TempDir()
 	o := startOwner(t, dir)
 	next := startFleet(t, func(c *Config) { c.Dir, c.WaitForOwner = dir, true })
@@ -382,6 +382,14 @@ func TestAnOwnerThatIsStoppedIsReplacedAndStartsNothingWhenItRunsOn(t *testing.T
 	if len(ours) != 1 {
 		t.Errorf("%d processes of replicas, want the one of the new owner", len(ours))
 	}
+
+	next.stop() // it commands no more, and the first one still does
+	eventually(t, "both servers of the first owner run again", func() error {
+		if ours := belonging(func(d string) bool { return strings.HasPrefix(d, filepath.Join(dir, "allocs")) }); len(ours) != 2 {
+			return fmt.Errorf("%d processes of replicas, want 2", len(ours))
+		}
+		return nil
+	})
 }
 
 func TestAnOwnerThatIsOnlySlowIsNotReplaced(t *testing.T) {

@@ -21,8 +21,9 @@ func (f *Fleet) look() {
 	}
 }
 
-// placeUntil places what is missing and replaces what has failed, until ctx ends.
-func (f *Fleet) placeUntil(ctx context.Context) {
+// placeUntil places what is missing and replaces what has failed, until ctx ends,
+// or the directory is somebody else's. The error is why it is.
+func (f *Fleet) placeUntil(ctx context.Context, lock *dirLock) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -30,7 +31,10 @@ func (f *Fleet) placeUntil(ctx context.Context) {
 		case <-f.kick:
 		case <-timer.C:
 		case <-ctx.Done():
-			return
+			return nil
+		}
+		if err := lock.held(); err != nil {
+			return err
 		}
 		next := f.placeMissing(time.Now())
 		timer.Reset(next)

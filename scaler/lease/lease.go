@@ -81,10 +81,11 @@ func New(client redis.UniversalClient, name string, log *slog.Logger) *Lease {
 
 // Run waits for the lease and calls lead with a context that ends, with cause
 // ErrLost or ErrExpired, before anybody else can hold it; then waits again.
-// epoch is larger in every term than in all before. Run returns nil when ctx
+// epoch is larger in every term than in all before. While it waits it calls other
+// whenever it finds that somebody else holds the lease. Run returns nil when ctx
 // ends, after lead has returned and the lease was given back, and lead's error
 // if that is neither nil nor an *OutrankedError, after which it waits again.
-func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error) error {
+func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch int64) error, other func()) error {
 	said, least := false, int64(0)
 	for ctx.Err() == nil {
 		sent := time.Now()
@@ -106,6 +107,7 @@ func (l *Lease) Run(ctx context.Context, lead func(ctx context.Context, epoch in
 			l.log.Warn("cannot ask for the lease", "err", err)
 		case err == nil:
 			said = false
+			other()
 		}
 		select {
 		case <-ctx.Done():

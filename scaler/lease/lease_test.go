@@ -92,7 +92,7 @@ func contend(ctx context.Context, l *Lease, who string, terms chan<- term) {
 		<-ctx.Done()
 		terms <- term{who: who, epoch: epoch, from: from, till: time.Now(), cause: context.Cause(ctx)}
 		return nil
-	})
+	}, func() {})
 }
 
 func TestOnlyOneOfTwoLeads(t *testing.T) {
@@ -189,6 +189,30 @@ func TestLeaderCutOffForTenSecondsGoesOnInTheNextEpoch(t *testing.T) {
 	})
 }
 
+func TestOneThatWaitsIsToldThatAnotherHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := startRedis(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer func() { cancel(); synctest.Wait() }()
+		told := 0
+		lead := func(ctx context.Context, _ int64) error { <-ctx.Done(); return nil }
+		client, _ := network.client(t)
+		l := New(client, "scaler", quiet())
+		go l.Run(ctx, lead, func() { told++ })
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if told != 0 {
+			t.Errorf("told %d times while it led itself", told)
+		}
+		network.server.Set(l.keys[0], "somebody else")
+		time.Sleep(Renew + 2*Retry)
+		synctest.Wait()
+		if told == 0 {
+			t.Error("not told that somebody else holds the lease")
+		}
+	})
+}
+
 func TestTermEndsWhenAnotherHolderIsSeen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := startRedis(t)
@@ -216,7 +240,7 @@ func TestErrorOfTheLeaderEndsRun(t *testing.T) {
 		client, _ := network.client(t)
 		broken := errors.New("broken")
 		l := New(client, "scaler", quiet())
-		err := l.Run(t.Context(), func(context.Context, int64) error { return broken })
+		err := l.Run(t.Context(), func(context.Context, int64) error { return broken }, func() {})
 		if !errors.Is(err, broken) {
 			t.Errorf("Run returned %v, want %v", err, broken)
 		}
@@ -258,7 +282,7 @@ func TestALeaderThatIsOutrankedLeadsAgainAboveTheLaterEpoch(t *testing.T) {
 			}
 			cancel()
 			return nil
-		})
+		}, func() {})
 		if err != nil || len(epochs) != 2 || epochs[0] != 1 || epochs[1] != 42 {
 			t.Errorf("epochs %v, %v; want 1 and then 42", epochs, err)
 		}
