@@ -21,6 +21,7 @@ type Config struct {
 	Hang        float64       `help:"Probability that a request is never answered." default:"0" placeholder:"P"`
 	Error       float64       `help:"Probability that a request is answered with 500." default:"0" placeholder:"P"`
 	GPUUtil     string        `help:"GPU utilization in percent: auto (from the load), a number, or a script: 90@30s,20@60s is auto, 90 from 30 s after the start on, 20 from 60 s on." default:"auto" placeholder:"SCRIPT" name:"gpu-util"`
+	ComputeOn   bool          `help:"Compute on for clients that have gone, as many engines do." name:"compute-on"`
 	Seed        uint64        `help:"Of all probabilities; with another replica id the dice fall differently." default:"1" placeholder:"N"`
 	LogFile     string        `help:"File to append the log of executions to, one JSON line at the start and one at the end of each." placeholder:"FILE" type:"path"`
 	Model       string        `help:"Model that /v1/models lists." default:"stub" placeholder:"NAME"`

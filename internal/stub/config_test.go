@@ -34,14 +34,14 @@ func parse(t *testing.T, args ...string) (Config, error) {
 func TestTheFlagsAreThoseOfTheInterface(t *testing.T) {
 	got, err := parse(t, "--listen", "127.0.0.1:9", "--load", "3s", "--latency", "50ms", "--ms-per-token", "2.5",
 		"--concurrency", "4", "--fail-load", "0.1", "--crash-after", "7", "--hang", "0.2", "--error", "0.3",
-		"--gpu-util", "90@30s", "--seed", "5", "--log-file", "/log", "--model", "m")
+		"--gpu-util", "90@30s", "--compute-on", "--seed", "5", "--log-file", "/log", "--model", "m")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Config{
 		Listen: "127.0.0.1:9", Load: 3 * time.Second, Latency: 50 * time.Millisecond, MsPerToken: 2.5,
 		Concurrency: 4, FailLoad: 0.1, CrashAfter: 7, Hang: 0.2, Error: 0.3,
-		GPUUtil: "90@30s", Seed: 5, LogFile: "/log", Model: "m",
+		GPUUtil: "90@30s", ComputeOn: true, Seed: 5, LogFile: "/log", Model: "m",
 	}
 	ignore := cmpopts.IgnoreFields(Config{}, "Stderr", "Log", "Logger", "Exit")
 	if diff := cmp.Diff(want, got, ignore); diff != "" {

@@ -13,5 +13,10 @@
 // slots. Every execution is logged when it starts and when it ends, with its
 // request id and replica. GET /stub/stats tells the counts as JSON, at any time.
 //
+// POST /work?ms=&parts=&pad= answers in parts that say which execution wrote them
+// and for whom (Part), so that a reader can tell an answer that was put together
+// of two executions.
+//
 // A request whose client has gone is not computed on: it counts as cancelled.
+// With Config.ComputeOn it is, as many engines do.
 package stub

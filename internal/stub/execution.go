@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -53,6 +54,14 @@ func (l *executionLog) write(e Execution) {
 // maxBodyBytes bounds what one request may bring.
 const maxBodyBytes = 32 << 20
 
+type executionKey struct{}
+
+// executionOf a request under way names its execution: replica#n.
+func executionOf(ctx context.Context) string {
+	name, _ := ctx.Value(executionKey{}).(string)
+	return name
+}
+
 // An answerer writes the answer to one request, whose body has been read. It
 // returns an error only if it stopped because its context ended.
 type answerer func(w http.ResponseWriter, r *http.Request, body []byte) error
@@ -79,6 +88,11 @@ func (s *Server) execute(answer answerer) http.HandlerFunc {
 		defer s.release()
 
 		n := s.counts.executions.Add(1)
+		if s.cfg.ComputeOn {
+			ctx = context.WithoutCancel(ctx)
+		}
+		ctx = context.WithValue(ctx, executionKey{}, fmt.Sprintf("%s#%d", s.cfg.Replica, n))
+		r = r.WithContext(ctx)
 		e := Execution{Event: EventStarted, N: n, RequestID: r.Header.Get("X-Request-Id"), Path: r.URL.Path}
 		s.log.write(e)
 		if s.cfg.CrashAfter > 0 && n > int64(s.cfg.CrashAfter) {

@@ -21,6 +21,7 @@ func (s *Server) Handler() http.Handler {
 	model.HandleFunc("POST /v1/completions", s.execute(s.completions))
 	model.HandleFunc("POST /v1/chat/completions", s.execute(s.chatCompletions))
 	model.HandleFunc("POST /recognize", s.execute(s.recognize))
+	model.HandleFunc("POST /work", s.execute(s.work))
 
 	all := http.NewServeMux()
 	all.HandleFunc("GET /stub/stats", s.stats)
