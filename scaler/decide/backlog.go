@@ -1,6 +1,10 @@
 package decide
 
-import "time"
+import (
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+)
 
 // backlog is what step "backlog" decides from, and its answer.
 type backlog struct {
@@ -91,4 +95,60 @@ func (b *backlog) area(n int) float64 {
 		return e * e / (2 * d)
 	}
 	return e*b.horizon - d*b.horizon*b.horizon/2
+}
+
+// weighBacklog is the count with what is worth buying for requests that wait,
+// and how many of it that is; 0 if none waits in time.
+func (l *look) weighBacklog(c, top int) (count, bought int) {
+	held := max(0, l.snap.Held)
+	waiting := held - doomed(l.now, l.snap.Deadlines, held, l.cold)
+	if waiting <= 0 {
+		return 0, 0
+	}
+	mu := 1 / l.meanS
+	b := backlog{
+		x: waiting + max(0, l.snap.InFlight), l: l.cold.p50, have: l.n0, c: c, mu: mu,
+		theta: l.theta, horizon: max(2*l.cold.p50, 600),
+	}
+	rate := func(w time.Duration) float64 {
+		win := l.mem.Samples.over(w, l.grid)
+		return min(win.rate(l.now, w), l.mem.Wake.believable(win.Arrivals)/b.l)
+	}
+	if l.ready == 0 {
+		b.lambda = max(rate(10*time.Second), rate(time.Minute), l.mem.Wake.arrivals()/b.l)
+	} else {
+		b.lambda = rate(l.average) // a burst shorter than a cold start must not buy GPUs
+	}
+	b.work = l.workWithin(b.l)
+	most := max(0, top-l.n0)
+	n := b.buy(most)
+	if d := l.p.Sizing.DrainWithin; d != nil {
+		within := min(b.within(d.Seconds(), l.workWithin(b.l+d.Seconds())), most)
+		l.inputs.count("n_d", within)
+		if within > n {
+			n, l.drains = within, *d
+		}
+	}
+	l.inputs.count("H_d", waiting)
+	l.inputs.set("E", b.excess)
+	l.inputs.set("lambda_hat", b.lambda)
+	l.inputs.set("m", l.mem.Wake.arrivals())
+	l.inputs.set("S", l.meanS)
+	return l.n0 + n, n
+}
+
+// workWithin is how many requests the present fleet finishes within some seconds:
+// c·μ·Σ(T − ℓ_i)⁺. A start under way is never expected later than one that is
+// launched now, or it would be launched again.
+func (l *look) workWithin(t float64) float64 {
+	sum := 0.0
+	for i := range l.snap.Replicas {
+		switch r := &l.snap.Replicas[i]; r.Phase {
+		case jobs.Ready:
+			sum += t
+		case jobs.Pending, jobs.Starting:
+			sum += max(0, t-min(l.cold.rest(l.now.Sub(r.Launched)), l.cold.p50))
+		}
+	}
+	return float64(l.concurrency()) / l.meanS * sum
 }

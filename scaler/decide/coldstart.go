@@ -79,6 +79,9 @@ type Wake struct {
 	Arrivals uint64    `json:"arrivals,omitempty"` // cumulative count when it began
 	Mean     float64   `json:"m,omitempty"`        // over past wakes; 0: none yet
 	Count    int       `json:"n,omitempty"`        // past wakes, at most enoughWakes
+	Last     time.Time `json:"last,omitzero"`      // of the running one: when the last request came
+	Seen     uint64    `json:"seen,omitempty"`     // cumulative count then
+	Followed float64   `json:"followed,omitempty"` // share of a cold start before its last request, over past wakes
 }
 
 const (
@@ -94,6 +97,10 @@ func (w Wake) arrivals() float64 {
 	}
 	return w.Mean
 }
+
+// lone is ρ, the share of a cold start from zero that comes after its last
+// request: an average over past wakes with weight 0.2, from 1 on.
+func (w Wake) lone() float64 { return 1 - w.Followed }
 
 // enoughWakes is how many wakes it takes until they say what a wake is like.
 const enoughWakes = 5
@@ -122,16 +129,35 @@ func (w Wake) observe(now time.Time, ready, demand int, before, arrivals uint64)
 	switch {
 	case w.At.IsZero() && ready == 0 && demand > 0:
 		w.At, w.Arrivals = now, min(before, arrivals)
+		w.Last, w.Seen = now, arrivals
 	case !w.At.IsZero() && ready > 0:
 		came := 1.0
 		if arrivals > w.Arrivals {
 			came = float64(arrivals - w.Arrivals)
 		}
 		w.Mean = (1-wakeArrivalsWeight)*w.arrivals() + wakeArrivalsWeight*came
+		w.Followed = (1-wakeArrivalsWeight)*w.Followed + wakeArrivalsWeight*w.followed(now)
 		w.Count = min(w.Count+1, enoughWakes)
-		w.At, w.Arrivals = time.Time{}, 0
+		w = w.over()
 	case !w.At.IsZero() && demand == 0:
-		w.At, w.Arrivals = time.Time{}, 0
+		w = w.over()
+	case !w.At.IsZero() && arrivals > w.Seen:
+		w.Last, w.Seen = now, arrivals
 	}
 	return w
+}
+
+// over forgets the running wake.
+func (w Wake) over() Wake {
+	w.At, w.Last, w.Arrivals, w.Seen = time.Time{}, time.Time{}, 0, 0
+	return w
+}
+
+// followed is the share of the running wake that came before its last request.
+func (w Wake) followed(now time.Time) float64 {
+	took := now.Sub(w.At)
+	if took <= 0 {
+		return 0
+	}
+	return min(max(w.Last.Sub(w.At).Seconds()/took.Seconds(), 0), 1)
 }

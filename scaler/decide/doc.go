@@ -15,6 +15,7 @@
 // its reason.
 //
 //	gate.go        stopped in the fleet, paused, set by hand, pinned, asleep, demand unknown
+//	auto.go        sizing mode auto: the steps in their order, and which one wins
 //	load.go        N_load: offered load with square-root headroom
 //	backlog.go     N_back: what to buy for requests that wait
 //	thresholds.go  what any of scale_up asks for, whether all of scale_down hold

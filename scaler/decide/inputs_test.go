@@ -21,6 +21,13 @@ func TestQuietlyDecidesTheSameAndTellsNoInputs(t *testing.T) {
 				t.Fatalf("%d inputs, with room for %d", n, maxInputs)
 			}
 			loud.Inputs = nil
+			l := look{p: w.p}
+			if !l.names(false) {
+				loud.Signals.Up = quiet.Signals.Up
+			}
+			if !l.names(true) {
+				loud.Signals.Down = quiet.Signals.Down
+			}
 			if diff := cmp.Diff(encodedJSON(t, loud), encodedJSON(t, quiet)); diff != "" {
 				t.Fatalf("decisions differ:\n%s", diff)
 			}

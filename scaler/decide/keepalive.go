@@ -31,16 +31,20 @@ const (
 // price is C, what needing level k costs when it is gone, in seconds of an idle
 // replica:
 //
-//	C₁ = L + θ·L·(1 + (m′ − 1)/2)   m′ = max(1, min(m, c·μ·L + c))
-//	C_k = L + θ·L/2                  k ≥ 2
+//	C₁ = ρ·L + θ·L·(1 + (m′ − 1)/2)   m′ = max(1, min(m, c·μ·L + c))
+//	C_k = L + θ·L/2                    k ≥ 2
 //
 // The first request waits L, the others about half of it; more than one warm
-// replica could have served meanwhile is not the cold start's fault.
-func price(k int, l, theta, m, mu float64, c int) float64 {
+// replica could have served meanwhile is not the cold start's fault. Nor is all
+// of L lost: while requests go on coming, a warm replica would have been up as
+// well. Only what follows the last of them is paid for the cold start alone; ρ is
+// its share of L in past wakes, near 1 for lone requests and 0 in the morning of
+// a busy day.
+func price(k int, l, theta, m, lone, mu float64, c int) float64 {
 	if k > 1 {
 		return l + theta*l/2
 	}
-	return l + theta*wakeWait(l, m, mu, c)
+	return lone*l + theta*wakeWait(l, m, mu, c)
 }
 
 // wakeWait is W, the seconds that the requests of one cold start from zero wait

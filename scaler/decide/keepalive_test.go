@@ -14,20 +14,22 @@ import (
 func TestAKeepAliveBreaksEvenWithinItsBounds(t *testing.T) {
 	z := policies.ToZero{Mode: "auto", AtLeast: 30 * time.Second, AtMost: 30 * time.Minute}
 	for _, tc := range []struct {
-		name        string
-		k           int
-		l, theta, m float64
-		want        time.Duration
+		name              string
+		k                 int
+		l, theta, m, lone float64
+		want              time.Duration
 	}{
-		{"first level", 1, 120, 2, 2, 480 * time.Second},
-		{"first level, one request a wake", 1, 120, 2, 1, 360 * time.Second},
-		{"no more than one replica could have served", 1, 10, 2, 1000, 260 * time.Second},
-		{"level above", 2, 120, 2, 2, 240 * time.Second},
-		{"at least", 2, 5, 2, 2, 30 * time.Second},
-		{"at most", 1, 900, 2, 2, 30 * time.Minute},
+		{"first level", 1, 120, 2, 2, 1, 480 * time.Second},
+		{"first level, one request a wake", 1, 120, 2, 1, 1, 360 * time.Second},
+		{"requests come until the start is through", 1, 120, 2, 2, 0, 360 * time.Second},
+		{"until half of it is", 1, 120, 2, 2, 0.5, 420 * time.Second},
+		{"no more than one replica could have served", 1, 10, 2, 1000, 1, 260 * time.Second},
+		{"level above", 2, 120, 2, 2, 0, 240 * time.Second},
+		{"at least", 2, 5, 2, 2, 1, 30 * time.Second},
+		{"at most", 1, 900, 2, 2, 1, 30 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := clampKeep(price(tc.k, tc.l, tc.theta, tc.m, 0.2, 8), z); got.Round(time.Second) != tc.want {
+			if got := clampKeep(price(tc.k, tc.l, tc.theta, tc.m, tc.lone, 0.2, 8), z); got.Round(time.Second) != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
@@ -232,5 +234,32 @@ func TestEachBandOfAStepIsKeptForItsOwnTime(t *testing.T) {
 	}
 	if levels[len(levels)-1].K != 7 {
 		t.Error("the levels that were asked about were written")
+	}
+}
+
+// A wake remembers how much of its cold start came before its last request.
+func TestAWakeRemembersWhenItsLastRequestCame(t *testing.T) {
+	wake := func(w Wake, last time.Duration) Wake {
+		w = w.observe(epoch, 0, 1, 0, 1)
+		w = w.observe(epoch.Add(last), 0, 2, 1, 2)
+		w = w.observe(epoch.Add(50*time.Second), 0, 2, 2, 2)
+		return w.observe(epoch.Add(100*time.Second), 1, 2, 2, 2)
+	}
+	if w := (Wake{}); w.lone() != 1 {
+		t.Errorf("before any wake all of a cold start is lost, not %g", w.lone())
+	}
+	if w := wake(Wake{}, 40*time.Second); math.Abs(w.lone()-(1-0.2*0.4)) > 1e-9 {
+		t.Errorf("last request after 40 of 100 s: %g, want %g", w.lone(), 1-0.2*0.4)
+	}
+	w := Wake{}
+	for range 40 {
+		w = wake(w, 40*time.Second)
+	}
+	if math.Abs(w.lone()-0.6) > 0.01 {
+		t.Errorf("after forty such wakes %g, want 0.6", w.lone())
+	}
+	back := Wake{At: epoch, Last: epoch.Add(time.Hour)} // a clock that was set back
+	if f := back.followed(epoch.Add(time.Minute)); f != 1 {
+		t.Errorf("share %g of a wake", f)
 	}
 }

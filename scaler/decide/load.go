@@ -44,6 +44,24 @@ func loadReplicasAt(a, utilization float64, concurrency int) int {
 	return ceil(a / (float64(max(1, concurrency)) * utilization))
 }
 
+func (l *look) weighLoad() int {
+	win := l.mem.Samples.over(l.average, l.grid)
+	lambda := float64(win.Arrivals) / l.average.Seconds()
+	a := offeredLoad(mean(float64(win.InFlight), win.Samples), lambda, l.meanS)
+	n := loadReplicas(a, l.mem.Peak.Z, l.p.Sizing.Headroom, l.concurrency())
+	if u := l.p.Sizing.TargetUtilization; u != nil {
+		n = loadReplicasAt(a, *u, l.concurrency())
+	}
+	l.load, l.lingers = a, n > 1
+	l.inputs.set("a", a)
+	if a >= leastLoad {
+		l.inputs.set("lambda", lambda)
+		l.inputs.set("z", l.mem.Peak.Z)
+		l.inputs.set("S", l.meanS)
+	}
+	return n
+}
+
 const (
 	peakMinutes = 15
 	minZ, maxZ  = 1.0, 20.0

@@ -13,7 +13,6 @@ const (
 	prewarmSlack   = 600.0 // Δ, seconds: a hit is a demand within two bins
 	prewarmLead    = 1.1   // of a cold start
 	fewestDays     = 2
-	enoughOfClass  = 3   // days of the same class (weekday, weekend) from which only they count
 	prewarmShare   = 0.2 // of the GPU-seconds of 24 h that prewarming may take
 	prewarmsJudged = 20  // in the account
 	prewarmOff     = 24 * time.Hour
@@ -83,12 +82,14 @@ func (p *Prewarm) marked(day int64, bin int) (marked, known bool) {
 }
 
 // chance is p, how probable demand within two bins from a moment on is:
-// hits/(days + 2) over the last seven days, once there are three only those of
-// the same class. The two days too many are the doubt without which it kept GPUs
-// on most of the day.
+// hits/(days + 2) over the last seven days. The two days too many are the doubt
+// without which it kept GPUs on most of the day.
+//
+// Days are those of UTC, in any zone: only moments a whole number of days apart
+// are compared, wherever a day begins. Weekdays are not told from weekends, which
+// earned nothing on weeks of traces; and a change to summer time is learned in days.
 func (p *Prewarm) chance(at time.Time) (chance float64, hits, days int) {
 	day, bin := binAt(at)
-	var all, same [2]int // hits, days
 	for back := int64(1); back <= prewarmDays; back++ {
 		first, known := p.marked(day-back, bin)
 		if !known {
@@ -99,26 +100,16 @@ func (p *Prewarm) chance(at time.Time) (chance float64, hits, days int) {
 			next, after = next+1, 0
 		}
 		second, _ := p.marked(next, after)
-		hit := 0
+		days++
 		if first || second {
-			hit = 1
-		}
-		all[0], all[1] = all[0]+hit, all[1]+1
-		if weekend(day) == weekend(day-back) {
-			same[0], same[1] = same[0]+hit, same[1]+1
+			hits++
 		}
 	}
-	if same[1] >= enoughOfClass {
-		all = same
+	if days < fewestDays {
+		return 0, hits, days
 	}
-	if all[1] < fewestDays {
-		return 0, all[0], all[1]
-	}
-	return float64(all[0]) / float64(all[1]+2), all[0], all[1]
+	return float64(hits) / float64(days+2), hits, days
 }
-
-// weekend reports whether a day since 1970, a Thursday, is Saturday or Sunday.
-func weekend(day int64) bool { return (day+4)%7%6 == 0 }
 
 // uses adds GPU-seconds to the account of an hour.
 func (p Prewarm) uses(now time.Time, gpuSeconds float64, prewarming bool) Prewarm {

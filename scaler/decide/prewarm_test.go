@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
 )
@@ -213,10 +215,10 @@ func marks(now time.Time, days int, marked func(day int64, bin int) bool) Prewar
 	return p
 }
 
-func TestTheChanceOfDemandIsCountedOnDaysOfTheSameClass(t *testing.T) {
+func TestTheChanceOfDemandIsCountedOverSevenDays(t *testing.T) {
 	monday, saturday := epoch, epoch.AddDate(0, 0, 5) // 8:00
 	_, eight := binAt(epoch)
-	weekdays := func(day int64, bin int) bool { return bin == eight && !weekend(day) }
+	weekdays := func(day int64, bin int) bool { return bin == eight && (day+4)%7%6 != 0 }
 	for _, tc := range []struct {
 		name string
 		p    Prewarm
@@ -226,10 +228,10 @@ func TestTheChanceOfDemandIsCountedOnDaysOfTheSameClass(t *testing.T) {
 		{"nothing is known", Prewarm{}, monday, 0},
 		{"one day is none", marks(monday.AddDate(0, 0, 2), 1, weekdays), monday.AddDate(0, 0, 2), 0},
 		{"two of two", marks(monday.AddDate(0, 0, 2), 2, weekdays), monday.AddDate(0, 0, 2), 2.0 / 4},
-		{"five weekdays of seven days", marks(monday, 7, weekdays), monday, 5.0 / 7},
-		{"with two weekend days all seven count", marks(saturday, 7, weekdays), saturday, 5.0 / 9},
+		{"five weekdays of seven days", marks(monday, 7, weekdays), monday, 5.0 / 9},
+		{"the same on a day that is none of them", marks(saturday, 7, weekdays), saturday, 5.0 / 9},
 		{"the bin before is too early", marks(monday, 7, weekdays), monday.Add(-6 * time.Minute), 0},
-		{"the second of two bins counts", marks(monday, 7, weekdays), monday.Add(-4 * time.Minute), 5.0 / 7},
+		{"the second of two bins counts", marks(monday, 7, weekdays), monday.Add(-4 * time.Minute), 5.0 / 9},
 		{"the bin after is too late", marks(monday, 7, weekdays), monday.Add(5 * time.Minute), 0},
 		{"midnight is in the next day", marks(monday, 7, func(_ int64, bin int) bool { return bin == 0 }), monday.Truncate(24 * time.Hour).Add(-time.Minute), 0},
 	} {
@@ -245,5 +247,29 @@ func TestTheChanceOfDemandIsCountedOnDaysOfTheSameClass(t *testing.T) {
 				t.Errorf("%g, want %g", got, tc.want)
 			}
 		})
+	}
+}
+
+// Wherever a day begins: a service that is asked at the same hours of another
+// zone has the same chances, also around midnight and over a Sunday in UTC.
+func TestTheChanceOfDemandIsTheSameInAnyZone(t *testing.T) {
+	chances := func(offset time.Duration) (list []float64) {
+		var p Prewarm
+		start := epoch.Add(-offset)
+		for m := 0; m < 8*24*60; m += 5 {
+			hour := m / 60 % 24
+			p = p.seen(start.Add(time.Duration(m)*time.Minute), m/60/24%7 < 5 && (hour == 8 || hour == 23))
+		}
+		for m := 0; m < 24*60; m += 10 {
+			c, _, _ := p.chance(start.AddDate(0, 0, 8).Add(time.Duration(m) * time.Minute))
+			list = append(list, c)
+		}
+		return list
+	}
+	want := chances(0)
+	for _, zone := range []time.Duration{-8 * time.Hour, 90 * time.Minute, 5*time.Hour + 30*time.Minute, 11 * time.Hour} {
+		if diff := cmp.Diff(want, chances(zone)); diff != "" {
+			t.Errorf("in a zone of %s:\n%s", zone, diff)
+		}
 	}
 }
