@@ -195,7 +195,7 @@ func TestADeadActivatorsKeyedRequestIsRejoinedAtItsPlaceAndRunByAnother(t *testi
 	})
 }
 
-func TestARunningRequestOfADeadActivatorIsAdoptedWithinFiveSecondsAfterItsLease(t *testing.T) {
+func TestWhatADeadActivatorRanIsRunByAnotherInANewSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		r := newRunner()

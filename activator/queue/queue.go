@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Redis     redis.UniversalClient
 	Activator string        // one incarnation: unique per process; default random
-	Lease     time.Duration // an activator silent for longer is dead; default 5 s
+	Lease     time.Duration // an activator silent for longer is dead; default 4.5 s
 	Heartbeat time.Duration // statements at least this often while active; default 1 s
 	Suspicion time.Duration // how long a replica that failed gets no slot; default 1 s
 	Timeout   time.Duration // of one script call; default 2 s
@@ -48,7 +48,7 @@ func (c *Config) Defaults() {
 		c.Activator = rand.Text()[:12]
 	}
 	if c.Lease == 0 {
-		c.Lease = 5 * time.Second
+		c.Lease = 4500 * time.Millisecond
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = time.Second

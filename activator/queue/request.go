@@ -277,10 +277,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (Entry, error) {
 	return q.Find(ctx, id)
 }
 
-const (
-	listEvery  = 10 * time.Second // how often a service is listed as one with durable tickets
-	adoptEvery = 2 * time.Second  // how often others' lists are looked at
-)
+const listEvery = 10 * time.Second // how often a service is listed as one with durable tickets
 
 // list makes sure that every activator looks after the service's durable tickets.
 func (q *Queue) list(ctx context.Context, service string) error {
@@ -301,7 +298,7 @@ func (q *Queue) watchDurable(ctx context.Context) error {
 	if q.cfg.Execute == nil {
 		return nil
 	}
-	tick := time.NewTicker(adoptEvery)
+	tick := time.NewTicker(q.cfg.Heartbeat)
 	defer tick.Stop()
 	for {
 		select {

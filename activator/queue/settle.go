@@ -93,8 +93,8 @@ func (s *service) run(ctx context.Context) error {
 			continue
 		}
 		retry.Reset()
-		if next {
-			timer.Reset(s.q.cfg.Heartbeat)
+		if next > 0 {
+			timer.Reset(next)
 		} else {
 			timer.Stop()
 		}
@@ -108,19 +108,19 @@ func (s *service) usesMoreThanTold() bool {
 }
 
 // settleAll settles until there is nothing left to give back or to number; it
-// reports whether heartbeats have to go on.
-func (s *service) settleAll(ctx context.Context) (active bool, err error) {
+// returns when to do it again though nothing happens, 0: not at all.
+func (s *service) settleAll(ctx context.Context) (next time.Duration, err error) {
 	for {
 		st := s.state()
 		again, err := s.settle(ctx, st)
 		if err != nil {
-			return true, err
+			return 0, err
 		}
 		if err := s.askAgain(ctx); err != nil {
-			return true, err
+			return 0, err
 		}
 		if !again {
-			return !st.empty() || s.holdsAnything(), nil
+			return s.next(!st.empty()), nil
 		}
 	}
 }
@@ -228,7 +228,8 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	s.recallLocked(number(reply[2]), reply[3])
 	s.contended = number(reply[4]) > 0
 	s.durable = number(reply[5])
-	s.applyLocked(reply[6:], st, sent)
+	s.due = time.Duration(number(reply[6])) * time.Millisecond
+	s.applyLocked(reply[7:], st, sent)
 
 	for _, r := range s.replicas { // is there more to give back?
 		if r.owned > r.busy && r.owned > s.keepable(r) {
@@ -316,6 +317,21 @@ func (s *service) unnumbered() []*waiter {
 		}
 	}
 	return out
+}
+
+// next settlement: a heartbeat while there is anything to say, and as soon as
+// somebody silent is dead whose tickets may be this activator's to run.
+func (s *service) next(said bool) time.Duration {
+	active := said || s.holdsAnything()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.due > 0 && s.due < s.q.cfg.Heartbeat && (active || s.durable > 0 && s.q.runs() == 1) {
+		return s.due
+	}
+	if active {
+		return s.q.cfg.Heartbeat
+	}
+	return 0
 }
 
 // holdsAnything: slots, tickets, or something left to say; or others' durable

@@ -79,7 +79,18 @@ if statement.leaving then return { 'left', gen } end
 local waiting = redis.call('ZCARD', K_QUEUE)
 local life = redis.call('HGET', K_META, 'life') or ''
 
-local out = { 'ok', gen, known, life, waiting, redis.call('HGET', K_META, 'durable') or 0 }
+-- When the first of those who are silent will be dead, in ms: whoever looks then
+-- adopts its tickets at once. 0: nobody is.
+local due = 0
+for id, a in pairs(acts) do
+  local silence = NOW - a.seen
+  if id ~= ME and silence > tonumber(ARGV[12]) then
+    local left = math.max(1, LEASE_MS - silence + 1)
+    due = due == 0 and left or math.min(due, left)
+  end
+end
+
+local out = { 'ok', gen, known, life, waiting, redis.call('HGET', K_META, 'durable') or 0, due }
 local function add(kind, a, b, c)
   out[#out + 1] = kind; out[#out + 1] = a; out[#out + 1] = b; out[#out + 1] = c
 end
