@@ -359,6 +359,9 @@ func TestEveryChangeOfTheCountHasAStoredDecision(t *testing.T) {
 			}
 			count = d.To
 		}
+		if !slices.ContainsFunc(decisions, func(d decide.Decision) bool { return d.Signals.Up.Demand != nil }) {
+			t.Error("no decision was stored with its signals")
+		}
 		if count != 0 || len(decisions) < 2 {
 			t.Errorf("%d decisions end at %d, want at least up and down to 0", len(decisions), count)
 		}

@@ -347,9 +347,9 @@ func (s *service) decide(now time.Time) (again time.Time) {
 		s.decision, s.memory = decide.Quietly(now, s.policy, s.version, snap, before)
 		s.decision.Service = s.name
 		s.latency = nil
-		if s.news(now, last) { // only one that is stored is asked for its inputs
+		if s.news(now, last) { // only one that is stored is asked for its inputs and signals
 			told, _ := decide.Decide(now, s.policy, s.version, snap, before)
-			s.decision.Inputs = told.Inputs
+			s.decision.Inputs, s.decision.Signals = told.Inputs, told.Signals
 			s.record(now)
 		}
 	}
