@@ -3,11 +3,15 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pilotlight/pilotlight/internal/stub"
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -79,6 +83,9 @@ func (tr *traffic) unbroken(t *testing.T) {
 	}
 }
 
+// asleepLog has the executions of the service at zero.
+func asleepLog(server *redisServer) string { return filepath.Join(server.dir, "asleep") }
+
 // beforeAnOutage starts a house with a warm service, one that is still loading
 // with a request held for it, and one at zero.
 func beforeAnOutage(t *testing.T) (*redisServer, *house, *traffic, later) {
@@ -87,7 +94,7 @@ func beforeAnOutage(t *testing.T) (*redisServer, *house, *traffic, later) {
 	h := startDev(t, append(pairs{
 		"warm":    {policyOf("warm", replicas(0, 1, 4), toZero("10m")), stubJob("warm", "--latency", "20ms")},
 		"loading": {policyOf("loading", replicas(0, 1, 4), toZero("10m")), stubJob("loading", "--load", "6s")},
-		"asleep":  {policyOf("asleep", replicas(0, 1, 4), toZero("10m")), stubJob("asleep")},
+		"asleep":  {policyOf("asleep", replicas(0, 1, 1), toZero("10m")), stubJob("asleep", "--log-file", asleepLog(server))},
 	}.arguments(t), "--redis", server.URL())...)
 	if err := h.translate(t.Context(), "/warm/translate", "first").check("first"); err != nil {
 		t.Fatal(err)
@@ -123,15 +130,36 @@ func reconciled(t *testing.T, server *redisServer, h *house) {
 	}
 }
 
-func TestRedisKilledForTenSecondsHarmsNoWarmRequestAndHeldOnesAreAnsweredAfterwards(t *testing.T) {
+func TestRedisKilledForAMinuteHarmsNoWarmRequestAndHeldOnesAreAnsweredAfterwardsInTheirOrder(t *testing.T) {
 	t.Parallel()
 	server, h, warm, before := beforeAnOutage(t)
 	server.kill()
 	down := time.Now()
-	during := inBackground(func() answer { return h.translate(t.Context(), "/asleep/translate", "held during") })
-	pause(t, 10*time.Second)
-	if err := during.pending(); err != nil {
-		t.Error(err)
+	var during []later
+	var order []string
+	for i := range 5 {
+		text := fmt.Sprint("held-", i)
+		order = append(order, text)
+		during = append(during, inBackground(func() answer {
+			return send(t.Context(), http.MethodPost, h.data+"/asleep/translate", wanted(text), map[string]string{"X-Request-Id": text})
+		}))
+		pause(t, 100*time.Millisecond) // what reaches it together has no order
+	}
+	for what, header := range map[string]map[string]string{
+		"a key": {"Idempotency-Key": "k"},
+		"async": {"Prefer": "respond-async"},
+	} {
+		a := send(t.Context(), http.MethodPost, h.data+"/asleep/translate", wanted("promised"), header)
+		a.wantProblem(t, http.StatusServiceUnavailable, "store-unavailable")
+		if a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After in %v", what, a.header)
+		}
+	}
+	pause(t, time.Minute-time.Since(down))
+	for i, l := range during {
+		if err := l.pending(); err != nil {
+			t.Errorf("held %d: %v", i, err)
+		}
 	}
 	server.start(t)
 	back := time.Now()
@@ -139,10 +167,21 @@ func TestRedisKilledForTenSecondsHarmsNoWarmRequestAndHeldOnesAreAnsweredAfterwa
 	if err := before.get(t).check("held before"); err != nil {
 		t.Errorf("held before the outage: %v", err)
 	}
-	if err := during.get(t).check("held during"); err != nil {
-		t.Errorf("held during the outage: %v", err)
+	for i, l := range during {
+		if err := l.get(t).check(order[i]); err != nil {
+			t.Errorf("held during the outage: %v", err)
+		}
 	}
 	t.Logf("everything held was answered %v after its return", time.Since(back))
+	var ran []string
+	for _, e := range executions(t, asleepLog(server)) {
+		if e.Event == stub.EventStarted {
+			ran = append(ran, e.RequestID)
+		}
+	}
+	if !slices.Equal(ran, order) {
+		t.Errorf("executed %q, want them once each, as they came: %q", ran, order)
+	}
 	reconciled(t, server, h)
 	warm.unbroken(t)
 }
