@@ -62,7 +62,7 @@ func (s *service) stagger(every time.Duration) time.Duration {
 	s.staggered = true
 	h := fnv.New32a()
 	h.Write([]byte(s.name))
-	return time.Duration(float64(every) * (0.1 + 0.9*float64(h.Sum32())/math.MaxUint32))
+	return time.Duration(float64(every) * float64(h.Sum32()) / math.MaxUint32)
 }
 
 // hasten lets the calls to Redis that are made for the service overtake those of

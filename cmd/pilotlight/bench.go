@@ -13,13 +13,14 @@ import (
 
 type benchCommand struct {
 	Output   string        `short:"o" default:"text" enum:"text,json" help:"Form of the results: text or json."`
-	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (about 8 minutes)."`
+	All      benchAll      `cmd:"" default:"1" help:"Every benchmark, one after another (about 10 minutes)."`
 	Warm     benchWarm     `cmd:"" help:"A request to a ready replica, against a bare httputil.ReverseProxy."`
 	Wake     benchWake     `cmd:"" help:"50 wakes of the stub, against the stub started by hand."`
 	Apertium benchApertium `cmd:"" help:"10 wakes of Apertium, against the engine started by hand."`
 	Nomad    benchNomad    `cmd:"" help:"Wakes over Nomad, against the same job scaled by hand: the double, and the agent at NOMAD_ADDR if that is set."`
 	Watch    benchWatch    `cmd:"" help:"500 allocations of 200 services in one scaler: CPU, memory, calls to Nomad."`
 	Simulate benchSimulate `cmd:"" help:"Replays on virtual time: 14 days, a year, 10 million requests."`
+	Scaler   benchScaler   `cmd:"" help:"100, 1,000 and 10,000 services at rest in one scaler: CPU, calls to Redis, memory, wakes among them; decisions a second."`
 	Part     benchPart     `cmd:"" hidden:"" help:"A process of a benchmark."`
 }
 
@@ -35,6 +36,7 @@ type (
 	benchApertium struct{}
 	benchNomad    struct{}
 	benchWatch    struct{}
+	benchScaler   struct{}
 )
 
 // Help is an example.
@@ -47,6 +49,9 @@ func (benchWarm) Help() string { return "Example:\n  pilotlight bench warm" }
 func (benchWake) Help() string { return "Example:\n  pilotlight bench wake" }
 
 // Help is an example.
+func (benchScaler) Help() string { return "Example:\n  pilotlight bench scaler" }
+
+// Help is an example.
 func (benchApertium) Help() string {
 	return "It is skipped where the engine is not installed; pilotlight dev installs it on Debian, as root.\n\nExample:\n  pilotlight bench apertium"
 }
@@ -56,7 +61,7 @@ type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
 // Run measures everything.
 func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
-	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, measureSimulate)
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, bench.Scaler, measureSimulate)
 }
 
 // Run measures the warm path.
@@ -67,6 +72,11 @@ func (benchWarm) Run(ctx context.Context, std streams, b *benchCommand) error {
 // Run measures wakes of the stub.
 func (benchWake) Run(ctx context.Context, std streams, b *benchCommand) error {
 	return b.measure(ctx, std, bench.Wake)
+}
+
+// Run measures services at rest.
+func (benchScaler) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Scaler)
 }
 
 // Run measures wakes of Apertium.
@@ -132,11 +142,19 @@ func (b *benchCommand) measure(ctx context.Context, std streams, list ...benchma
 
 // benchPart is started by benchmarks only.
 type benchPart struct {
-	Name     string `arg:"" enum:"upstream,bare,pooled,activator,nomad" help:"Which part."`
+	Name     string `arg:"" enum:"upstream,bare,pooled,activator,nomad,scaler,evaluate" help:"Which part."`
 	Upstream string `help:"Address to forward to." placeholder:"ADDR"`
+	Services int    `default:"1" help:"How many services there are."`
+	Resting  bool   `help:"They are at rest."`
 }
 
 // Run serves until the input ends.
 func (p benchPart) Run(ctx context.Context, std streams) error {
+	switch p.Name {
+	case bench.PartScaler:
+		return bench.RunScaler(ctx, p.Services, std.in, std.out)
+	case bench.PartEvaluate:
+		return bench.RunEvaluate(ctx, p.Services, p.Resting, std.out)
+	}
 	return bench.RunPart(ctx, p.Name, p.Upstream, std.in, std.out)
 }

@@ -3,13 +3,12 @@ package decide
 import (
 	"cmp"
 	"encoding/binary"
+	"iter"
 	"math"
 	"slices"
 
-	"github.com/DataDog/sketches-go/ddsketch"
 	"github.com/DataDog/sketches-go/ddsketch/mapping"
 	"github.com/DataDog/sketches-go/ddsketch/pb/sketchpb"
-	"github.com/DataDog/sketches-go/ddsketch/store"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -50,26 +49,33 @@ func binsOf(sketch []byte) ([]bin, bool) {
 	if err := proto.Unmarshal(sketch, &pb); err != nil || pb.Mapping == nil {
 		return nil, false
 	}
-	// Sparse: a dense store would allocate whatever span of indexes it is told.
-	s, err := ddsketch.FromProtoWithStoreProvider(&pb, store.SparseStoreConstructor)
+	scale, err := mapping.FromProto(pb.Mapping)
 	if err != nil {
 		return nil, false
 	}
-	same := s.IndexMapping.Equals(latencyMapping)
-	var bins []bin
+	// Its stores are read as they were sent: a dense one would allocate whatever
+	// span of indexes it is told, and a sparse one a map.
+	same := scale.Equals(latencyMapping)
+	positive := pb.GetPositiveValues()
+	bins := make([]bin, 0, 1+len(positive.GetBinCounts())+len(positive.GetContiguousBinCounts()))
 	add := func(index int, count float64) {
 		if count >= 0.5 && count < 1<<32 {
 			bins = append(bins, bin{min(max(index, lowestBin), highestBin), uint64(math.Round(count))})
 		}
 	}
-	add(lowestBin, s.GetZeroCount())
-	s.GetPositiveValueStore().ForEach(func(index int, count float64) bool {
+	add(lowestBin, pb.GetZeroCount())
+	value := func(index int, count float64) {
 		if !same {
-			index = latencyMapping.Index(min(max(s.Value(index), fastest), slowest))
+			index = latencyMapping.Index(min(max(scale.Value(index), fastest), slowest))
 		}
 		add(index, count)
-		return false
-	})
+	}
+	for index, count := range positive.GetBinCounts() {
+		value(int(index), count)
+	}
+	for i, count := range positive.GetContiguousBinCounts() {
+		value(int(positive.GetContiguousBinIndexOffset())+i, count)
+	}
 	if len(bins) == 0 {
 		return nil, false
 	}
@@ -116,20 +122,31 @@ func packBins(bins []bin) []byte {
 
 func unpackBins(packed []byte) []bin {
 	bins := make([]bin, 0, len(packed)/2)
-	index := 0
-	for len(packed) > 0 {
-		d, n := binary.Varint(packed)
-		if n <= 0 {
-			break
-		}
-		packed = packed[n:]
-		c, n := binary.Uvarint(packed)
-		if n <= 0 {
-			break
-		}
-		packed = packed[n:]
-		index += int(d)
-		bins = append(bins, bin{index, c})
+	for index, count := range packedBins(packed) {
+		bins = append(bins, bin{index, count})
 	}
 	return bins
+}
+
+// packedBins goes through what packBins has written: index, count.
+func packedBins(packed []byte) iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		index := 0
+		for len(packed) > 0 {
+			d, n := binary.Varint(packed)
+			if n <= 0 {
+				return
+			}
+			packed = packed[n:]
+			count, n := binary.Uvarint(packed)
+			if n <= 0 {
+				return
+			}
+			packed = packed[n:]
+			index += int(d)
+			if !yield(index, count) {
+				return
+			}
+		}
+	}
 }

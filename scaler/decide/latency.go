@@ -6,9 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/DataDog/sketches-go/ddsketch"
-	"github.com/DataDog/sketches-go/ddsketch/store"
-
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -212,26 +209,21 @@ func (l Latencies) over(now time.Time, w time.Duration, spread bool) latency {
 	if len(l.Buckets) == 0 && len(l.Recent) == 0 {
 		return r
 	}
-	parts := slices.Concat(l.Buckets, l.Recent) // what is folded starts before what is recent
-	slices.Reverse(parts)                       // newest first
-	m := merged{from: now.Add(-w).Unix(), now: now.Unix()}
-	for m.next < len(parts) && m.inWindow(parts[m.next]) {
-		m.add(parts[m.next])
-		m.next++
+	m := merged{parts: l, from: now.Add(-w).Unix(), now: now.Unix()}
+	for p := m.part(); p != nil && p.Start+p.Span > m.from; p = m.part() {
+		m.add(p)
 	}
 	r.count = m.count
 	if m.enough(minForMean, spread) {
-		v := m.sum / float64(m.count)
-		r.mean = &v
+		r.mean = some(m.sum / float64(m.count))
 	}
 	for _, q := range []struct {
 		of   float64
 		min  uint64
 		into **float64
 	}{{0.5, minForP50, &r.p50}, {0.95, minForP95, &r.p95}, {0.99, minForP99, &r.p99}} {
-		for m.count < q.min && m.next < len(parts) && parts[m.next].Start+parts[m.next].Span > now.Add(-max(w, widest)).Unix() {
-			m.add(parts[m.next])
-			m.next++
+		for p := m.part(); m.count < q.min && p != nil && p.Start+p.Span > now.Add(-max(w, widest)).Unix(); p = m.part() {
+			m.add(p)
 		}
 		if m.enough(q.min, spread) {
 			*q.into = m.quantile(q.of)
@@ -240,25 +232,44 @@ func (l Latencies) over(now time.Time, w time.Duration, spread bool) latency {
 	return r
 }
 
-// merged is a window's sketch while it is put together, newest part first.
+// merged is a window's sketch while it is put together, newest part first. It is
+// put together once for all quantiles, without a store of its own: every service
+// that names a latency asks for it each second.
 type merged struct {
+	parts     Latencies
 	from, now int64
-	next      int // part
+	next      int // part, from the newest
 	count     uint64
 	sum       float64
-	bins      [][]byte
 	filled    int64 // seconds of buckets with completions
 	newest    int64 // start of the last counted bucket
-	store     store.Store
-	added     int // of bins
+	added     int   // of the parts, to scale
+	total     uint64
+	scale     [scaleBins]uint64 // values by index of latencyMapping, from lowestBin on
 }
 
-func (m *merged) inWindow(p LatencyPart) bool { return p.Start+p.Span > m.from }
+// scaleBins is at least how many indexes there are from lowestBin to highestBin.
+const scaleBins = 1400
 
-func (m *merged) add(p LatencyPart) {
+// part is the next one, nil if there is none: what is folded starts before what is
+// recent.
+func (m *merged) part() *LatencyPart { return m.nth(m.next) }
+
+func (m *merged) nth(i int) *LatencyPart {
+	recent, folded := m.parts.Recent, m.parts.Buckets
+	if i < len(recent) {
+		return &recent[len(recent)-1-i]
+	}
+	if i -= len(recent); i < len(folded) {
+		return &folded[len(folded)-1-i]
+	}
+	return nil
+}
+
+func (m *merged) add(p *LatencyPart) {
+	m.next++
 	m.count += p.Count
 	m.sum += p.Sum
-	m.bins = append(m.bins, p.Bins)
 	if m.newest != p.Start { // several activators fill one bucket
 		m.newest = p.Start
 		m.filled += p.Span
@@ -270,18 +281,23 @@ func (m *merged) enough(n uint64, spread bool) bool {
 	return m.count >= n && (!spread || 2*m.filled >= m.now-m.from)
 }
 
+// quantile is that of a DDSketch: the value of the first index up to which more
+// values lie than the rank.
 func (m *merged) quantile(q float64) *float64 {
-	if m.store == nil {
-		m.store = store.NewDenseStore()
-	}
-	for ; m.added < len(m.bins); m.added++ {
-		for _, b := range unpackBins(m.bins[m.added]) {
-			m.store.AddWithCount(b.index, float64(b.count))
+	for ; m.added < m.next; m.added++ {
+		for index, count := range packedBins(m.nth(m.added).Bins) {
+			m.scale[min(max(index-lowestBin, 0), scaleBins-1)] += count
+			m.total += count
 		}
 	}
-	v, err := ddsketch.NewDDSketch(latencyMapping, m.store, store.NewSparseStore()).GetValueAtQuantile(q)
-	if err != nil {
+	if m.total == 0 {
 		return nil
 	}
-	return &v
+	rank, below := q*float64(m.total-1), uint64(0)
+	for i, count := range m.scale {
+		if below += count; float64(below) > rank {
+			return some(latencyMapping.Value(lowestBin + i))
+		}
+	}
+	return nil
 }
