@@ -23,6 +23,8 @@ type Config struct {
 	// Specs are the job ids that this process knows, offered when a policy is
 	// written. Optional: none means that nothing is offered, not that nothing runs.
 	Specs []string
+	// GPUs of a replica under a policy. Optional: what the policy says.
+	GPUs func(p *policies.Policy) int
 	// Version of the binary, shown in the footer and in openapi.json.
 	Version string
 	// Logger for changes made by people and for failures. Default: discarded.
@@ -46,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Warnings == nil {
 		c.Warnings = func() []string { return nil }
+	}
+	if c.GPUs == nil {
+		c.GPUs = (*policies.Policy).GPUs
 	}
 	if c.Version == "" {
 		c.Version = "unknown"

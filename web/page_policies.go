@@ -69,6 +69,8 @@ type editorBody struct {
 	Changes  []policies.Change
 	Conflict *conflictBody
 	Specs    []string
+	Choices  simulateChoices
+	Problem  string // why the draft is not simulated
 }
 
 // Unreadable reports whether what is stored is not valid in this version of the
@@ -109,7 +111,7 @@ func (s *Server) policyPage(c echo.Context) error {
 	if !serviceName.MatchString(name) {
 		return policies.ErrNotFound
 	}
-	body := editorBody{Name: name, By: rememberedName(c), Specs: s.cfg.Specs}
+	body := editorBody{Name: name, By: rememberedName(c), Specs: s.cfg.Specs, Choices: s.choices("", false)}
 	current, err := s.currentVersion(c.Request().Context(), name)
 	switch {
 	case errors.Is(err, policies.ErrNotFound):
@@ -173,7 +175,8 @@ func (s *Server) policyForm(c echo.Context) error {
 	}
 	form, name := c.Request().PostForm, c.Param("name")
 	body := editorBody{Name: name, Comment: form.Get("comment"), By: form.Get("by"), Specs: s.cfg.Specs,
-		Text: strings.ReplaceAll(form.Get("text"), "\r\n", "\n")} // forms send CRLF, policies are stored with LF
+		Choices: s.choices(form.Get("over"), form.Get("sweep") != ""),
+		Text:    strings.ReplaceAll(form.Get("text"), "\r\n", "\n")} // forms send CRLF, policies are stored with LF
 	if len(body.Text) > int(policyBody) {
 		return newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "the policy is larger than 1 MiB")
 	}
@@ -185,11 +188,14 @@ func (s *Server) policyForm(c echo.Context) error {
 	if err := s.check(c.Request().Context(), &body); err != nil {
 		return err
 	}
-	if form.Get("do") != "save" {
+	do := form.Get("do")
+	switch {
+	case do != "save" && do != "simulate":
 		return s.renderEditor(c, http.StatusOK, body)
-	}
-	if !body.Verdict.Valid {
+	case !body.Verdict.Valid:
 		return s.renderEditor(c, http.StatusUnprocessableEntity, body)
+	case do == "simulate":
+		return s.simulateForm(c, body, form)
 	}
 	v, err := s.save(c, name, body.Text, base, body.Comment, body.By)
 	var invalid policies.ValidationErrors

@@ -7,10 +7,13 @@ import (
 	"html/template"
 	"io/fs"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/pilotlight/pilotlight/scaler/simulate"
 )
 
 //go:embed templates
@@ -32,6 +35,7 @@ type page struct {
 	Warnings []string
 	Now      time.Time
 	Stream   string    // of events, with the filter that this page needs
+	RefreshS int       // seconds after which a page without JavaScript reads itself again; 0: never
 	AsOf     time.Time // when the picture was taken, if the store is silent now
 	Body     any
 }
@@ -93,6 +97,11 @@ var templateFuncs = template.FuncMap{
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"dict":     dict,
 	"now":      time.Now,
+	"count":    simulate.Count,
+	"hours":    func(s float64) string { return short(s / 3600) },
+	"number":   short,
+	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 0, 64) + " %" },
+	"seconds":  func(s float64) string { return simulate.Span(time.Duration(s * float64(time.Second))) },
 	"add":      func(a, b int) int { return a + b },
 	"sub":      func(a, b time.Time) time.Duration { return max(0, a.Sub(b).Truncate(time.Second)) },
 	"short": func(id string) string {

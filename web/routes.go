@@ -103,6 +103,8 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/policies/:name", handler: s.policyPage},
 		{method: "POST", path: "/policies/:name", handler: s.policyForm, limit: 3 * policyBody}, // form encoding can triple a text
 		{method: "GET", path: "/policies/:name/history", handler: s.historyPage},
+		{method: "GET", path: "/policies/:name/simulations/:id", handler: s.simulationPage},
+		{method: "POST", path: "/policies/:name/simulations/:id", handler: s.cancelSimulationForm, limit: smallBody},
 		{method: "POST", path: "/policies/:name/rollback", handler: s.rollbackForm, limit: smallBody},
 		{method: "GET", path: "/static/:hash/*", handler: s.assets.serve},
 		{method: "GET", path: "/favicon.ico", handler: s.assets.favicon},
@@ -148,7 +150,7 @@ func (s *Server) apiRoutes() []route {
 					no400, no404, no413, no415, no422, no503)}})
 	}
 	table = append(append(table, s.traceRoutes()...), s.requestRoutes()...)
-	return append(table, s.policyRoutes()...)
+	return append(append(table, s.policyRoutes()...), s.simulateRoutes()...)
 }
 
 func (s *Server) policyRoutes() []route {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +20,14 @@ const storeTimeout = 3 * time.Second
 // Server is the control plane. It listens on nothing itself: Handler is served,
 // and Run is run, by whoever made it.
 type Server struct {
-	cfg     Config
-	echo    *echo.Echo
-	handler http.Handler
-	assets  *assets
-	views   *views
-	feed    *feed
-	openAPI []byte
+	cfg         Config
+	echo        *echo.Echo
+	handler     http.Handler
+	assets      *assets
+	views       *views
+	feed        *feed
+	simulations *simulations
+	openAPI     []byte
 
 	picture atomic.Pointer[picture] // what was last read of the fleet, for when the store is silent
 }
@@ -45,7 +47,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse embedded templates: %w", err)
 	}
-	s := &Server{cfg: cfg, assets: assets, views: views, feed: newFeed()}
+	s := &Server{cfg: cfg, assets: assets, views: views, feed: newFeed(), simulations: newSimulations()}
 
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -74,9 +76,13 @@ func New(cfg Config) (*Server, error) {
 // stream is then silent but for its heartbeats.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run follows what changes and feeds the stream, until ctx ends: it then ends
-// all streams, so that an http.Server can shut down, and returns ctx's error.
+// Run follows what changes and feeds the stream, and simulates, until ctx ends: it
+// then ends all streams, so that an http.Server can shut down, and returns ctx's
+// error.
 func (s *Server) Run(ctx context.Context) error {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { s.simulations.run(ctx) })
 	defer s.feed.close()
 	return s.follow(ctx)
 }

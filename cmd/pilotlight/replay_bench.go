@@ -97,11 +97,12 @@ func timeReplay(ctx context.Context, n int, every time.Duration, fixed bool) (to
 		list = simulate.Baselines(p)[:1]
 	}
 	runtime.GC()
-	var most atomic.Uint64
+	var most, next atomic.Uint64
 	source := &drawnRequests{draw: rand.New(rand.NewPCG(1, 1)), left: n, every: every}
 	begun := time.Now()
 	rep, err := simulate.Replay(ctx, source, simulate.DefaultSetup(), list, func(at time.Duration, requests uint64) {
-		if requests%(1<<18) == 0 || requests == uint64(n) {
+		if requests >= next.Load() {
+			next.Store(requests + 1<<18)
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			most.Store(max(most.Load(), m.HeapInuse))

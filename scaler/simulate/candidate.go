@@ -32,8 +32,13 @@ func UpTo(most map[string]int, list []Candidate) []Candidate {
 	return out
 }
 
-// PolicyName is what the result of the policy itself is called.
-const PolicyName = "policy"
+// What the results of policies are called: of the only one, or of one that is not
+// in force yet and the one that is.
+const (
+	PolicyName = "policy"
+	DraftName  = "draft"
+	LiveName   = "live"
+)
 
 // Policy is Pilotlight under a policy.
 func Policy(name string, p *policies.Policy) Candidate {

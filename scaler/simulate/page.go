@@ -75,7 +75,7 @@ func (rep *Report) WriteHTML(w io.Writer) error {
 		p.Charts = []paretoChart{newPareto("p99", "p99 added wait", rep, p99Wait), newPareto("mean", "mean added wait", rep, meanWait)}
 	}
 	if len(rep.Results) > 0 {
-		p.Timeline = newTimeline(rep.Results[0].Series)
+		p.Timeline = newTimeline("timeline", "Replicas and held requests over time", rep.Results[0].Series)
 	}
 	return pages.ExecuteTemplate(w, "page", p)
 }

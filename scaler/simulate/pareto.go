@@ -97,8 +97,11 @@ func (c *paretoChart) draw(results []Result, place func(*Result) mark) {
 		m := place(r)
 		if r.Patience == nil {
 			m.Class, m.Label, m.label = "other", r.Name+m.Label, true
-			if r.Name == PolicyName {
+			switch r.Name {
+			case PolicyName, DraftName:
 				m.Class, m.strong = "policy", true
+			case LiveName:
+				m.Class = "live"
 			}
 			c.Points = append(c.Points, m)
 			continue

@@ -37,6 +37,8 @@ type Setup struct {
 	GPUs int
 	// Series samples every candidate this often; 0: not at all.
 	Series time.Duration
+	// Drawn is how many candidates have a series, from the first on; 0: all.
+	Drawn int
 	// Lasts is the length of the trace if that is longer than its last request.
 	Lasts time.Duration
 	// Seeds is how many draws of cold starts every candidate meets, with Seed,
@@ -86,10 +88,38 @@ func (s Setup) workers() int {
 // batch is how many requests travel together to the workers.
 const batch = 4096
 
+// batchSpan is how much virtual time travels together at most, so that a replay of
+// a few requests in two weeks can be followed, and ended, too.
+const batchSpan = 6 * time.Hour
+
+// progressMeter tells how far all runs have come, on average.
+type progressMeter struct {
+	tell func(at time.Duration, requests uint64)
+
+	mu       sync.Mutex      // held while it tells
+	at       []time.Duration // how far each run is
+	sum      time.Duration
+	requests uint64
+}
+
+// moved notes that a run has taken a batch.
+func (p *progressMeter) moved(run int, batch []Request) {
+	if p.tell == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.requests += uint64(len(batch))
+	p.sum += batch[len(batch)-1].At - p.at[run]
+	p.at[run] = batch[len(batch)-1].At
+	p.tell(p.sum/time.Duration(len(p.at)), p.requests/uint64(len(p.at)))
+}
+
 // Replay runs every candidate over the trace, each service of it alone, and
 // returns what each has cost and done, in the order of candidates. progress, if
-// not nil, is told now and then how far the trace has been read, in virtual time;
-// it may be called from any goroutine, never twice at once. Errors: what source
+// not nil, is told now and then how far the candidates have come, on average, in
+// virtual time and requests; it may be called from any goroutine, never twice at
+// once, and must not block. Errors: what source
 // says, and ctx's.
 func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, progress func(at time.Duration, requests uint64)) (*Report, error) {
 	if setup.GPUs == 0 && len(list) > 0 {
@@ -97,9 +127,10 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 	}
 	setup.GPUs, setup.Seeds = max(1, setup.GPUs), max(1, setup.Seeds)
 	runs := make([]*run, 0, len(list)*setup.Seeds)
-	for _, c := range list {
+	for n, c := range list {
 		for i := range setup.Seeds {
-			runs = append(runs, newRun(setup, c, setup.Seed+uint64(i), i == 0))
+			drawn := i == 0 && (setup.Drawn == 0 || n < setup.Drawn)
+			runs = append(runs, newRun(setup, c, setup.Seed+uint64(i), drawn))
 		}
 	}
 	limit := newLimit(setup, list)
@@ -107,6 +138,7 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 	defer cancel()
 	workers := min(setup.workers(), len(runs)+1)
 	feeds := make([]chan []Request, workers)
+	far := &progressMeter{tell: progress, at: make([]time.Duration, len(runs)+1)}
 	var work sync.WaitGroup
 	for w := range workers {
 		feeds[w] = make(chan []Request, 4)
@@ -121,11 +153,12 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 					} else {
 						runs[i].take(requests)
 					}
+					far.moved(i, requests)
 				}
 			}
 		})
 	}
-	last, n, err := deliver(ctx, source, feeds, progress)
+	last, n, err := deliver(ctx, source, feeds)
 	for _, f := range feeds {
 		close(f)
 	}
@@ -137,9 +170,10 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 }
 
 // deliver reads the source to its end, in batches, to every worker.
-func deliver(ctx context.Context, source Source, feeds []chan []Request, progress func(time.Duration, uint64)) (last time.Duration, n uint64, err error) {
+func deliver(ctx context.Context, source Source, feeds []chan []Request) (last time.Duration, n uint64, err error) {
+	room := 64
 	for {
-		requests := make([]Request, 0, batch)
+		requests := make([]Request, 0, room)
 		var end error
 		for len(requests) < batch {
 			r, err := source.Next()
@@ -148,11 +182,15 @@ func deliver(ctx context.Context, source Source, feeds []chan []Request, progres
 				break
 			}
 			requests = append(requests, r)
+			if r.At-requests[0].At > batchSpan {
+				break
+			}
 		}
 		if end != nil && !errors.Is(end, io.EOF) {
 			return 0, 0, end
 		}
 		if len(requests) > 0 {
+			room = min(2*len(requests), batch)
 			last = requests[len(requests)-1].At
 			n += uint64(len(requests))
 			for _, f := range feeds {
@@ -162,9 +200,6 @@ func deliver(ctx context.Context, source Source, feeds []chan []Request, progres
 					return 0, 0, ctx.Err()
 				}
 			}
-		}
-		if progress != nil {
-			progress(last, n)
 		}
 		if end != nil {
 			return last, n, ctx.Err()

@@ -18,6 +18,7 @@ const (
 // timeline is what the template "timeline" draws: replicas wanted and ready, and
 // requests held, over time.
 type timeline struct {
+	ID, Title           string
 	Describe            string
 	Width, Height       float64
 	Left, Right         float64
@@ -29,20 +30,21 @@ type timeline struct {
 	Step                string  // of a row
 }
 
-// newTimeline draws a series; nil if it is too short to draw.
-func newTimeline(points []Point) *timeline {
+// newTimeline draws a series; nil if it is too short to draw. id tells it from
+// others of the page.
+func newTimeline(id, title string, points []Point) *timeline {
 	if len(points) < 2 {
 		return nil
 	}
 	t := &timeline{
-		Width: timelineWidth, Height: timelineHeight, Left: timelineLeft, Right: timelineWidth - timelineRight,
+		ID: id, Title: title, Width: timelineWidth, Height: timelineHeight, Left: timelineLeft, Right: timelineWidth - timelineRight,
 		Top: timelineTop, Split: timelineSplit, Lower: timelineSplit + timelineGap, Bottom: timelineLower,
 	}
 	step := time.Duration((points[1].AtS - points[0].AtS) * float64(time.Second))
 	var every int
-	t.Rows, every = thin(points, mostRows)
+	t.Rows, every = Thin(points, mostRows)
 	t.Step = shortSpan(time.Duration(every) * step)
-	columns, _ := thin(points, mostColumns)
+	columns, _ := Thin(points, mostColumns)
 	replicas, held := 1, 1
 	for _, p := range columns {
 		replicas, held = max(replicas, p.Wanted, p.Ready), max(held, p.Held)
@@ -77,9 +79,9 @@ func stairs(w *strings.Builder, from, to, y float64) {
 	fmt.Fprintf(w, "%.1f,%.1f %.1f,%.1f ", from, y, to, y)
 }
 
-// thin joins neighbours until at most n points are left, and says how many each
+// Thin joins neighbours until at most n points are left, and says how many each
 // stands for: with the most that was wanted, ready, held and asked for in them.
-func thin(points []Point, n int) ([]Point, int) {
+func Thin(points []Point, n int) ([]Point, int) {
 	every := (len(points) + n - 1) / n
 	var list []Point
 	for i, p := range points {

@@ -57,5 +57,6 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (document.quer
   });
 }
 
+if (document.querySelector('[data-simulation]')) import('./simulation.js').then((m) => m.watch());
 if (document.querySelector('[data-editor]')) import('./editor.js').then((m) => m.edit());
 if (document.querySelector('[data-chart]')) import('./chart.js').then((m) => m.draw());

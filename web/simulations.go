@@ -1,0 +1,125 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of simulations. One runs at a time, on half of the processors: requests
+// may be served by the same process.
+const (
+	simulationDeadline = 2 * time.Minute
+	simulationRequests = 20_000_000 // of recorded demand, in one simulation
+	waitingSimulations = 3
+	keptSimulations    = 20 // that are over
+	keepSimulation     = 15 * time.Minute
+	abandonedAfter     = time.Minute // without anybody asking for it
+	mostPoints         = 720         // of a series
+)
+
+// simulations are those of this process: waiting, running, and over for a while.
+// Nothing of them is stored.
+type simulations struct {
+	queue chan *simulation
+
+	mu   sync.Mutex // guards byID; held for no longer than a look
+	byID map[string]*simulation
+}
+
+func newSimulations() *simulations {
+	return &simulations{queue: make(chan *simulation, waitingSimulations), byID: map[string]*simulation{}}
+}
+
+// add queues a simulation; false if too many wait.
+func (s *simulations) add(j *simulation) bool {
+	j.id, j.ended, j.state, j.asked = strings.ToLower(rand.Text()[:16]), make(chan struct{}), simulationWaiting, time.Now()
+	j.ctx, j.cancel = context.WithCancelCause(context.Background()) // run ends it with the server's
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.queue <- j:
+		s.byID[j.id] = j
+		return true
+	default:
+		return false
+	}
+}
+
+// find returns a simulation, and notes that somebody asks for it.
+func (s *simulations) find(id string) *simulation {
+	s.mu.Lock()
+	j := s.byID[id]
+	s.mu.Unlock()
+	if j != nil {
+		j.mu.Lock()
+		j.asked = time.Now()
+		j.mu.Unlock()
+	}
+	return j
+}
+
+// run works until ctx ends.
+func (s *simulations) run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case j := <-s.queue:
+				j.run(ctx)
+			}
+		}
+	})
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.tidy(now)
+		}
+	}
+}
+
+// tidy cancels what nobody asks for any more, and forgets what is over for long.
+func (s *simulations) tidy(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var over []*simulation
+	for id, j := range s.byID {
+		j.mu.Lock()
+		switch {
+		case !j.final() && now.Sub(j.asked) > abandonedAfter:
+			j.cancel(errSimulationAbandoned)
+			j.end(simulationCancelled, errSimulationAbandoned.Error())
+		case j.final() && now.Sub(j.closed) > keepSimulation:
+			delete(s.byID, id)
+		case j.final():
+			over = append(over, j)
+		}
+		j.mu.Unlock()
+	}
+	slices.SortFunc(over, func(a, b *simulation) int { return b.closed.Compare(a.closed) }) // final ones change no more
+	for _, j := range over[min(len(over), keptSimulations):] {
+		delete(s.byID, j.id)
+	}
+}
+
+// await waits until a simulation is over, ctx ends, or so long, and counts as
+// asking for it.
+func (j *simulation) await(ctx context.Context, limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-j.ended:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
