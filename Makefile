@@ -52,6 +52,15 @@ fuzz: ## Every fuzz target for a short time (FUZZTIME=10s)
 bench: build ## Ratios against yardsticks of the same run
 	@$(BIN) bench
 
+# How long, and which plan of faults: the same seed gives the same one.
+SOAK := 10m
+SEED := $(shell date +%s)
+
+.PHONY: soak
+soak: ## Three activators, two scalers and Redis, killed and stopped under load, then counted (SOAK=10m SEED=n)
+	@rm -rf artifacts/soak && mkdir -p artifacts/soak
+	go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./internal/e2e -soak $(SOAK) -soak-seed $(SEED) -soak-dir $(CURDIR)/artifacts/soak
+
 .PHONY: results
 results: ## Replay every stored trace and rewrite scaler/simulate/RESULTS.md (many minutes)
 	GOGC=400 go test ./scaler/simulate -run TestResultsAreCurrent -timeout 3h -update-results \

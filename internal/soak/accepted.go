@@ -1,0 +1,99 @@
+package soak
+
+import (
+	"net/http"
+	"slices"
+	"time"
+)
+
+// accepted: what was accepted reaches a final state, and whatever fails does so
+// for a reason that was true.
+func (a *auditor) accepted(r *Request) {
+	for _, c := range r.Calls {
+		if why := a.unexplained(r, c); why != "" {
+			a.broken("accepted", r.ID, "%s at activator %d, %s to %s: %s", c.What, c.Activator, clock(c.At), clock(c.Until), why)
+		}
+	}
+	switch {
+	case r.Async && !r.Accepted.IsZero():
+		a.final(r)
+	case r.Keyed && (len(r.Calls) == 0 || passing(lastPost(r))):
+		a.broken("accepted", r.ID, "it was never answered")
+	}
+}
+
+// lastPost of the calls that ask for the answer.
+func lastPost(r *Request) Call {
+	for _, c := range slices.Backward(r.Calls) {
+		if c.What == "POST" {
+			return c
+		}
+	}
+	return Call{Err: "no call"}
+}
+
+// final state of an async request.
+func (a *auditor) final(r *Request) {
+	switch r.State {
+	case "succeeded":
+	case "cancelled":
+		if !slices.ContainsFunc(r.Calls, func(c Call) bool { return c.What == "DELETE" }) {
+			a.broken("accepted", r.ID, "it was cancelled, and nobody asked for that")
+		}
+	case "failed":
+		if r.Reason == "deadline" || !a.died(r.Sent, r.Settled) {
+			a.broken("accepted", r.ID, "it failed (%s), and nothing that it met explains that", r.Reason)
+		}
+	default:
+		a.broken("accepted", r.ID, "it was accepted at %s and has no final state", clock(r.Accepted))
+	}
+}
+
+// died reports whether there was anything between from and to that ends the run of
+// a request: its replica, its activator, or that one's lease.
+func (a *auditor) died(from, to time.Time) bool {
+	return a.replicaDied(from, to) || a.during(from, to, lease, KillActivator, StopActivator)
+}
+
+// unexplained says what is wrong with the outcome of a call; "" nothing.
+func (a *auditor) unexplained(r *Request, c Call) string {
+	killed := a.activatorDuring(c.Activator, c.At, c.Until, KillActivator)
+	stood := a.activatorDuring(c.Activator, c.At, c.Until, StopActivator)
+	switch {
+	case c.HungUp:
+		return ""
+	case c.Err != "" && c.Until.Sub(c.At) >= patience-time.Second:
+		return "no answer within " + patience.String()
+	case c.Refused && !killed:
+		return "nobody listened, and the activator was not killed"
+	case c.Err != "" && !killed && !stood && !a.replicaDied(c.At, c.Until):
+		return "the connection broke (" + c.Err + "), and neither its activator nor its replica died"
+	case c.Problem == "":
+		return ""
+	}
+	switch c.Problem {
+	case "queue-full", "no-capacity":
+		return ""
+	case "upstream-failed":
+		if a.died(r.Sent, c.Until) {
+			return ""
+		}
+	case "upstream-timeout":
+		if a.during(r.Sent, c.Until, requestTimeout, StopActivator) {
+			return ""
+		}
+	case "store-unavailable":
+		if killed || a.during(c.At, c.Until, lease, KillRedis, RestartRedis, StopRedis) {
+			return ""
+		}
+	case "start-failed":
+		if a.replicaDied(c.At.Add(-time.Minute), c.Until) {
+			return ""
+		}
+	case "request-cancelled":
+		if slices.ContainsFunc(r.Calls, func(c Call) bool { return c.What == "DELETE" }) {
+			return ""
+		}
+	}
+	return "it was told " + http.StatusText(c.Status) + " " + c.Problem + ", and nothing explains that"
+}

@@ -1,0 +1,85 @@
+package soak
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// overtake is how much later than another one's acceptance a request must have
+	// been sent to be certainly behind it: longer than any slot is held free for
+	// new ones by an activator that has not heard of those who wait (50 ms), or than
+	// a ticket takes to Redis, on a machine that is busy with other things.
+	overtake = 2 * time.Second
+	// underway is how much later than another one a request may begin to run that
+	// got its slot before: a message that is lost is found a second later.
+	underway = 3 * time.Second
+)
+
+// order: of one service, a request that was sent when another one had been
+// accepted already does not begin to run before it.
+func (a *auditor) order() {
+	for _, s := range a.Services {
+		type began struct {
+			*Request
+			at time.Time
+		}
+		var list []began
+		for _, r := range a.Requests {
+			if runs := a.runs[r.ID]; r.Service == s.Name && len(runs) > 0 {
+				list = append(list, began{r, runs[0].From})
+			}
+		}
+		slices.SortFunc(list, func(x, y began) int { return x.at.Compare(y.at) })
+		slack := underway
+		if s.Concurrency*s.Most == 1 {
+			slack = 0 // the one slot is free before the next one gets it
+		}
+		var latest []began // of those that have begun: each one sent later than all before it
+		for _, x := range list {
+			known := a.numbered(x.Request)
+			if !known.IsZero() {
+				for _, y := range latest {
+					if y.Sent.After(known.Add(overtake)) && x.at.Sub(y.at) > slack {
+						a.overtaken(s, x.Request, known, x.at, y.Request, y.at)
+						break
+					}
+				}
+			}
+			if len(latest) == 0 || x.Sent.After(latest[len(latest)-1].Sent) {
+				latest = append(latest, x)
+			}
+		}
+	}
+}
+
+func (a *auditor) overtaken(s Service, r *Request, known, at time.Time, by *Request, began time.Time) {
+	switch {
+	case a.redisAway(known, at):
+		a.excused("order: while Redis was away activators served their own waiters")
+	case a.replicaDied(known, at):
+		a.excused("order: a granted request lost its replica and came back to its place")
+	case a.during(known, at, lease, KillActivator, StopActivator):
+		a.excused("order: a granted request lost its activator and came back to its place")
+	default:
+		a.broken("order", r.ID, "of %s: accepted by %s, it began at %s; request %s, sent at %s, began at %s",
+			s.Name, clock(known), clock(at), by.ID, clock(by.Sent), clock(began))
+	}
+}
+
+// numbered is when a request certainly had its number; zero if that is not known.
+func (a *auditor) numbered(r *Request) time.Time {
+	if r.Async || r.Keyed {
+		return r.Accepted
+	}
+	if len(r.Calls) == 0 {
+		return time.Time{}
+	}
+	c := r.Calls[0]
+	soon := r.Sent.Add(overtake)
+	if a.redisAway(r.Sent, soon) || a.activatorDuring(c.Activator, r.Sent.Add(-overtake), soon, StopActivator) ||
+		a.activatorDuring(c.Activator, r.Sent.Add(-overtake), soon, KillActivator) {
+		return time.Time{}
+	}
+	return soon
+}
