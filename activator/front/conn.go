@@ -7,22 +7,15 @@ import (
 	"time"
 )
 
-// Phases of a connection, in the order in which they are given up for others.
-const (
-	phaseIdle   = -1 // between two requests
-	phaseNew    = 0  // nothing has come yet
-	phaseActive = 1  // a request, or an upgraded connection
-)
-
 // conn is one connection of a client. A client that does not read what is written
 // to it is cut off when it falls behind its pace, whoever writes: an answer in a
 // slot, a stored one, or an error.
 type conn struct {
 	net.Conn
-	of    *Connections
-	phase atomic.Int32
-	since atomic.Int64 // Unix ns at which it was opened or fell idle
-	once  sync.Once
+	of     *Connections
+	atWork atomic.Bool  // something of a request has come, or it is upgraded
+	since  atomic.Int64 // Unix ns at which it was opened or fell idle
+	once   sync.Once
 
 	mu     sync.Mutex
 	credit Credit
@@ -30,14 +23,9 @@ type conn struct {
 	due    time.Time // the deadline in force; zero: not ours
 }
 
-func (c *conn) idle(now time.Time, unused time.Duration) bool {
-	switch c.phase.Load() {
-	case phaseIdle:
-		return true
-	case phaseNew:
-		return now.Sub(time.Unix(0, c.since.Load())) >= unused
-	}
-	return false
+// idle reports whether it has been without a request for so long.
+func (c *conn) idle(now time.Time, least time.Duration) bool {
+	return !c.atWork.Load() && now.Sub(time.Unix(0, c.since.Load())) >= least
 }
 
 // Write fails with os.ErrDeadlineExceeded when the client is too slow.

@@ -19,9 +19,12 @@ type Config struct {
 	// Pace is how fast a client has to read; default DefaultPace with a grace of 30 s:
 	// what is written to it may have to pass buffers on the way first.
 	Pace Pace
-	// Unused is how long a connection may be open without a first byte before it may
-	// be closed in favour of a new one; default 1 s.
-	Unused time.Duration
+	// Idle is how long a connection must have been without a request before it may be
+	// closed in favour of a new one; default 1 s. A client that sends one request
+	// after the other is never the one that has to go.
+	Idle time.Duration
+	// Wait is how long a new connection may wait for room; default 2 s.
+	Wait time.Duration
 }
 
 // Connections bounds those of one listener. Give its Listen to http.Server.Serve
@@ -47,32 +50,13 @@ func NewConnections(cfg Config) *Connections {
 	if cfg.Pace == (Pace{}) {
 		cfg.Pace = Pace{Grace: 2 * DefaultPace.Grace, Rate: DefaultPace.Rate}
 	}
-	if cfg.Unused == 0 {
-		cfg.Unused = time.Second
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Second
+	}
+	if cfg.Wait == 0 {
+		cfg.Wait = 2 * time.Second
 	}
 	return &Connections{cfg: cfg, open: map[*conn]struct{}{}, refusing: make(chan struct{}, maxRefusing)}
-}
-
-// Listen returns a listener whose connections are counted and paced.
-func (cs *Connections) Listen(l net.Listener) net.Listener { return &listener{l, cs} }
-
-type listener struct {
-	net.Listener
-	of *Connections
-}
-
-// Accept returns the next connection for which there is room.
-func (l *listener) Accept() (net.Conn, error) {
-	for {
-		nc, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c := l.of.admit(nc, time.Now()); c != nil {
-			return c, nil
-		}
-		l.of.refuse(nc)
-	}
 }
 
 // admit returns nil if there is no room, and none can be made.
@@ -108,17 +92,15 @@ func (cs *Connections) makeRoomLocked(now time.Time) []*conn {
 	}
 	var idle []*conn
 	for c := range cs.open {
-		if c.idle(now, cs.cfg.Unused) {
+		if c.idle(now, cs.cfg.Idle) {
 			idle = append(idle, c)
 		}
 	}
 	if len(idle) == 0 {
-		cs.barren = now.Add(50 * time.Millisecond)
+		cs.barren = now.Add(lookEvery)
 		return nil
 	}
-	slices.SortFunc(idle, func(a, b *conn) int {
-		return cmp.Or(cmp.Compare(a.phase.Load(), b.phase.Load()), cmp.Compare(a.since.Load(), b.since.Load()))
-	})
+	slices.SortFunc(idle, func(a, b *conn) int { return cmp.Compare(a.since.Load(), b.since.Load()) })
 	idle = idle[:min(len(idle), cs.cfg.Max/64+1)]
 	for _, c := range idle {
 		delete(cs.open, c)
@@ -135,9 +117,9 @@ func (cs *Connections) State(nc net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateIdle:
 		c.since.Store(time.Now().UnixNano())
-		c.phase.Store(phaseIdle)
+		c.atWork.Store(false)
 	case http.StateActive, http.StateHijacked:
-		c.phase.Store(phaseActive)
+		c.atWork.Store(true)
 	}
 }
 

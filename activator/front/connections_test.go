@@ -19,7 +19,7 @@ func TestIdleConnectionsAreClosedFirstAndTheOldestOfThemFirst(t *testing.T) {
 			all = append(all, c)
 			time.Sleep(time.Second)
 		}
-		all[0].get(t, "/") // now the second one has been idle for longest
+		all[0].get(t, "/") // used again: now the second one has been idle for longest
 		fourth := x.dial()
 		if status, _ := fourth.get(t, "/"); status != 200 {
 			t.Errorf("status %d", status)
@@ -38,19 +38,33 @@ func TestIdleConnectionsAreClosedFirstAndTheOldestOfThemFirst(t *testing.T) {
 	})
 }
 
-func TestAConnectionThatNeverSendsGoesBeforeOneAtWorkButNotAtOnce(t *testing.T) {
+func TestAConnectionThatNeverSendsGoesAfterASecondAndANewOneWaitsForThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newHouse(t, Config{Max: 1}, func(w http.ResponseWriter, r *http.Request) {})
 		silent := x.dial()
-		if status, _ := x.dial().get(t, "/"); status != 503 {
-			t.Errorf("status %d: a connection that has just been opened lost its place", status)
-		}
-		time.Sleep(2 * time.Second)
+		begun := time.Now()
 		if status, _ := x.dial().get(t, "/"); status != 200 {
 			t.Errorf("status %d: a connection that never sends keeps everybody out", status)
 		}
+		if took := time.Since(begun); took < time.Second || took > time.Second+2*lookEvery {
+			t.Errorf("answered after %v: one that has just been opened has a second", took)
+		}
 		if !silent.closed() {
 			t.Error("it is still open")
+		}
+	})
+}
+
+func TestAConnectionInSteadyUseIsNotTakenAwayByNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newHouse(t, Config{Max: 2}, func(w http.ResponseWriter, r *http.Request) {})
+		steady := x.dial()
+		for range 100 {
+			if status, _ := steady.get(t, "/"); status != 200 {
+				t.Fatal(status)
+			}
+			x.dial() // and never sends
+			time.Sleep(700 * time.Millisecond)
 		}
 	})
 }
@@ -78,13 +92,14 @@ func TestWhenEveryConnectionIsAtWorkANewOneIsToldSo(t *testing.T) {
 			t.Errorf("%d %s", status, body)
 		}
 		// More than are told one by one are closed, and none is kept.
-		for range 3 * maxRefusing {
+		for range 2 * mostWaiting {
 			x.dial()
 		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
 		if n := x.conns.Open(); n != 2 {
 			t.Errorf("%d open, want 2", n)
 		}
-		time.Sleep(2 * time.Second)
 		close(end)
 		synctest.Wait()
 		go func() { _, _ = io.Copy(io.Discard, busy) }()

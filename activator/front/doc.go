@@ -3,8 +3,9 @@
 // client may send and read, and what becomes of a client that is too much.
 //
 // Guarantees: there are never more than Config.Max connections; when there are so
-// many, those that wait idle between two requests are closed first, then those that
-// have never sent anything; only when every connection is at work is a new one
+// many, those that have been without a request for longest are closed first, whether
+// they wait between two requests or have never sent anything; only when every
+// connection has been at work for as long as a new one may wait is that one
 // refused, with an answer that says so. A client is waited for as long as it keeps
 // its Pace: for Grace at a stretch, and beyond that for as long as its bytes take
 // at Rate. So neither a byte now and then nor a window that never opens holds

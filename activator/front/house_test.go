@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // pipes is a listener of connections in memory, so that tests run in a bubble.
@@ -16,18 +18,27 @@ type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
+	due   time.Time
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
 
 func (p *pipes) Accept() (net.Conn, error) {
+	var late <-chan time.Time
+	if !p.due.IsZero() {
+		late = time.After(time.Until(p.due))
+	}
 	select {
+	case <-late:
+		return nil, os.ErrDeadlineExceeded
 	case c := <-p.conns:
 		return c, nil
 	case <-p.done:
 		return nil, net.ErrClosed
 	}
 }
+
+func (p *pipes) SetDeadline(t time.Time) error { p.due = t; return nil }
 
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
