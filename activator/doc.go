@@ -17,9 +17,10 @@
 // caller. Others are cancelled upstream the moment their client goes.
 //
 // A streaming client that is held gets a comment at each hold.heartbeat, with the
-// phase, the seconds left and its position among those held here. The first one
+// phase, the seconds left and its position among all that wait. The first one
 // commits status 200: from then on a failure is an event, and what would have been
-// headers comes as trailers (heartbeat.go).
+// headers comes as trailers (heartbeat.go). A durable one has the same; whoever
+// joins it while it runs gets what is stored, then what comes.
 //
 // A request whose deadline cannot be met any more is answered at once (forecast.go):
 // 504 deadline-passed with the time that is left and Retry-After.

@@ -37,7 +37,7 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 	if !e.Joined {
 		c.service.arrivals.Add(1)
 	}
-	async := req.Async
+	async, streaming := req.Async, streams(r.Header, c.body)
 	req = nil // the store has it: while its answer is awaited it is in memory no more
 	c.letGo()
 	c.wasCold = cold && !e.State.Final()
@@ -45,13 +45,24 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 	if async {
 		return a.accept(w, r, c, e, begun)
 	}
-	if e, err = a.untilRun(r.Context(), c, e); err != nil {
-		return err
+	c.out = &heartbeat{ResponseWriter: w, asked: r.Header}
+	defer c.out.end()
+	quiet := func() {}
+	if streaming {
+		quiet = a.during(r.Context(), c, a.heldInStore(e))
+		defer quiet()
 	}
-	if held {
-		c.waitedSince(begun)
+	if e, err = a.untilRun(r.Context(), c, e); err == nil {
+		if held {
+			c.waitedSince(begun)
+		}
+		err = a.replay(c.out, r, c, e, false, quiet)
 	}
-	return a.replay(w, r, c, e, false)
+	if err != nil {
+		quiet()
+		a.fail(c.out, r, c, err)
+	}
+	return nil
 }
 
 // toSubmit is the request as it is stored: whole, checked, and without what
@@ -131,7 +142,7 @@ func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry) (queue
 	now, err := a.cfg.Queue.Await(limited, e.ID, func(e queue.Entry) bool { return e.State != queue.StateHeld })
 	now.Joined = e.Joined
 	var failed *StartFailedError
-	if errors.Is(err, ErrDeadline) || errors.Is(err, ErrPaused) || errors.As(err, &failed) {
+	if errors.Is(err, ErrDeadline) || errors.Is(err, ErrPaused) || errors.Is(err, ErrJobStopped) || errors.As(err, &failed) {
 		a.withdraw(c, e)
 	}
 	return now, err
@@ -160,8 +171,8 @@ func (c *call) waitedSince(begun time.Time) {
 
 // replay writes the stored answer of a request to a client, as it is or as it
 // comes. fetched is true for somebody who fetches a result: whatever it is then
-// is no failure of this request.
-func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, fetched bool) error {
+// is no failure of this request. begun is called when it begins.
+func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, fetched bool, begun func()) error {
 	last := time.Now().Add(c.service.policy.Hold.MaxWait + time.Duration(c.service.attempts)*c.service.policy.Request.Timeout)
 	cause := ErrRequestTimeout
 	if c.bounded {
@@ -177,6 +188,14 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 		return ended(err)
 	}
 	defer func() { _ = answer.Close() }()
+	begun()
+	late := c.out != nil && c.out.committed
+	resp := &http.Response{StatusCode: answer.Status, Header: answer.Header, Body: io.NopCloser(answer)}
+	if late {
+		if err := asEvent(c, resp); err != nil {
+			return ended(err)
+		}
+	}
 	c.answered, c.status = time.Now(), answer.Status
 	c.replica, c.attempt = answer.Entry.Replica, answer.Entry.Attempts
 	h := w.Header()
@@ -190,10 +209,13 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	}
 	c.head(h)
 	w.WriteHeader(answer.Status)
-	if err := copyAnswer(w, answer, c.service.policy.Request.Idle); err != nil {
+	if err := copyAnswer(w, resp.Body, c.service.policy.Request.Idle); err != nil {
 		c.failure = kindOf(ended(err)).name
 		if errors.Is(err, ErrDeadline) && !fetched {
 			a.withdraw(c, e)
+		}
+		if late && c.out.between() {
+			return ended(err) // as an event
 		}
 		panic(http.ErrAbortHandler) // the status was sent: only a broken connection can tell
 	}
@@ -202,7 +224,7 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 
 // copyAnswer flushes each part as it comes. A client that does not read for so
 // long is cut off: it holds no slot, but memory.
-func copyAnswer(w http.ResponseWriter, answer *queue.Answer, patience time.Duration) error {
+func copyAnswer(w http.ResponseWriter, answer io.Reader, patience time.Duration) error {
 	conn := http.NewResponseController(w)
 	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
 	buf := make([]byte, 32<<10)
@@ -241,7 +263,7 @@ func ended(err error) error {
 	case e.Reason == queue.ReasonDeadline:
 		return ErrDeadline
 	case e.Reason == queue.ReasonCut:
-		return &UpstreamError{Replica: e.Replica, Attempts: e.Attempts, Err: errors.New("its answer broke off")}
+		return &UpstreamError{Replica: e.Replica, Attempts: e.Attempts, Err: errBrokeOff}
 	}
 	return &UpstreamError{Replica: e.Replica, Attempts: e.Attempts, Err: errors.New("no replica answered")}
 }

@@ -47,8 +47,9 @@ func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
 	defer cancel(nil)
 	r = r.WithContext(ctx)
 	r.Body = http.NoBody // the tries give it its body
-	c.out = &heartbeat{ResponseWriter: w}
+	c.out = &heartbeat{ResponseWriter: w, asked: r.Header}
 	defer c.out.end()
+	defer a.tellBreak(ctx, r, c)
 	// The proxy closes an upgraded connection from a goroutine of its own, after it
 	// has returned: what the call's end counts must be there by then.
 	defer func() {
@@ -57,6 +58,24 @@ func (a *Activator) forward(w http.ResponseWriter, r *http.Request, c *call) {
 		}
 	}()
 	a.proxy.ServeHTTP(c.out, r)
+}
+
+// tellBreak ends a stream that had heartbeats, and whose answer broke off between two
+// events, with an event that says so. Any other answer that breaks off can only be
+// told by breaking the connection, as the proxy does.
+func (a *Activator) tellBreak(ctx context.Context, r *http.Request, c *call) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler || !c.out.between() || c.failure == clientGone.name {
+		panic(p)
+	}
+	err := context.Cause(ctx)
+	if err == nil {
+		err = &UpstreamError{Replica: c.slot.Replica, Attempts: c.attempt, Err: errBrokeOff}
+	}
+	a.fail(c.out, r, c, err)
 }
 
 // begin makes the context in which the request runs upstream: it ends with the

@@ -24,8 +24,10 @@ import (
 // event, and what would have been the header of the answer comes as trailers.
 type heartbeat struct {
 	http.ResponseWriter
+	asked     http.Header // of the client
 	committed bool        // status 200 and a comment were sent
 	late      http.Header // set after that
+	tail      []byte      // the last bytes sent since
 }
 
 // Unwrap is for http.ResponseController.
@@ -44,6 +46,21 @@ func (h *heartbeat) WriteHeader(status int) {
 	if !h.committed {
 		h.ResponseWriter.WriteHeader(status)
 	}
+}
+
+// Write notes where the events end, once there may be any of ours.
+func (h *heartbeat) Write(p []byte) (int, error) {
+	n, err := h.ResponseWriter.Write(p)
+	if h.committed && n > 0 {
+		h.tail = append(h.tail, p[max(0, n-4):n]...)
+		h.tail = h.tail[max(0, len(h.tail)-4):]
+	}
+	return n, err
+}
+
+// between reports whether the last event is whole, so that another can follow.
+func (h *heartbeat) between() bool {
+	return h.committed && (len(h.tail) == 0 || bytes.HasSuffix(h.tail, []byte("\n\n")) || bytes.HasSuffix(h.tail, []byte("\r\n\r\n")))
 }
 
 // beat sends one comment.
@@ -93,14 +110,10 @@ func (h *heartbeat) end() {
 var notTrailers = map[string]bool{"Content-Type": true, "Content-Length": true, "Content-Encoding": true, "Transfer-Encoding": true,
 	"Connection": true, "Trailer": true, "Cache-Control": true, "Date": true, "Set-Cookie": true, "X-Request-Id": true}
 
-// during sends a comment at each hold.heartbeat while a streaming client waits,
-// until the function it returns is called.
-func (a *Activator) during(ctx context.Context, c *call, req *http.Request) (stop func()) {
-	if c.out == nil || !streams(req.Header, c.body) {
-		return func() {}
-	}
-	tally := c.service.tally
-	mine := tally.entered.Load()
+// during sends a comment at each hold.heartbeat while a streaming client is held,
+// until the function it returns is called. where says where its request stands.
+// Once the status is sent they go on until the answer begins.
+func (a *Activator) during(ctx context.Context, c *call, where func(context.Context) queue.Entry) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var beats sync.WaitGroup
 	beats.Go(func() {
@@ -111,15 +124,42 @@ func (a *Activator) during(ctx context.Context, c *call, req *http.Request) (sto
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				// Of the requests that this activator holds, as they leave in their
-				// order: no call to the store, however many wait.
-				position := int(max(1, mine-tally.left.Load()))
-				phase, eta := a.forecast(queue.Entry{Service: c.service.name, State: queue.StateHeld, Position: position})
-				c.out.beat(c, phase, eta, position)
 			}
+			e := where(ctx)
+			if ctx.Err() != nil || e.State != queue.StateHeld && !c.out.committed {
+				continue
+			}
+			phase, eta := a.forecast(e)
+			c.out.beat(c, phase, eta, e.Position)
 		}
 	})
 	return func() { cancel(); beats.Wait() }
+}
+
+// heldHere says where a connection's request stands: among all that wait, or, while
+// the store does not answer, among those of this activator.
+func (a *Activator) heldHere(c *call, t *queue.Ticket) func(context.Context) queue.Entry {
+	mine := c.service.entered.Load()
+	e := queue.Entry{Service: c.service.name, State: queue.StateHeld, At: time.Now()}
+	id := t.ID // the rest of it is the queue's by now
+	return func(ctx context.Context) queue.Entry {
+		place, err := a.cfg.Queue.Place(ctx, e.Service, id)
+		if err != nil || place == 0 {
+			place = int(max(1, mine-c.service.left.Load()))
+		}
+		e.Position = place
+		return e
+	}
+}
+
+// heldInStore says where a durable request stands, as last heard.
+func (a *Activator) heldInStore(e queue.Entry) func(context.Context) queue.Entry {
+	return func(ctx context.Context) queue.Entry {
+		if now, err := a.cfg.Queue.Find(ctx, e.ID); err == nil {
+			e = now
+		}
+		return e
+	}
 }
 
 // streams reports whether a client reads an event stream: it accepts one, or asks
@@ -143,7 +183,7 @@ func streams(h http.Header, body []byte) bool {
 const maxLate = 1 << 20
 
 // asEvent makes one event of an answer that is no stream, for a client that has
-// begun to read one: of an error what OpenAI's clients take for one.
+// begun to read one.
 func asEvent(c *call, resp *http.Response) error {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if resp.StatusCode == http.StatusOK && media == "text/event-stream" {
@@ -154,29 +194,33 @@ func asEvent(c *call, resp *http.Response) error {
 	if err != nil {
 		return err
 	}
-	var object map[string]json.RawMessage
-	isObject := json.Unmarshal(body, &object) == nil
-	var event []byte
-	switch {
-	case resp.StatusCode < 400 && isObject, isObject && object["error"] != nil:
-		event = compact(body)
-	default:
-		event, err = json.Marshal(map[string]any{"error": map[string]any{
-			"message": fmt.Sprintf("the replica answered %d: %s", resp.StatusCode, clip(strings.TrimSpace(string(body)), 1000)),
-			"type":    "upstream_error", "param": nil, "code": strconv.Itoa(resp.StatusCode), "request_id": c.id}})
-		if err != nil {
-			return err
-		}
+	if body, err = event(c, resp.StatusCode, media, body); err != nil {
+		return err
 	}
-	event = append(append([]byte("data: "), event...), "\n\n"...)
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(event)), int64(len(event))
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return nil
 }
 
-func compact(body []byte) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, body) != nil {
-		return body
+// event is a whole answer as one event: of an error what OpenAI's clients take for
+// one.
+func event(c *call, status int, media string, body []byte) ([]byte, error) {
+	var object map[string]json.RawMessage
+	isObject := json.Unmarshal(body, &object) == nil
+	var told any
+	var p problem
+	switch {
+	case media == mediaProblem && json.Unmarshal(body, &p) == nil: // a failure of ours that was stored
+		told = openAIError(&p)
+	case isObject && (status < 400 || object["error"] != nil):
+		told = json.RawMessage(body)
+	default:
+		told = map[string]any{"error": map[string]any{
+			"message": fmt.Sprintf("the replica answered %d: %s", status, clip(strings.TrimSpace(string(body)), 1000)),
+			"type":    "upstream_error", "param": nil, "code": strconv.Itoa(status), "request_id": c.id}}
 	}
-	return b.Bytes()
+	line, err := json.Marshal(told) // in one line, also what was not
+	if err != nil {
+		return nil, err
+	}
+	return append(append([]byte("data: "), line...), "\n\n"...), nil
 }

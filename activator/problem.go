@@ -39,6 +39,7 @@ var (
 	shuttingDown    = kind{"shutting-down", http.StatusServiceUnavailable, "this activator is shutting down"}
 	deadlinePassed  = kind{"deadline-passed", http.StatusGatewayTimeout, "the deadline passed"}
 	upstreamFailed  = kind{"upstream-failed", http.StatusBadGateway, "the replica failed"}
+	clientGone      = kind{"client-gone", 499, "the client has gone"} // nobody reads it
 	upstreamTimeout = kind{"upstream-timeout", http.StatusGatewayTimeout, "the replica took too long"}
 )
 
@@ -63,8 +64,9 @@ var (
 	// ErrCancelled: a durable request was cancelled while somebody waited for it.
 	ErrCancelled = errors.New("the request was cancelled")
 	// ErrExpired: result.keep has passed since the request's final state.
-	ErrExpired = errors.New("result.keep has passed")
-	errClient  = errors.New("the client has gone")
+	ErrExpired  = errors.New("result.keep has passed")
+	errClient   = errors.New("the client has gone")
+	errBrokeOff = errors.New("its answer broke off")
 )
 
 // BadRequestError is the caller's fault.
@@ -132,7 +134,7 @@ func kindOf(err error) kind {
 	case errors.Is(err, ErrRequestTimeout), errors.Is(err, ErrFirstByte), errors.Is(err, ErrIdle):
 		return upstreamTimeout
 	case errors.Is(err, errClient), errors.Is(err, context.Canceled):
-		return kind{"client-gone", 499, "the client has gone"}
+		return clientGone
 	}
 	return upstreamFailed // *UpstreamError, *translate.AnswerError and whatever a replica does
 }
@@ -141,6 +143,8 @@ func is[E error](err error) bool {
 	var e E
 	return errors.As(err, &e)
 }
+
+const mediaProblem = "application/problem+json"
 
 // problem is RFC 9457's document.
 type problem struct {
@@ -215,7 +219,7 @@ func (p *problem) document(path string) (contentType string, v any) {
 	if within(path, "/v1") {
 		return "application/json", openAIError(p)
 	}
-	return "application/problem+json", p
+	return mediaProblem, p
 }
 
 // openAIError is the envelope that OpenAI's clients read.

@@ -57,7 +57,7 @@ func (a *Activator) accept(w http.ResponseWriter, r *http.Request, c *call, e qu
 				c.waitedSince(begun)
 			}
 			now.Joined = true // whatever becomes of this connection, the request was accepted
-			return a.replay(w, r, c, now, false)
+			return a.replay(w, r, c, now, false, func() {})
 		case !errors.Is(err, context.DeadlineExceeded):
 			return err
 		case now.ID != "":
@@ -101,7 +101,7 @@ func (a *Activator) serveRequests(w http.ResponseWriter, r *http.Request, c *cal
 		if !e.State.Final() && e.Status == 0 {
 			return a.tellState(w, c, e)
 		}
-		return a.replay(w, r, c, e, true)
+		return a.replay(w, r, c, e, true, func() {})
 	}
 	return fmt.Errorf("%w: there is no %q of a request; use events or result", queue.ErrUnknownRequest, clip(what, 40))
 }

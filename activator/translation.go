@@ -30,6 +30,16 @@ func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) e
 		}
 		return nil
 	}
+	c.out = &heartbeat{ResponseWriter: w, asked: r.Header}
+	defer c.out.end()
+	if err := a.adapt(c.out, r, c, req); err != nil {
+		a.fail(c.out, r, c, err)
+	}
+	return nil
+}
+
+// adapt sends a translation in the replica's own words, and answers in ours.
+func (a *Activator) adapt(w *heartbeat, r *http.Request, c *call, req translate.Request) error {
 	ctx, cancel := c.begin(w, r)
 	defer cancel(nil)
 	method, path, header, body := c.adapter.Encode(req)
@@ -59,8 +69,14 @@ func (a *Activator) translate(w http.ResponseWriter, r *http.Request, c *call) e
 	c.status = status
 	h := w.Header()
 	c.head(h)
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(answer)))
+	if w.committed {
+		if answer, err = event(c, status, "application/json", answer); err != nil {
+			return err
+		}
+	} else {
+		h.Set("Content-Type", "application/json")
+		h.Set("Content-Length", strconv.Itoa(len(answer)))
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
 	if status < 400 {

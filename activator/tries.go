@@ -153,7 +153,10 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 		Path: req.URL.RequestURI(), Header: req.Header, Body: c.body, Deadline: c.deadline, Seq: c.seq}
 	hold, cancel := context.WithDeadlineCause(ctx, c.deadline, ErrDeadline)
 	c.service.entered.Add(1)
-	quiet := a.during(hold, c, req)
+	quiet := func() {}
+	if c.out != nil && streams(c.out.asked, c.body) {
+		quiet = a.during(hold, c, a.heldHere(c, t))
+	}
 	slot, wait, err := a.cfg.Queue.Hold(hold, t, c.service.limits)
 	c.service.left.Add(1)
 	cancel()

@@ -322,6 +322,66 @@ func TestABrokenOffAnswerIsReplacedUnlessSomebodyHasReadItsBeginning(t *testing.
 	}
 }
 
+func TestAPartOfAnAnswerIsNeverTakenForTheWhole(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		fails  bool // the owner says so, else it gives up
+		read   bool // somebody has the beginning
+		reason string
+		want   string // the stored answer; "": none
+	}{
+		{"it fails", true, false, "upstream-failed", "our words"},
+		{"it fails, and somebody has read the beginning", true, true, ReasonCut, ""},
+		{"its last attempt is given up", false, false, ReasonAttempts, ""},
+		{"its last attempt is given up, and somebody has read the beginning", false, true, ReasonCut, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			r := newRunner()
+			a, _ := w.activator("a", r.join)
+			req := async("1")
+			req.Attempts = 1
+			e := w.submit(a, req)
+			w.offer(replicaWith("r1", 0, 1))
+			now(t, r.started)
+			r.do <- func(ctx context.Context, e *Execution) error {
+				e.Begin(http.StatusOK, nil)
+				_ = e.Write(ctx, []byte("beginning"))
+				time.Sleep(2 * time.Second)
+				if test.fails {
+					return e.Fail(ctx, "upstream-failed", 502, nil, []byte("our words"))
+				}
+				return errors.New("broken")
+			}
+			time.Sleep(time.Second)
+			if test.read {
+				answer, err := a.Answer(t.Context(), e.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, err := io.ReadAll(answer); string(b) != "beginning" || err == nil {
+					t.Errorf("%s: who reads got %q, %v; want the beginning and an error", test.name, b, err)
+				}
+			}
+			time.Sleep(2 * time.Second)
+			if got := w.find(a, e.ID); got.State != StateFailed || got.Reason != test.reason {
+				t.Errorf("%s: %+v", test.name, got)
+			}
+			answer, err := a.Answer(t.Context(), e.ID)
+			if test.want == "" {
+				var ended *EndedError
+				if !errors.As(err, &ended) {
+					t.Errorf("%s: %v, %v; want no answer", test.name, answer, err)
+				}
+				return
+			}
+			if b, err := io.ReadAll(answer); string(b) != test.want || err != nil || answer.Status != 502 {
+				t.Errorf("%s: %d %q %v", test.name, answer.Status, b, err)
+			}
+		})
+	}
+}
+
 func TestAnAnswerThatIsTooLargeIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

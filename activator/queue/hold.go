@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
@@ -70,6 +72,21 @@ func (s *service) waitOf(w *waiter) Wait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return w.wait
+}
+
+// Place is where the ticket of a connection stands in the queue of all activators,
+// from 1; 0 if it is not there: it has a slot, or has gone.
+func (q *Queue) Place(ctx context.Context, service, ticket string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	rank, err := q.cfg.Redis.ZRank(ctx, queueKey(service), ticket).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return 0, nil
+	case err != nil:
+		return 0, unavailable(err)
+	}
+	return int(rank) + 1, nil
 }
 
 // Fail ends every wait for the service with err: nothing will come.

@@ -60,21 +60,22 @@ const (
 func keysOf(service string) []string {
 	p := prefix(service)
 	return []string{
-		p + "offers",     // hash: replica → SlotOffer, written by the scaler
-		p + "held",       // hash: replica|activator → owned|busy|most busy since the statement before
-		p + "grants",     // hash: ticket → replica|activator|ms|epoch, until acknowledged
-		p + "queue",      // zset: ticket by level and number
-		p + "deadlines",  // zset: waiting ticket by the ms at which it is forgotten
-		p + "ledger",     // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout
-		p + "activators", // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
-		p + "suspects",   // hash: replica → until ms
-		p + "quarantine", // hash: replica|dead activator → slots|until ms|counted from ms|1 if its process is known to be gone
-		p + "fenced",     // hash: activator that left or died → number of its last statement|until ms|1 if it died
-		p + "orphans",    // set: names of sets of dead activators' tickets
+		p + "offers",      // hash: replica → SlotOffer, written by the scaler
+		p + "held",        // hash: replica|activator → owned|busy|most busy since the statement before
+		p + "grants",      // hash: ticket → replica|activator|ms|epoch, until acknowledged
+		queueKey(service), // zset: ticket by level and number
+		p + "deadlines",   // zset: waiting ticket by the ms at which it is forgotten
+		p + "ledger",      // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout
+		p + "activators",  // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
+		p + "suspects",    // hash: replica → until ms
+		p + "quarantine",  // hash: replica|dead activator → slots|until ms|counted from ms|1 if its process is known to be gone
+		p + "fenced",      // hash: activator that left or died → number of its last statement|until ms|1 if it died
+		p + "orphans",     // set: names of sets of dead activators' tickets
 	}
 }
 
 func prefix(service string) string        { return "pl:{" + service + "}:" }
+func queueKey(service string) string      { return prefix(service) + "queue" }
 func firstsKey(service string) string     { return prefix(service) + "firsts" }
 func countersKey(activator string) string { return "pl:counters:" + activator }
 

@@ -82,12 +82,13 @@ local function again(id)
     finish(id, 'failed', 'cut', tonumber(t[5]), false)
     return 'failed'
   end
+  redis.call('DEL', K_ANSWER(id)) -- a part of an answer is none, also if no other comes
+  redis.call('HDEL', K_TICKET(id), 'status', 'answer', 'size')
   if tonumber(t[1] or 0) >= tonumber(t[2]) then
     finish(id, 'failed', 'attempts', tonumber(t[5]), false)
     return 'failed'
   end
-  redis.call('DEL', K_ANSWER(id))
-  redis.call('HDEL', K_TICKET(id), 'status', 'answer', 'size', 'replica')
+  redis.call('HDEL', K_TICKET(id), 'replica')
   redis.call('HSET', K_TICKET(id), 'state', 'held')
   enqueue(id, tonumber(t[6]), tonumber(t[7]), tonumber(t[8]), true, tonumber(t[9]))
   return 'held'

@@ -4,12 +4,22 @@
 -- already), 10 header (JSON), 11 chunk ('' none), 12 final state ('' not yet), 13
 -- reason, 14 keep ms, 15 max bytes, 16 free the key (1/0)
 local id = ARGV[6]
-local t = redis.call('HMGET', K_TICKET(id), 'state', 'owner', 'epoch', 'size')
+local t = redis.call('HMGET', K_TICKET(id), 'state', 'owner', 'epoch', 'size', 'shown')
 if t[2] ~= ME or t[3] ~= ARGV[7] then return 'fenced' end
 if t[1] ~= 'running' and t[1] ~= 'granted' then
   return t[1] == ARGV[12] and 'ok' or 'fenced' -- stored already, by a copy of this call, or ended by somebody else
 end
 local size = tonumber(t[4] or 0)
+if ARGV[16] == '1' and size > 0 then
+  -- It fails in the midst of an answer: nobody must take the failure for a part of
+  -- that. Who has read the beginning is told that it broke off.
+  if t[5] then
+    finish(id, ARGV[12], 'cut', tonumber(ARGV[14]), false)
+    return 'ok'
+  end
+  redis.call('DEL', K_ANSWER(id))
+  size = 0
+end
 if ARGV[9] ~= '' then redis.call('HSET', K_TICKET(id), 'status', ARGV[9], 'answer', ARGV[10]) end
 local large = size < 0
 if ARGV[11] ~= '' and not large and redis.call('LLEN', K_ANSWER(id)) <= tonumber(ARGV[8]) then
