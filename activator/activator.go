@@ -94,6 +94,7 @@ type Activator struct {
 	started time.Time
 	metrics *metrics
 	routes  atomic.Pointer[routes] // nil until policies have been read
+	known   chan struct{}          // closed then
 	proxy   *httputil.ReverseProxy
 	tries   *tries
 	waiting waiting
@@ -111,7 +112,7 @@ func New(cfg Config) (*Activator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now(), fellIdle: make(chan struct{}, 1)}
+	a := &Activator{cfg: cfg, log: cfg.Logger, started: time.Now(), fellIdle: make(chan struct{}, 1), known: make(chan struct{})}
 	a.unrouted.whole = &a.buffered
 	a.metrics = newMetrics(cfg.Registerer)
 	a.tries = &tries{a: a, transport: &http.Transport{
@@ -136,7 +137,7 @@ func New(cfg Config) (*Activator, error) {
 func (a *Activator) Run(ctx context.Context) error {
 	defer a.tries.transport.CloseIdleConnections()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.cfg.Policies.Watch(ctx, func() { a.loadRoutes(ctx) }) })
+	g.Go(func() error { return a.followPolicies(ctx) })
 	g.Go(func() error { return a.publish(ctx) })
 	g.Go(func() error { return a.cfg.Statuses.Watch(ctx, a.statusChanged) })
 	return g.Wait()

@@ -59,9 +59,9 @@ func (a *Activator) prepare(w http.ResponseWriter, r *http.Request, c *call) err
 	if err := cleanPath(r.URL.Path); err != nil {
 		return &BadRequestError{Field: "path", Message: err.Error()}
 	}
-	rt := a.routes.Load()
-	if rt == nil {
-		return ErrNotReady
+	rt, err := a.routesSoon(r.Context())
+	if err != nil {
+		return err
 	}
 	s, byModel := rt.find(r)
 	if byModel {

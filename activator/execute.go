@@ -22,9 +22,9 @@ func (a *Activator) Execute(ctx context.Context, e *queue.Execution) error {
 	c := &call{a: a, id: e.Request.RequestID, path: pathOf(e.Request.Path), slot: e.Slot, attempt: e.Attempt,
 		replica: e.Slot.Replica, body: e.Request.Body, buffered: true, arrived: time.Now(), deadline: e.Request.Deadline}
 	c.released = c.arrived
-	rt := a.routes.Load()
-	if rt == nil {
-		return ErrNotReady
+	rt, err := a.routesSoon(ctx)
+	if err != nil {
+		return err
 	}
 	if c.service = rt.services[e.Request.Service]; c.service == nil {
 		return a.store(ctx, e, c, fmt.Errorf("%w: its policy was removed while the request waited", ErrUnknownService))

@@ -88,11 +88,14 @@ func (a *Activator) models(w http.ResponseWriter, r *http.Request, c *call, id s
 		OwnedBy string `json:"owned_by"`
 	}
 	data := []model{}
-	if rt := a.routes.Load(); rt != nil {
-		for _, name := range rt.names {
-			for _, m := range rt.services[name].policy.Route.Models {
-				data = append(data, model{ID: m, Object: "model", Created: a.started.Unix(), OwnedBy: strings.Clone(name)})
-			}
+	rt, err := a.routesSoon(r.Context())
+	if err != nil {
+		a.fail(w, r, c, err)
+		return
+	}
+	for _, name := range rt.names {
+		for _, m := range rt.services[name].policy.Route.Models {
+			data = append(data, model{ID: m, Object: "model", Created: a.started.Unix(), OwnedBy: strings.Clone(name)})
 		}
 	}
 	if id == "" {

@@ -109,9 +109,9 @@ func (a *Activator) serveRequests(w http.ResponseWriter, r *http.Request, c *cal
 // lookUp finds a request and its service. One that was kept for as long as its
 // policy says has expired; one of another tenant is as unknown as one that never was.
 func (a *Activator) lookUp(ctx context.Context, id string, c *call) (queue.Entry, error) {
-	rt := a.routes.Load()
-	if rt == nil {
-		return queue.Entry{}, ErrNotReady
+	rt, err := a.routesSoon(ctx)
+	if err != nil {
+		return queue.Entry{}, err
 	}
 	name, at, ok := madeAt(id)
 	if !ok || rt.services[name] == nil {

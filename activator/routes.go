@@ -49,7 +49,7 @@ var modelPaths = map[string]bool{
 
 // loadRoutes reads the policies and swaps the routes. On an error the old ones
 // stay in force; if it is about single policies, then those of these.
-func (a *Activator) loadRoutes(ctx context.Context) {
+func (a *Activator) loadRoutes(ctx context.Context) (read bool) {
 	versions, err := a.cfg.Policies.List(ctx)
 	var unreadable *policies.UnreadableError
 	if errors.As(err, &unreadable) {
@@ -58,7 +58,7 @@ func (a *Activator) loadRoutes(ctx context.Context) {
 		if ctx.Err() == nil {
 			a.log.Warn("policies cannot be read; the last ones stay in force", "err", err)
 		}
-		return
+		return false
 	}
 	old := a.routes.Load()
 	next := &routes{services: map[string]*service{}, hosts: map[string]*service{}, models: map[string]*service{}}
@@ -87,13 +87,16 @@ func (a *Activator) loadRoutes(ctx context.Context) {
 	})
 	slices.Sort(next.names)
 	a.routes.Store(next)
-	if old != nil {
-		for name := range old.services {
-			if next.services[name] == nil {
-				a.metrics.forget(name)
-			}
+	if old == nil {
+		close(a.known)
+		return true
+	}
+	for name := range old.services {
+		if next.services[name] == nil {
+			a.metrics.forget(name)
 		}
 	}
+	return true
 }
 
 func (rt *routes) add(s *service) {
