@@ -149,12 +149,12 @@ func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry) (queue
 }
 
 // withdraw ends a request that is of no use any more, unless it was there before
-// this caller; its key is free again.
+// this caller, or somebody else has joined it; its key is free again.
 func (a *Activator) withdraw(c *call, e queue.Entry) {
 	if e.Joined {
 		return
 	}
-	if _, err := a.cfg.Queue.Cancel(context.Background(), e.ID); err != nil {
+	if err := a.cfg.Queue.Withdraw(context.Background(), e.ID); err != nil {
 		a.log.Warn("a request that nobody waits for could not be withdrawn", "service", c.service.name,
 			"ticket", e.ID, "request_id", c.id, "err", err)
 	}

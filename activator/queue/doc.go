@@ -54,8 +54,10 @@
 // For those who serve HTTP: Submit accepts or joins (Entry.Joined; ErrKeyReused for
 // another body); Config.Execute sends the request and stores what comes back;
 // Answer reads it at any activator, live or later; Find, Await and Cancel do what
-// they say. A request with a key whose client waits is Submit, then Answer; the
-// client that drops and comes back does the same again. Prefer: wait=20 is Await
+// they say; Withdraw leaves alone what somebody else has joined, and a ticket lasts
+// as long as the last of its callers was promised. A request with a key whose
+// client waits is Submit, then Answer; the client that drops and comes back does
+// the same again. Prefer: wait=20 is Await
 // with a ctx of 20 s. The caller compares Entry.Tenant.
 //
 // # The calls

@@ -536,3 +536,40 @@ func TestRequestsAreInSightWithoutTheirContents(t *testing.T) {
 		}
 	})
 }
+
+func TestARequestThatSomebodyHasJoinedIsNotWithdrawnAndLastsForThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a", newRunner().join)
+		b, _ := w.activator("b", newRunner().join)
+		hasty, patient := keyed("1", "k"), keyed("2", "k")
+		hasty.Deadline, patient.Deadline = time.Now().Add(3*time.Second), time.Now().Add(time.Hour)
+		patient.Async = true
+		first := w.submit(a, hasty)
+		if joined := w.submit(b, patient); joined.ID != first.ID || !joined.Joined {
+			t.Fatalf("joined %+v, want %s", joined, first.ID)
+		}
+		if err := a.Withdraw(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Minute) // long past the first one's deadline
+		e := w.find(b, first.ID)
+		if e.State != StateHeld || !e.Async || !e.Deadline.Equal(patient.Deadline.Truncate(time.Millisecond)) {
+			t.Errorf("%+v, want it held for the second one", e)
+		}
+		if _, err := b.Cancel(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if e := w.find(b, first.ID); e.State != StateCancelled {
+			t.Errorf("%+v after it was cancelled", e)
+		}
+
+		alone := w.submit(a, keyed("3", "alone"))
+		if err := a.Withdraw(t.Context(), alone.ID); err != nil {
+			t.Fatal(err)
+		}
+		if e := w.find(a, alone.ID); e.State != StateCancelled {
+			t.Errorf("%+v, want one that nobody has joined to be withdrawn", e)
+		}
+	})
+}

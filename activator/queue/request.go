@@ -261,20 +261,31 @@ func (q *Queue) read(ctx context.Context, id string, from int) (Entry, [][]byte,
 // Cancel ends a durable request, whatever it is doing; a final one stays as it
 // is. Who runs it stops. Errors as of Find.
 func (q *Queue) Cancel(ctx context.Context, id string) (Entry, error) {
-	service, ok := serviceOf(id)
-	if !ok {
-		return Entry{}, ErrUnknownRequest
-	}
-	call, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
-	defer cancel()
-	reply, err := run(call, cancelScript, q.cfg.Redis, service, argsOf(service, &q.cfg, 0, q.cfg.Activator, id))
-	if err != nil {
-		return Entry{}, unavailable(err)
-	}
-	if reply[0] == "unknown" {
-		return Entry{}, ErrUnknownRequest
+	if err := q.cancel(ctx, id, 0); err != nil {
+		return Entry{}, err
 	}
 	return q.Find(ctx, id)
+}
+
+// Withdraw is Cancel by the caller that brought the request and does not wait for
+// it any more; one that somebody else has joined goes on for them.
+func (q *Queue) Withdraw(ctx context.Context, id string) error { return q.cancel(ctx, id, 1) }
+
+func (q *Queue) cancel(ctx context.Context, id string, unlessJoined int) error {
+	service, ok := serviceOf(id)
+	if !ok {
+		return ErrUnknownRequest
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	reply, err := run(ctx, cancelScript, q.cfg.Redis, service, argsOf(service, &q.cfg, 0, q.cfg.Activator, id, unlessJoined))
+	if err != nil {
+		return unavailable(err)
+	}
+	if reply[0] == "unknown" {
+		return ErrUnknownRequest
+	}
+	return nil
 }
 
 const listEvery = 10 * time.Second // how often a service is listed as one with durable tickets

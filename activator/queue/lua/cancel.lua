@@ -1,8 +1,9 @@
 -- cancel: a durable ticket ends, whatever it was doing. A final one stays as it
--- is. ARGV 6 ticket
+-- is. ARGV 6 ticket, 7 only if nobody else has joined it (1/0)
 local id = ARGV[6]
-local t = redis.call('HMGET', K_TICKET(id), 'state', 'durable', 'keep', 'done')
+local t = redis.call('HMGET', K_TICKET(id), 'state', 'durable', 'keep', 'done', 'joined')
 if not t[2] then return 'unknown' end
+if not t[4] and ARGV[7] == '1' and t[5] then return 'joined' end
 if not t[4] then
   finish(id, 'cancelled', 'cancelled', tonumber(t[3]), true)
   redis.call('DEL', K_ANSWER(id))

@@ -14,10 +14,22 @@ local old = redis.call('HGET', K_TICKET(same), 'hash')
 if old and old ~= hash then return answer('reused', same, 0) end
 if old then
   -- Whose caller is here now: it is to run here, unless it runs already.
-  local t = redis.call('HMGET', K_TICKET(same), 'state', 'owner', 'async')
+  local t = redis.call('HMGET', K_TICKET(same), 'state', 'owner', 'async', 'deadline', 'done')
   if t[1] == 'held' and t[3] ~= '1' and not acts[t[2]] then
     redis.call('HSET', K_TICKET(same), 'owner', ME)
     redis.call('SADD', K_MINE(ME), same)
+  end
+  -- Two wait for it now: it is not the first one's alone to withdraw, and it lasts
+  -- for as long as the second one was promised.
+  if same ~= id and not t[5] then
+    redis.call('HSET', K_TICKET(same), 'joined', 1)
+    if ARGV[16] == '1' then redis.call('HSET', K_TICKET(same), 'async', 1) end
+    if deadline > tonumber(t[4]) then
+      redis.call('HSET', K_TICKET(same), 'deadline', deadline)
+      if t[1] == 'held' then redis.call('ZADD', K_DEADLINES, deadline, same) end
+      redis.call('PEXPIREAT', K_TICKET(same), deadline + tonumber(ARGV[14]))
+      redis.call('PEXPIREAT', K_KEY(key), deadline + tonumber(ARGV[14]))
+    end
   end
   return answer(same == id and 'new' or 'joined', same, 0)
 end
