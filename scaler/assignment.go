@@ -40,6 +40,7 @@ func (s *service) load(now time.Time) bool {
 			s.recorded.recall(claimed.Recorded)
 			s.rate.add(now, s.arrivals)
 			s.setting, s.loaded = claimed.Setting, true
+			s.ses.hasLoaded(s)
 			s.recordCommands()
 		}
 	})
@@ -111,6 +112,9 @@ func (s *service) ensure(now time.Time) bool {
 		// It may have become known since; and a fleet may know the job without.
 		s.spec, _ = s.ses.cfg.Specs(s.policy.Job)
 		s.ref = refOf(s.policy, s.spec)
+	}
+	if !s.takes(now) {
+		return false
 	}
 	spec, ref, leaving, had := s.spec, s.ref, s.leaving, s.had
 	s.call(&s.ensures, now, func() func(time.Time) {
@@ -262,7 +266,7 @@ func (s *service) leave(now time.Time) bool {
 	}
 	// Nobody remembers a group; or the fleet does not know the job, and nothing
 	// of it was ever wanted or can run.
-	never := s.ref.Job == "" || !s.ensured && s.cannot != "" && (s.spec == nil || s.memory.Wanted == 0)
+	never := s.lost || s.ref.Job == "" || !s.ensured && s.cannot != "" && (s.spec == nil || s.memory.Wanted == 0)
 	empty := s.ensured && !s.decidedAt.IsZero() && s.decision.To == 0 && s.count() == 0 && len(s.replicas) == 0 &&
 		!s.scales.busy && s.offeredOK && len(s.offered) == 0
 	switch {
@@ -284,6 +288,8 @@ func (s *service) leave(now time.Time) bool {
 // old one says nothing about it: only who asked last, and an operator's sleep,
 // belong to the service.
 func (s *service) moveTo(v policies.Version) {
+	s.ses.release(s, s.ref.Job)
+	s.mine, s.lost = false, false
 	s.adopt(v)
 	s.leaving, s.next = false, nil
 	s.ensured, s.cannot, s.cannotKind, s.ensureAfter = false, "", "", time.Time{}
@@ -293,6 +299,7 @@ func (s *service) moveTo(v policies.Version) {
 	s.gone, s.launch, s.asked, s.askedOK = map[string]bool{}, nil, 0, false
 	s.failures, s.spells = decide.Failures{}, nil
 	s.memory = decide.Memory{LastDemand: s.memory.LastDemand, Sleep: s.memory.Sleep}
+	s.demand, s.counted = reading{}, 0 // what was in flight has ended with the old group
 	s.decision, s.moved, s.decidedAt = decide.Decision{}, decide.Decision{}, time.Time{}
 	s.starts, s.past, s.whole, s.serviceTime, s.latency, s.latencies = nil, nil, nil, decide.ServiceTime{}, nil, latencies{}
 	s.refused, s.blocked, s.inWay, s.savedAt = obstacle{}, toldBlock{}, "", time.Time{}

@@ -16,6 +16,7 @@ const (
 	kindPaused      = "paused"            // by an operator
 	kindPinned      = "pinned"            // to no replicas
 	kindCannot      = "cannot-run"        // the job cannot be registered
+	kindInUse       = "job-in-use"        // another service has not left the job yet
 	kindStartFailed = "start-failed"      // the launch brake holds
 	kindNoCapacity  = "no-capacity"       // the fleet cannot place
 	kindDeployment  = "deployment"        // one is in the way
@@ -25,7 +26,7 @@ const (
 )
 
 var kinds = []string{
-	kindStopped, kindPurged, kindPaused, kindPinned, kindCannot, kindStartFailed,
+	kindStopped, kindPurged, kindPaused, kindPinned, kindCannot, kindInUse, kindStartFailed,
 	kindNoCapacity, kindDeployment, kindDenied, kindUnreachable, kindRefused,
 }
 

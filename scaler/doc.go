@@ -91,7 +91,8 @@
 // The memory names the group that was obeyed. A policy that has gone or names
 // another one, even while nobody led, leaves a group that is drained first
 // (assignment.go); only then is the service forgotten, or the next group begun
-// from nothing.
+// from nothing. Another service whose policy names the group meanwhile waits for
+// that (taken.go).
 //
 // # Failure
 //

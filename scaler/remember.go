@@ -55,7 +55,7 @@ func (s *service) remembered() ([]byte, error) {
 		Version: s.version, Launch: s.launchKey(),
 		Had: s.had, Change: s.change, Out: s.out, Revived: s.revived, Hand: s.hand, Passed: s.passed, Operated: s.operated,
 	}
-	if s.ref.Job != "" {
+	if s.ref.Job != "" && s.mine {
 		m.Ref = &s.ref
 	}
 	m.Met = slices.Sorted(maps.Keys(s.replicas))

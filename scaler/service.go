@@ -20,13 +20,14 @@ import (
 // service is one service's loop: the only goroutine that touches its state.
 // Whatever waits for somebody else runs beside it and posts its outcome.
 type service struct {
-	name string
-	ses  *session
-	log  *slog.Logger
-	mail *mailbox
-	ctx  context.Context
-	told int      // version the session last posted, 0: deleted; the session's, under its lock
-	jobs []string // every job the service ever had; the session's, under its lock
+	name     string
+	ses      *session
+	log      *slog.Logger
+	mail     *mailbox
+	ctx      context.Context
+	told     int      // version the session last posted, 0: deleted; the session's, under its lock
+	jobs     []string // every job the service ever had; the session's, under its lock
+	unloaded bool     // its memory has not been read; the session's, under its lock
 
 	calls   sync.WaitGroup // what runs beside the loop
 	hurry   chan struct{}  // closed while somebody waits for the service
@@ -47,6 +48,8 @@ type service struct {
 	unset       bool              // the setting may be another one
 	unsetFails  bool              // the last try to read it failed
 	had         bool              // the fleet has had the job: one that is missing was purged
+	mine        bool              // the group is this service's; see taken.go
+	lost        bool              // it is another's, and this one is leaving
 	ensured     bool              // the fleet knows the job
 	cannot      string            // why not
 	cannotKind  string

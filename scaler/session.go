@@ -48,6 +48,10 @@ type session struct {
 	mu       sync.Mutex // guards the maps
 	services map[string]*service
 	byJob    map[string][]*service
+	taken    map[string][]holding // by job; see taken.go
+	waiting  map[*service]bool    // for a group
+	unloaded int                  // services whose memory has not been read
+	listed   bool                 // every service has been begun that was there before
 }
 
 // startSession returns a running session that is suspended. It outlives ctx:
@@ -60,6 +64,8 @@ func startSession(ctx context.Context, cfg Config, m *metrics) *session {
 		relist: make(chan struct{}, 1), outranked: make(chan int64, 1),
 		services: map[string]*service{},
 		byJob:    map[string][]*service{},
+		taken:    map[string][]holding{},
+		waiting:  map[*service]bool{},
 	}
 	ses.exporters = &exporters{client: cfg.Client, ctx: ctx, running: &ses.running, byURL: map[string]*fetched{}}
 	for _, work := range []func() error{
@@ -206,6 +212,7 @@ func (ses *session) followPolicies() error {
 				return err
 			}
 			first = false
+			ses.allListed()
 		}
 	}
 }
@@ -272,6 +279,9 @@ func (ses *session) remove(s *service) {
 	ses.metrics.forget(s.name)
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
+	ses.loaded(s)
+	delete(ses.waiting, s)
+	ses.free(s, s.ref.Job)
 	if ses.services[s.name] == s {
 		delete(ses.services, s.name)
 		ses.index()
@@ -315,6 +325,8 @@ func (ses *session) retireStrangers(list []policies.Version) error {
 // begin runs a new service; ses.mu is held.
 func (ses *session) begin(s *service) {
 	ses.services[s.name] = s
+	ses.unloaded++
+	s.unloaded = true
 	ses.running.Go(func() {
 		s.run(ses.ctx)
 		ses.remove(s)

@@ -22,6 +22,8 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 	case o.kind == kindStopped, o.kind == kindPurged, o.kind == kindPinned:
 		// Nothing will come, however many wait: they must be told.
 		st.State = jobs.StatePaused
+	case s.cannotKind == kindInUse:
+		st.State = jobs.StateBlocked // no try is due: those who ask are held until it is free
 	case s.cannot != "":
 		st.State = jobs.StateBlocked
 		until := s.ensureAfter.UTC()

@@ -11,7 +11,7 @@ func TestFullWindowsAreFullAndServicesAtRestAreSmall(t *testing.T) {
 	memory := func(resting bool) float64 {
 		t.Helper()
 		var out bytes.Buffer
-		if err := RunEvaluate(t.Context(), 20, resting, &out); err != nil {
+		if err := RunEvaluate(t.Context(), 200, resting, &out); err != nil {
 			t.Fatal(err)
 		}
 		var e evaluated
