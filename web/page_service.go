@@ -30,7 +30,8 @@ type serviceBody struct {
 	Curl         *curlLine
 	Notices      []noticeRow
 	Block        *block
-	LastReason   string // of the last decision
+	Requests     []requestRow // the first of those in sight
+	LastReason   string       // of the last decision
 }
 
 // rangeLink chooses how much of the timeline is shown.
@@ -98,6 +99,7 @@ func (s *Server) servicePage(c echo.Context) error {
 	for _, d := range decisions {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}
+	body.Requests = s.requestsOf(ctx, svc)
 	body.Steps, body.StripCaption = strip(now, svc, starts)
 	body.Waterfalls = drawWaterfalls(starts[:min(len(starts), 6)])
 	body.Points = thin(points, 60)

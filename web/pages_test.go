@@ -45,7 +45,7 @@ func lived(t *testing.T) (*Server, *fakeServices, policies.Store) {
 }
 
 var pagePaths = []string{"/", "/?state=ready&sort=-held&q=tr", "/services/translate", "/services/translate?range=1h", "/services/translate/sleep",
-	"/services/translate/pin", "/cold-starts", "/cold-starts?service=translate&sort=slowest", "/decisions", "/policies", "/policies/translate",
+	"/services/translate/pin", "/cold-starts", "/cold-starts?service=translate&sort=slowest", "/decisions", "/queue", "/queue?service=translate&state=held", "/policies", "/policies/translate",
 	"/policies/brand-new", "/policies/translate/history"}
 
 func TestEveryPageAnswersWithAndWithoutData(t *testing.T) {

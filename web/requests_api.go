@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -83,39 +82,71 @@ func (s *Server) getRequests(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	state := c.QueryParam("state")
-	if state != "" && state != "held" && state != "running" {
-		return badRequest(fmt.Sprintf("state is %s; allowed: held, running", quoteName(state)))
+	state, err := requestState(c)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
 	defer cancel()
-	names := []string{c.QueryParam("service")}
-	if names[0] == "" {
+	list, err := s.requestsInSight(ctx, c.QueryParam("service"), state, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, orEmpty(list))
+}
+
+// requestState is the filter of a list: held, running, or "" for both.
+func requestState(c echo.Context) (string, error) {
+	state := c.QueryParam("state")
+	if state != "" && state != "held" && state != "running" {
+		return "", badRequest(fmt.Sprintf("state is %s; allowed: held, running", quoteName(state)))
+	}
+	return state, nil
+}
+
+// inDemand reports whether anybody asks for the service: another has no request in
+// sight, and need not be asked for.
+func inDemand(d jobs.DemandCounts) bool { return d.Held+d.InFlight+d.Async > 0 }
+
+// requestsInSight of one service, or of all that are in demand, by their names.
+func (s *Server) requestsInSight(ctx context.Context, service, state string, limit int) ([]RequestInfo, error) {
+	if s.cfg.Requests == nil {
+		return nil, nil
+	}
+	names := []string{service}
+	if service == "" {
 		statuses, err := s.cfg.Services.Statuses(ctx)
 		if err != nil {
-			return fromStore(fmt.Errorf("read statuses: %w", err))
+			return nil, fromStore(fmt.Errorf("read statuses: %w", err))
 		}
 		names = names[:0]
 		for _, st := range statuses {
-			if st.State != jobs.StateZero || st.Demand.Held > 0 {
+			if inDemand(st.Demand) {
 				names = append(names, st.Name)
 			}
 		}
 		slices.Sort(names)
 	}
-	out := []RequestInfo{}
+	read := limit
+	if state == "running" {
+		read = 1000 // they come after those that wait
+	}
+	var out []RequestInfo
 	for _, name := range names {
-		list, err := s.cfg.Requests.Held(ctx, name, limit)
+		list, err := s.cfg.Requests.Held(ctx, name, read)
 		if err != nil {
-			return fromStore(fmt.Errorf("read the requests of %s: %w", name, err))
+			return nil, fromStore(fmt.Errorf("read the requests of %s: %w", name, err))
 		}
 		for _, r := range list {
-			if len(out) < limit && (state == "" || r.State == state) {
+			if state == "" || r.State == state {
 				out = append(out, r)
 			}
 		}
+		if len(out) >= limit {
+			return out[:limit], nil
+		}
 	}
-	return c.JSON(http.StatusOK, out)
+	return out, nil
 }
 
 func (s *Server) getRequest(c echo.Context) error {
@@ -123,27 +154,11 @@ func (s *Server) getRequest(c echo.Context) error {
 }
 
 func (s *Server) deleteRequest(c echo.Context) error {
-	return s.oneRequest(c, func(ctx context.Context, id string) (RequestInfo, error) {
-		r, err := s.cfg.Requests.Cancel(ctx, id)
-		if err == nil {
-			s.cfg.Logger.Info("request cancelled", "service", r.Service, "ticket", r.ID, "request_id", r.RequestID,
-				"by", author(c, c.Request().Header.Get("From")), "state", r.State)
-		}
-		return r, err
-	})
+	return s.oneRequest(c, s.cancelInSight(c, c.Request().Header.Get("From"), ""))
 }
 
 func (s *Server) oneRequest(c echo.Context, do func(context.Context, string) (RequestInfo, error)) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), storeTimeout)
-	defer cancel()
-	id := c.Param("id")
-	if strings.ContainsAny(id, "{} /") || len(id) > 200 {
-		return ErrUnknownRequest
-	}
-	r, err := do(ctx, id)
-	if err != nil && !errors.Is(err, ErrUnknownRequest) && !errors.Is(err, ErrOfConnection) {
-		err = fromStore(fmt.Errorf("request %s: %w", id, err))
-	}
+	r, err := s.findRequest(c, do)
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,9 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/services/:name/:verb", handler: s.operateForm, limit: smallBody},
 		{method: "GET", path: "/cold-starts", handler: s.coldStartsPage},
 		{method: "GET", path: "/decisions", handler: s.decisionsPage},
+		{method: "GET", path: requestsPath, handler: s.requestsPage},
+		{method: "GET", path: requestsPath + "/:id/cancel", handler: s.cancelRequestPage},
+		{method: "POST", path: requestsPath + "/:id/cancel", handler: s.cancelRequestForm, limit: smallBody},
 		{method: "GET", path: "/policies", handler: s.policiesPage},
 		{method: "GET", path: "/policies/:name", handler: s.policyPage},
 		{method: "POST", path: "/policies/:name", handler: s.policyForm, limit: 3 * policyBody}, // form encoding can triple a text

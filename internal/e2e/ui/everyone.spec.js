@@ -2,7 +2,7 @@
 // and dark; nothing wider than the screen; and a picture of each, to look at.
 import AxeBuilder from '@axe-core/playwright';
 import { test, expect } from './clean_page.js';
-import { api, policy, savePolicy, translate } from './outside.js';
+import { api, ask, policy, savePolicy, translate } from './outside.js';
 import { picture } from './pictures.js';
 
 /** @typedef {import('@playwright/test').Page} Page */
@@ -33,6 +33,17 @@ const pages = {
   decisions: async (page) => {
     await page.goto('/decisions');
     await page.locator('.decisions summary').first().click();
+  },
+  requests: (page) => page.goto('/queue'),
+  'requests-none': (page) => page.goto('/queue?service=drafts'),
+  'requests-cancel': async (page) => {
+    const [{ id }] = await api('/requests?service=patient');
+    await page.goto(`/queue/${id}/cancel`);
+  },
+  'requests-cancel-dialog': async (page) => {
+    await page.goto('/queue');
+    await page.getByRole('link', { name: 'Cancel request shown-1' }).click();
+    await expect(page.getByRole('dialog', { name: 'Cancel this request of patient?' })).toBeVisible();
   },
   policies: (page) => page.goto('/policies'),
   policy: (page) => page.goto('/policies/translate'),
@@ -66,6 +77,7 @@ test.describe('every page is fit for everyone, wide and narrow, light and dark',
     test.setTimeout(60_000);
     if ((await api('/cold-starts?service=translate-large')).length === 0) await translate('/large');
     if ((await api('/cold-starts?service=translate')).length === 0) await translate();
+    for (const id of ['shown-1', 'shown-2']) await ask('/patient/x', { 'X-Request-Id': id, 'Prefer': 'respond-async', 'Idempotency-Key': id });
   });
 
   for (const [name, open] of Object.entries(pages)) {

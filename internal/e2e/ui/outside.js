@@ -25,6 +25,16 @@ export async function translate(prefix = '') {
   return { status: answer.status, cold: answer.headers.get('Pilotlight-Cold-Start'), translation: body.translation };
 }
 
+/**
+ * Any request to the data plane.
+ * @param {string} path @param {Record<string, string>} headers @param {string} [body] @param {string} [method]
+ * @returns {Promise<{status: number, location: string, body: string}>}
+ */
+export async function ask(path, headers = {}, body, method = 'POST') {
+  const answer = await fetch(`${data}${path}`, { method, headers, body });
+  return { status: answer.status, location: answer.headers.get('Location') ?? '', body: await answer.text() };
+}
+
 /** GET of the API. @param {string} path below /api/v1 @returns {Promise<any>} */
 export async function api(path) {
   const answer = await fetch(`${control}/api/v1${path}`);
