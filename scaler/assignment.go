@@ -38,6 +38,7 @@ func (s *service) load(now time.Time) bool {
 			}
 			s.inherit(now, claimed.Intent)
 			s.recorded.recall(claimed.Recorded)
+			s.shadow.set(s, claimed.Shadow)
 			s.rate.add(now, s.arrivals)
 			s.setting, s.loaded = claimed.Setting, true
 			s.ses.hasLoaded(s)
@@ -57,6 +58,8 @@ func (s *service) readSetting(now time.Time) {
 	s.call(&s.settings, now, func() func(time.Time) {
 		defer s.ses.bulk.enter(t.ctx, nil)()
 		setting, err := s.ses.cfg.History.Setting(t.ctx, s.name)
+		draft, unread := s.ses.cfg.History.ShadowDraft(t.ctx, s.name)
+		err = errors.Join(err, unread)
 		return func(now time.Time) {
 			s.unsetFails = err != nil
 			if err != nil {
@@ -65,6 +68,7 @@ func (s *service) readSetting(now time.Time) {
 				return
 			}
 			s.onSetting(now, setting)
+			s.shadow.set(s, draft)
 		}
 	})
 }

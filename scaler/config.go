@@ -64,6 +64,7 @@ type History interface {
 	Claim(ctx context.Context, service string, epoch int64) (history.Claimed, error)
 	Intend(ctx context.Context, service string, i history.Intent) error
 	Setting(ctx context.Context, service string) (history.Setting, error)
+	ShadowDraft(ctx context.Context, service string) (*jobs.Shadow, error)
 	Operated(ctx context.Context, fn func(service string)) error
 	Statuses(ctx context.Context) ([]jobs.Status, error)
 	Forget(ctx context.Context, service string) error

@@ -39,6 +39,8 @@ type memory struct {
 	Revived  time.Time    `json:"revived,omitzero"`   // the last resume that brought it back
 	Hand     *decide.Hand `json:"by_hand,omitempty"`  // a count set by hand that is held
 	Passed   []passing    `json:"passed,omitempty"`   // notices of what happened
+
+	Shadow *shadowMemory `json:"shadow,omitempty"`
 }
 
 // openCold is a cold start that is not over.
@@ -55,6 +57,7 @@ func (s *service) remembered() ([]byte, error) {
 		Version: s.version, Launch: s.launchKey(),
 		Had: s.had, Change: s.change, Out: s.out, Revived: s.revived, Hand: s.hand, Passed: s.passed, Operated: s.operated,
 	}
+	m.Shadow = s.shadow.remembered()
 	if s.ref.Job != "" && s.mine {
 		m.Ref = &s.ref
 	}
@@ -85,6 +88,9 @@ func (s *service) recall(text []byte) error {
 	s.memory, s.failures, s.spells, s.starts, s.past = m.Decide, m.Failures, m.Spells, m.Starts, m.Past
 	s.whole = eta.Left(s.past, jobs.PhasePlace, 0)
 	s.serviceTime, s.arrivals, s.lastDemand, s.stories = m.Service, m.Arrivals, m.LastDemand, m.Stories
+	if m.Shadow != nil {
+		s.shadow.memory = *m.Shadow
+	}
 	s.met, s.operated = m.Met, m.Operated
 	s.had, s.change, s.out, s.revived, s.hand, s.passed = m.Had, m.Change, m.Out, m.Revived, m.Hand, m.Passed
 	s.unmet = !m.Had // what others did before is how things are

@@ -21,7 +21,7 @@ const (
 // nothing runs, is wanted or is asked for.
 func (s *service) idle(now time.Time) bool {
 	return len(s.replicas) == 0 && s.decision.To == 0 && s.count() == 0 && !s.leaving &&
-		s.demand.Held == 0 && s.unread == nil && now.Sub(s.lastActive) >= calm
+		s.shadow.policy == nil && s.demand.Held == 0 && s.unread == nil && now.Sub(s.lastActive) >= calm
 }
 
 // rests reports whether the slot ledger need not be asked: the service is idle,

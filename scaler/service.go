@@ -87,6 +87,7 @@ type service struct {
 	latencies   latencies
 	rate        rate
 	recorded    recorder
+	shadow      shadow
 	starts      []float64      // of the last cold starts, seconds from the first held request to the first byte
 	whole       *jobs.Estimate // of a start, by past
 	past        []eta.Start    // the same, by stretch, until the probe answered
@@ -307,6 +308,7 @@ func (s *service) round(now time.Time) (next time.Time, left bool) {
 	next = earlier(next, s.tellBlocked(now))
 	next = earlier(next, s.offer(now))
 	s.say()
+	s.shadow.look(s, now) // in nobody's way: what was decided has been done
 	if s.drains() && !s.reads.busy {
 		if again := s.readAt.Add(drainPoll); now.Before(again) {
 			next = earlier(next, again)
@@ -349,6 +351,7 @@ func (s *service) decide(now time.Time) (again time.Time) {
 		snap, before := s.snapshot(now), s.memory
 		s.decision, s.memory = decide.Quietly(now, s.policy, s.version, snap, before)
 		s.decision.Service = s.name
+		s.shadow.show(snap, before)
 		s.latency = nil
 		if s.news(now, last) { // only one that is stored is asked for its inputs and signals
 			told, _ := decide.Decide(now, s.policy, s.version, snap, before)

@@ -234,6 +234,7 @@ func (s *service) publish(now time.Time) (again time.Time) {
 	entry.Epoch = t.epoch
 	if entry.Memory != nil { // as often as that
 		entry.Recorded = s.recorded.take()
+		entry.Shadow = s.shadow.take()
 	}
 	s.call(&s.writes, now, func() func(time.Time) {
 		defer s.ses.bulk.enter(t.ctx, nil)()
@@ -276,6 +277,7 @@ func (s *service) publishFrom() time.Time {
 // onWritten takes back what could not be written, bounded, for the next try.
 func (s *service) onWritten(now time.Time, t *term, entry history.Entry, err error) {
 	s.recorded.stored(now, entry.Recorded, err == nil)
+	s.shadow.stored(entry.Shadow, err == nil)
 	if err == nil {
 		s.writeFail = false
 		return

@@ -57,6 +57,7 @@ func (s *service) close() {
 	s.savedAt = time.Time{}
 	s.describe(now)
 	s.entry.Recorded = s.recorded.take()
+	s.entry.Shadow = s.shadow.take()
 	s.entry.Epoch = s.ses.last.Load()
 	if err := s.ses.cfg.History.Write(ctx, s.entry); err != nil {
 		s.log.Warn("cannot write the last of the history", "err", err)

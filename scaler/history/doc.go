@@ -17,6 +17,10 @@
 //	                               number: of that intent
 //	pl:{SERVICE}:demand:HOUR text  recorded demand of an hour (UTC, 2026112109), see
 //	                               below; 15 days
+//	pl:{SERVICE}:shadow      hash  a draft that runs beside the policy: id, draft: JSON
+//	                               jobs.Shadow, standing: JSON jobs.ShadowStanding
+//	pl:{SERVICE}:shadow:steps zset JSON jobs.ShadowStep by time, newest 2,000
+//	pl:{SERVICE}:shadow:decisions zset  JSON decide.Decision by time, newest 1,000
 //	pl:statuses              hash  service → JSON jobs.Status; "" → the scaler's beat
 //	pl:decisions             zset  of all services, newest 5,000
 //	pl:coldstarts            zset  of all services, newest 10,000

@@ -62,7 +62,8 @@ type Entry struct {
 	ColdStarts []jobs.ColdStart
 	Memory     []byte // the scaler's, opaque
 	Recorded   []RecordedHour
-	Epoch      int64 // of the scaler that writes Memory and Recorded
+	Shadow     *ShadowEntry
+	Epoch      int64 // of the scaler that writes Memory, Recorded and Shadow
 }
 
 // Write stores e and announces it, in one round trip. Writing the same entry
@@ -78,6 +79,13 @@ func (h *History) Write(ctx context.Context, e Entry) error {
 	for _, r := range e.Recorded {
 		keys := []string{key(e.Service, "intent"), hourKey(e.Service, r.Start)}
 		guarded = append(guarded, record.Eval(ctx, pipe, keys, e.Epoch, r.Data, int(KeepRecorded.Seconds())))
+	}
+	if e.Shadow != nil {
+		cmd, err := writeShadow(ctx, pipe, e.Service, e.Epoch, e.Shadow)
+		if err != nil {
+			return err
+		}
+		guarded = append(guarded, cmd)
 	}
 	var topics []string
 	if e.Status != nil {
@@ -135,7 +143,8 @@ func (h *History) Write(ctx context.Context, e Entry) error {
 func (h *History) Forget(ctx context.Context, service string) error {
 	pipe := h.client.Pipeline()
 	pipe.HDel(ctx, statusesKey, service)
-	pipe.Del(ctx, key(service, "scaler"), key(service, "operator"), key(service, "points"))
+	pipe.Del(ctx, key(service, "scaler"), key(service, "operator"), key(service, "points"),
+		key(service, "shadow"), key(service, "shadow:steps"), key(service, "shadow:decisions"))
 	pipe.HDel(ctx, key(service, "intent"), "intent")
 	pipe.Expire(ctx, key(service, "intent"), keepEpoch) // a stale scaler must not bring it back
 	pipe.Publish(ctx, changesChannel, TopicStatus+" "+service)

@@ -60,7 +60,8 @@ type Claimed struct {
 	Intent  *Intent
 	// Recorded is what an earlier scaler has recorded of the present hour.
 	Recorded *jobs.RecordedHour
-	Unread   error // an intent or a record that cannot be decoded and is left out; it is of another version of the program
+	Shadow   *jobs.Shadow // the draft that runs beside its policy
+	Unread   error        // an intent, a shadow or a record that cannot be decoded and is left out; it is of another version of the program
 }
 
 var (
@@ -72,7 +73,7 @@ local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return {later} end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
 redis.call('HDEL', KEYS[1], 'number')
-return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or ''}`)
+return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or '', redis.call('HGET', KEYS[5], 'draft') or ''}`)
 
 	// intend stores an intent unless a later epoch has claimed the service.
 	intend = redis.NewScript(`
@@ -99,7 +100,7 @@ const keepEpoch = 24 * time.Hour
 // earlier ones left. Error: a *FencedError, or the client's.
 func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claimed, error) {
 	hour := jobs.RecordedHour{Start: time.Now().UTC().Truncate(time.Hour)}
-	keys := []string{key(service, "intent"), key(service, "scaler"), key(service, "operator"), hourKey(service, hour.Start)}
+	keys := []string{key(service, "intent"), key(service, "scaler"), key(service, "operator"), hourKey(service, hour.Start), key(service, "shadow")}
 	parts, err := claim.Run(ctx, h.client, keys, epoch).Slice()
 	if err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", service, err)
@@ -126,6 +127,10 @@ func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claim
 		} else {
 			c.Recorded = &hour
 		}
+	}
+	if t := text(5); len(t) > 0 {
+		c.Shadow, err = decodeShadow(service, t)
+		c.Unread = errors.Join(c.Unread, err)
 	}
 	if t := text(2); len(t) > 0 {
 		c.Memory = t
