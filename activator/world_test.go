@@ -153,7 +153,7 @@ func (w *world) replica(service, id string, slots int, h http.HandlerFunc) *http
 
 func (w *world) offer(service string) {
 	w.t.Helper()
-	if err := w.ledger.Offer(w.t.Context(), service, w.offers); err != nil {
+	if err := w.ledger.Offer(w.t.Context(), service, 1, w.offers); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -1,6 +1,9 @@
 package jobs
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Demand of one service as the slot ledger in Redis knows it.
 type Demand struct {
@@ -16,6 +19,18 @@ type Demand struct {
 	// SlotsOut, the others are.
 	Quarantined map[string]int
 	Abandoned   map[string]int
+}
+
+// StaleOfferError says that a scaler of a later epoch has offered the replicas of
+// a service: the caller leads no more, whatever its clock says, and its offer was
+// not taken.
+type StaleOfferError struct {
+	Service string
+	Epoch   int64 // the later one
+}
+
+func (e *StaleOfferError) Error() string {
+	return fmt.Sprintf("the slots of %s are offered by the scaler of epoch %d", e.Service, e.Epoch)
 }
 
 // Counters are what one activator publishes every second for all its services

@@ -66,8 +66,9 @@ type Private interface {
 // Ledger is the scaler's side of the slot ledger (activator/queue).
 type Ledger interface {
 	// Offer states which replicas have slots, all of them: absolute and idempotent.
-	// Activators learn of it at once.
-	Offer(ctx context.Context, service string, offers []jobs.SlotOffer) error
+	// Activators learn of it at once. One that comes after that of a scaler of a
+	// later epoch is refused with a *jobs.StaleOfferError.
+	Offer(ctx context.Context, service string, epoch int64, offers []jobs.SlotOffer) error
 	// Demand reads what waits and which slots are out.
 	Demand(ctx context.Context, service string) (jobs.Demand, error)
 	// Quarantined returns the slots of a service in which a dead activator may still

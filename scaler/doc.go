@@ -81,8 +81,9 @@
 //
 // Slots are offered absolutely and repeated; a new leader offers nothing before
 // it has probed what it found running, and nothing at all of a replica that was
-// being drained. An offer carries no epoch: one that a stale leader sends in the
-// moment before it finds out is put right by the next repetition, within 2 s.
+// being drained. An offer carries the epoch: after the first one of a new leader,
+// and so after any by which it takes slots away, the ledger refuses those of a
+// stale one, who finds out by it.
 // Decisions, cold starts and the memory of each service go to package history
 // after the fact, in one writing, and before an orderly stop; the memory is fenced
 // by the epoch as well. First answers are forgotten by the ledger when they have

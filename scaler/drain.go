@@ -141,14 +141,17 @@ func (s *service) offer(now time.Time) (again time.Time) {
 		if len(offers) == 0 { // no slots: nobody waits for that
 			defer s.ses.bulk.enter(t.ctx, nil)()
 		}
-		err := s.ses.cfg.Ledger.Offer(t.ctx, s.name, offers)
-		return func(now time.Time) { s.onOffered(now, offers, err) }
+		err := s.ses.cfg.Ledger.Offer(t.ctx, s.name, t.epoch, offers)
+		return func(now time.Time) { s.onOffered(now, t, offers, err) }
 	})
 	return time.Time{}
 }
 
 // onOffered takes in that the ledger was told, or not.
-func (s *service) onOffered(now time.Time, offers []jobs.SlotOffer, err error) {
+func (s *service) onOffered(now time.Time, t *term, offers []jobs.SlotOffer, err error) {
+	if s.outranked(t, err) {
+		return
+	}
 	if err != nil {
 		s.offerAfter = now.Add(offerRetry)
 		if !s.offerFailed && s.ctx.Err() == nil {

@@ -174,6 +174,10 @@ func (s *service) intendDrains(now time.Time) (again time.Time) {
 // the term if so: whatever the clock says, this process leads no more.
 func (s *service) outranked(t *term, err error) bool {
 	epoch, fenced := history.Fenced(err)
+	var stale *jobs.StaleOfferError
+	if errors.As(err, &stale) {
+		epoch, fenced = stale.Epoch, true
+	}
 	if fenced {
 		s.ses.outrank(t, epoch)
 	}

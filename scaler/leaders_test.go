@@ -308,6 +308,21 @@ func TestOfTwoWhoBothBelieveThatTheyLeadOnlyTheLaterOneActs(t *testing.T) {
 	})
 }
 
+func TestALeaderWhoseOfferIsStaleLeadsNoMore(t *testing.T) {
+	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
+		h.ledger.ask(1)
+		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
+		h.ledger.set(func() { h.ledger.epoch = 7 }) // another has offered
+		h.ledger.ask(1)
+		time.Sleep(3 * time.Second)
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		if diff := cmp.Diff([]int64{7}, first.outranked); diff != "" {
+			t.Errorf("outranked (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAnIntentThatCannotBeStoredIsNotCarriedOut(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		h.redis.SetError("LOADING Redis is loading the dataset in memory")

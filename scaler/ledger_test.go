@@ -25,6 +25,7 @@ type ledger struct {
 	counters jobs.ServiceCounters
 	started  time.Time
 	down     bool
+	epoch    int64          // latest of the offers
 	mute     bool           // announcements are lost
 	reads    int            // of the demand
 	slow     time.Duration  // that reading the demand takes
@@ -107,12 +108,16 @@ func (l *ledger) release() {
 	}
 }
 
-func (l *ledger) Offer(_ context.Context, _ string, offers []jobs.SlotOffer) error {
+func (l *ledger) Offer(_ context.Context, service string, epoch int64, offers []jobs.SlotOffer) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
 		return errDown
 	}
+	if l.epoch > epoch {
+		return &jobs.StaleOfferError{Service: service, Epoch: l.epoch}
+	}
+	l.epoch = epoch
 	for _, o := range l.offers {
 		if n := l.busy[o.ID]; n > 0 && !slices.ContainsFunc(offers, func(p jobs.SlotOffer) bool { return p.ID == o.ID }) {
 			l.cut[o.ID] = n

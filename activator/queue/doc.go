@@ -177,6 +177,8 @@
 //	answer lost          statements are absolute; grants are repeated until
 //	                     acknowledged; hold and submit are idempotent by ticket, run by
 //	                     epoch, store by the number of chunks.
+//	two scalers          offers carry the epoch of the scaler's term; after one of a
+//	                     later epoch, those of an earlier are refused.
 //	message lost         found at the next heartbeat, at most a second later.
 //	replica dies         its slots end with its offer; requests that are still in
 //	                     flight there end with their connections. An activator that

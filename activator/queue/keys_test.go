@@ -19,7 +19,7 @@ func TestNothingIsLeftOfTenThousandRequests(t *testing.T) {
 		}
 		ledger := NewLedger(r.client(), nil)
 		offers := offersOf(20)
-		if err := ledger.Offer(ctx, "translate", offers); err != nil {
+		if err := ledger.Offer(ctx, "translate", 1, offers); err != nil {
 			t.Fatal(err)
 		}
 		durable := func(q *Queue, req *Request) {
@@ -61,7 +61,7 @@ func TestNothingIsLeftOfTenThousandRequests(t *testing.T) {
 		}
 		close(work)
 		all.Wait()
-		if err := ledger.Offer(ctx, "translate", nil); err != nil {
+		if err := ledger.Offer(ctx, "translate", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		left := func() (keys []string) {
@@ -104,7 +104,7 @@ func TestAFullStoreRefusesWhatIsNewAndLetsTheRestGoOn(t *testing.T) {
 		if _, err := q.Submit(ctx, async("1"), roomy); !errors.Is(err, ErrStoreFull) {
 			t.Errorf("submit: %v, want ErrStoreFull", err)
 		}
-		if err := ledger.Offer(ctx, "translate", offersOf(1)); err != nil {
+		if err := ledger.Offer(ctx, "translate", 1, offersOf(1)); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-waiting; err != nil {

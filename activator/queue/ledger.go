@@ -53,9 +53,11 @@ func (l *Ledger) call(ctx context.Context, s *redis.Script, service string, own 
 }
 
 // Offer states which replicas have slots, all of them. Waiting tickets get free
-// slots in the same step; activators learn of it at once.
-func (l *Ledger) Offer(ctx context.Context, service string, offers []jobs.SlotOffer) error {
-	var own []any
+// slots in the same step; activators learn of it at once. epoch is that of the
+// caller's term as the leading scaler; a *jobs.StaleOfferError if one of a later
+// term has offered.
+func (l *Ledger) Offer(ctx context.Context, service string, epoch int64, offers []jobs.SlotOffer) error {
+	own := []any{epoch}
 	for _, o := range offers {
 		raw, err := json.Marshal(o)
 		if err != nil {
@@ -63,8 +65,14 @@ func (l *Ledger) Offer(ctx context.Context, service string, offers []jobs.SlotOf
 		}
 		own = append(own, o.ID, raw)
 	}
-	_, err := l.call(ctx, offerScript, service, own...)
-	return err
+	reply, err := l.call(ctx, offerScript, service, own...)
+	if err != nil {
+		return err
+	}
+	if later := number(reply[2]); later > epoch {
+		return &jobs.StaleOfferError{Service: service, Epoch: later}
+	}
+	return nil
 }
 
 // deadlinesAtMost are read with the demand.

@@ -136,7 +136,7 @@ func (m *model) finish() {
 	}
 	m.tick(12 * time.Second) // beyond a lease and its grace
 	for range 3 {
-		if m.ledger.Offer(context.Background(), "translate", []jobs.SlotOffer{replicaWith("r9", 0, 2)}) == nil {
+		if m.ledger.Offer(context.Background(), "translate", 1, []jobs.SlotOffer{replicaWith("r9", 0, 2)}) == nil {
 			break
 		}
 	}
@@ -170,7 +170,7 @@ func (m *model) finish() {
 }
 
 func (m *model) leftovers() {
-	_ = m.ledger.Offer(context.Background(), "translate", nil)
+	_ = m.ledger.Offer(context.Background(), "translate", 1, nil)
 	d, err := m.ledger.Demand(context.Background(), "translate")
 	if err != nil || d.Held != 0 || len(d.SlotsOut) != 0 || len(d.Deadlines) != 0 {
 		m.fail("left behind: %+v %v", d, err)

@@ -71,7 +71,7 @@ func (m *model) offerRandom(o op) {
 			offers = append(offers, replicaWith(fmt.Sprintf("r%d", i), i, most))
 		}
 	}
-	if m.ledger.Offer(context.Background(), "translate", offers) == nil {
+	if m.ledger.Offer(context.Background(), "translate", 1, offers) == nil {
 		m.offered = offered
 	}
 }

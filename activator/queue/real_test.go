@@ -155,14 +155,14 @@ func TestHoldsOfTwoActivatorsOverARealRedisNeverExceedTheSlots(t *testing.T) {
 		}
 		leave()
 		offers := []jobs.SlotOffer{replicaWith("r1", 0, 3), replicaWith("r2", 1, 2)}
-		if err := ledger.Offer(ctx, "translate", offers); err != nil {
+		if err := ledger.Offer(ctx, "translate", 1, offers); err != nil {
 			t.Fatal(err)
 		}
 		requests.Wait()
 		if most["r1"] > 3 || most["r2"] > 2 || most["r1"] == 0 || most["r2"] == 0 {
 			t.Errorf("at most %v at once; 3 and 2 are offered", most)
 		}
-		if err := ledger.Offer(ctx, "translate", nil); err != nil {
+		if err := ledger.Offer(ctx, "translate", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		cancel()

@@ -88,7 +88,7 @@ func busyThenRestarted(t *testing.T, p *process, restart func()) {
 	ledger := NewLedger(r.client(), nil)
 	ledger.cfg.Lease = 2 * time.Second
 	ctx := t.Context()
-	if err := ledger.Offer(ctx, "translate", offersOf(1)); err != nil {
+	if err := ledger.Offer(ctx, "translate", 1, offersOf(1)); err != nil {
 		t.Fatal(err)
 	}
 	var slots []*Slot
@@ -110,7 +110,7 @@ func busyThenRestarted(t *testing.T, p *process, restart func()) {
 	}()
 	end := time.Now().Add(6 * time.Second)
 	for time.Now().Before(end) {
-		_ = ledger.Offer(ctx, "translate", offersOf(1))
+		_ = ledger.Offer(ctx, "translate", 1, offersOf(1))
 		select {
 		case err := <-got:
 			t.Fatalf("a third request got one of two slots, both in use (%v)", err)
@@ -142,7 +142,7 @@ func TestARealRedisThatComesBackWithAnOlderFileGivesNoSlotTwice(t *testing.T) {
 	p := newProcess(t, "--appendonly", "yes", "--appendfsync", "always", "--aof-use-rdb-preamble", "no")
 	p.start()
 	// The file as it is when the replicas are offered and nobody has a slot.
-	if err := NewLedger(p.client(), nil).Offer(t.Context(), "translate", offersOf(1)); err != nil {
+	if err := NewLedger(p.client(), nil).Offer(t.Context(), "translate", 1, offersOf(1)); err != nil {
 		t.Fatal(err)
 	}
 	old := t.TempDir()
@@ -212,7 +212,7 @@ func serves(t *testing.T, r realRedis, services []string) {
 			slot <- s
 		}()
 		until(t, func() bool { d, err := ledger.Demand(ctx, name); return err == nil && d.Held == 1 })
-		if err := ledger.Offer(ctx, name, offersOf(1)); err != nil {
+		if err := ledger.Offer(ctx, name, 1, offersOf(1)); err != nil {
 			t.Fatal(err)
 		}
 		(<-slot).Release()
@@ -272,7 +272,7 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 		t.Fatalf("accepted, but the replica has %d of it, %v", n, err)
 	}
 	primary.kill()
-	until(t, func() bool { return ledger.Offer(ctx, "translate", offersOf(1)) == nil })
+	until(t, func() bool { return ledger.Offer(ctx, "translate", 1, offersOf(1)) == nil })
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	answer, err := b.Answer(wait, e.ID)

@@ -100,7 +100,7 @@ func (w *world) tick(d time.Duration) {
 
 func (w *world) offer(offers ...jobs.SlotOffer) {
 	w.t.Helper()
-	if err := w.ledger.Offer(context.Background(), "translate", offers); err != nil {
+	if err := w.ledger.Offer(context.Background(), "translate", 1, offers); err != nil {
 		w.t.Fatal(err)
 	}
 	synctest.Wait()

@@ -153,7 +153,7 @@ func TestTranslateUnderstandsARealActivator(t *testing.T) {
 		t.Fatalf("it ended with %d before anything was shown: %s%s", c, &out, &shown.Buffer)
 	}
 	offer := []jobs.SlotOffer{{ID: "r1", Address: strings.TrimPrefix(replica.URL, "http://"), Slots: 1}}
-	if err := queue.NewLedger(client(), nil).Offer(t.Context(), "translate", offer); err != nil {
+	if err := queue.NewLedger(client(), nil).Offer(t.Context(), "translate", 1, offer); err != nil {
 		t.Fatal(err)
 	}
 	if c := <-code; c != exitDone || out.String() != "Hola\n" {

@@ -214,7 +214,7 @@ func warmActivator(ctx context.Context, upstream string) (*activator.Activator, 
 			return fail(err)
 		}
 		offer := jobs.SlotOffer{ID: name + "-0", Address: upstream, Slots: warmSlots}
-		if err := ledger.Offer(ctx, name, []jobs.SlotOffer{offer}); err != nil {
+		if err := ledger.Offer(ctx, name, 1, []jobs.SlotOffer{offer}); err != nil {
 			return fail(err)
 		}
 	}
