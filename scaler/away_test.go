@@ -18,7 +18,7 @@ func TestFleetAwayForAMinuteDuringAWakeLosesNothingAndLaunchesOnce(t *testing.T)
 		play(t, policy(one), func(t *testing.T, h *house) {
 			h.fleet.leave()
 			h.ledger.ask(2)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.told(jobs.StateBlocked, "no path to the fleet")
 			if h.notice(jobs.NoticeFleetSilent) == "" {
 				t.Error("no notice says that the fleet is silent")
@@ -31,7 +31,7 @@ func TestFleetAwayForAMinuteDuringAWakeLosesNothingAndLaunchesOnce(t *testing.T)
 			if n := h.fleet.placements(); n != 1 {
 				t.Errorf("%d launches, want 1", n)
 			}
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if st := h.status(); st.Blocked != nil || len(st.Notices) != 0 || time.Since(*st.FleetAt) > 3*time.Second {
 				t.Errorf("blocked by %q, notices %v, heard at %v; want none, and just now", words(st.Blocked), st.Notices, st.FleetAt)
 			}
@@ -41,9 +41,9 @@ func TestFleetAwayForAMinuteDuringAWakeLosesNothingAndLaunchesOnce(t *testing.T)
 		play(t, policy(one), func(t *testing.T, h *house) {
 			h.fleet.set(func() { h.fleet.slow = 5 * time.Second; h.fleet.lost = 1 })
 			h.ledger.ask(2)
-			time.Sleep(5 * time.Millisecond)
+			pass(5 * time.Millisecond)
 			h.fleet.leave()
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.fleet.set(func() { h.fleet.slow = 0 })
 			h.fleet.comeBack()
 			within(t, 10*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
@@ -55,11 +55,11 @@ func TestFleetAwayForAMinuteDuringAWakeLosesNothingAndLaunchesOnce(t *testing.T)
 	t.Run("while the scaler is restarted", func(t *testing.T) {
 		play(t, policy(one), func(t *testing.T, h *house) {
 			h.ledger.ask(2)
-			time.Sleep(5 * time.Millisecond)
+			pass(5 * time.Millisecond)
 			h.fleet.leave()
 			h.stop()
 			h.start()
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.fleet.comeBack()
 			within(t, 15*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
 			if n := h.fleet.placements(); n != 1 {
@@ -76,11 +76,11 @@ func TestFleetAwayForAMinuteDuringADrainStopsNobodyBlindly(t *testing.T) {
 		h.ready(2)
 		h.ledger.work = 30 * time.Second
 		h.ledger.ask(4)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.leave()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := h.fleet.running(); n != 2 {
 			t.Errorf("%d replicas run while the fleet is away, want both", n)
 		}
@@ -110,12 +110,12 @@ func TestFleetAwayForAMinuteWithTrafficChangesNothing(t *testing.T) {
 		h.fleet.leave()
 		for range 20 {
 			h.ledger.ask(1)
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if n := h.ledger.waiting(); n != 0 {
 				t.Fatalf("%d wait although a replica is ready", n)
 			}
 		}
-		time.Sleep(40 * time.Second) // its keep-alive ends while the picture is old
+		pass(40 * time.Second) // its keep-alive ends while the picture is old
 		if n := h.fleet.running(); n != 1 || len(h.fleet.scaleCalls()) != 1 {
 			t.Errorf("%d replicas, scale calls %v; want nothing done blindly", n, h.fleet.counts())
 		}
@@ -129,7 +129,7 @@ func TestAReplicaThatDiesWhileTheFleetIsAwayLosesItsSlotsByItsProbe(t *testing.T
 		h.ready(1)
 		h.fleet.set(func() { h.fleet.reschedule = 500 * time.Millisecond })
 		h.fleet.leave()
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		// So young that it counts as a failed start; its replacement is of before
 		// that was known, and is kept.
 		h.fleet.kill("alloc-1", "killed by signal 9")
@@ -149,14 +149,14 @@ func TestAScalerKilledBetweenAScaleCallAndItsAnswerLaunchesNothingTwice(t *testi
 					h.fleet.set(func() { h.fleet.reachable = true })
 				}
 				h.ledger.ask(1)
-				time.Sleep(10 * time.Millisecond)
+				pass(10 * time.Millisecond)
 				if n := h.fleet.placements(); n != 1 {
 					t.Fatalf("%d launches, want the call to have worked", n)
 				}
 				h.stop()
 				h.fleet.set(func() { h.fleet.slow = 0 })
 				h.start()
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				if !shown {
 					h.fleet.comeBack()
 				}
@@ -179,7 +179,7 @@ func TestAnAllocationLostWithItsNodeIsReplacedByItsFleetAndCountsAsNoFailure(t *
 		h.ready(1)
 		h.ledger.work = time.Minute
 		h.ledger.ask(2)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.set(func() {
 			a := &h.fleet.allocs[0]
 			a.Client, a.Desired = jobs.ClientLost, jobs.DesiredStop
@@ -188,7 +188,7 @@ func TestAnAllocationLostWithItsNodeIsReplacedByItsFleetAndCountsAsNoFailure(t *
 		})
 		within(t, 20*time.Millisecond, "its slots gone", func() bool { return h.ledger.slots()["alloc-1"] == 0 })
 		within(t, 3*time.Second, "the replacement serves", func() bool { return h.ledger.slots()["alloc-2"] == 2 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
 		}
@@ -204,10 +204,10 @@ func TestAFailedReplicaThatHoldsItsIndexIsCountedWhenAnotherIsStopped(t *testing
 	play(t, p, func(t *testing.T, h *house) {
 		h.ready(3)
 		h.fleet.kill("alloc-2", "exit code 1") // and is not replaced: it keeps index 1
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 2})
 		within(t, 5*time.Second, "the highest index stopped", func() bool { return h.fleet.running() == 1 })
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if slots := h.ledger.slots(); slots["alloc-1"] != 2 || slots["alloc-3"] != 0 {
 			t.Errorf("offered %v, want alloc-1 only", slots)
 		}

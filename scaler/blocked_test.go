@@ -15,7 +15,7 @@ func TestADeploymentInTheWayIsWaitedForAndSaid(t *testing.T) {
 		h.fleet.set(func() { h.fleet.deployment[group] = "deployment 1a2b is running until its replicas are healthy" })
 		h.fleet.tellAll()
 		h.ledger.ask(1)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		h.told(jobs.StateBlocked, "deployment 1a2b")
 		if n := len(h.fleet.scaleCalls()); n > 5 {
 			t.Errorf("%d scale calls in two minutes against a deployment", n)
@@ -31,7 +31,7 @@ func TestADeploymentInTheWayIsWaitedForAndSaid(t *testing.T) {
 		if took := calls[len(calls)-1].at.Sub(over); took > 50*time.Millisecond {
 			t.Errorf("asked again %v after the end of the deployment", took)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if h.notice(jobs.NoticeDeployment) != "" {
 			t.Error("the notice has outlived the deployment")
 		}
@@ -42,7 +42,7 @@ func TestADeploymentThatThePictureDoesNotShowIsNotHammered(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.deployment[group] = "hidden"; h.fleet.blindToDeployments = true })
 		h.ledger.ask(1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		h.told(jobs.StateBlocked, "active deployment")
 		if n := len(h.fleet.scaleCalls()); n < 5 || n > 30 {
 			t.Errorf("%d scale calls in a minute, want one each few seconds", n)
@@ -57,10 +57,10 @@ func TestARevokedTokenIsOneClearErrorAndHarmsNoWarmTraffic(t *testing.T) {
 		h.ready(1)
 		h.fleet.set(func() { h.fleet.denied = true })
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 2})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		h.ledger.ask(2)
 		within(t, 2*time.Second, "warm traffic", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		st := h.status()
 		if st.State != jobs.StateReady || words(st.Blocked) != jobs.ErrDenied.Error() {
 			t.Errorf("state %s, blocked by %q; want ready, and the cause told", st.State, words(st.Blocked))
@@ -70,7 +70,7 @@ func TestARevokedTokenIsOneClearErrorAndHarmsNoWarmTraffic(t *testing.T) {
 		}
 		h.fleet.set(func() { h.fleet.denied = false })
 		within(t, 15*time.Second, "two replicas", func() bool { return h.fleet.running() == 2 })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if st := h.status(); st.Blocked != nil {
 			t.Errorf("blocked by %q although it works again", *st.Blocked)
 		}
@@ -81,7 +81,7 @@ func TestATokenWithoutTheRightToScaleIsSaidAndTriedSlowly(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.readOnly = true })
 		h.ledger.ask(1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		h.told(jobs.StateBlocked, "permission denied")
 		if n := len(h.fleet.scaleCalls()); n < 5 || n > 8 {
 			t.Errorf("%d refused calls in a minute, want one each ten seconds", n)
@@ -99,7 +99,7 @@ func TestABlockedWakeIsToldOnceEverywhereAndGoesOnByItself(t *testing.T) {
 		full := "no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"
 		h.fleet.set(func() { h.fleet.full = full })
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		h.told(jobs.StateBlocked, full)
 		if st := h.status(); st.ETA != nil {
 			t.Errorf("ready in %v s although it is blocked", *st.ETA)
@@ -113,7 +113,7 @@ func TestABlockedWakeIsToldOnceEverywhereAndGoesOnByItself(t *testing.T) {
 		}
 		h.fleet.set(func() { h.fleet.full = "no free GPU: 2 nodes, 0 of 4 nvidia/gpu free; 1 is being freed" })
 		h.fleet.tellAll()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n := len(h.ruled("blocked")); n != 2 {
 			t.Errorf("%d decisions after the reason changed, want 2", n)
 		}
@@ -122,7 +122,7 @@ func TestABlockedWakeIsToldOnceEverywhereAndGoesOnByItself(t *testing.T) {
 		}
 		h.fleet.set(func() { h.fleet.full = ""; h.fleet.fill(group) }) // the evaluation was waiting for this
 		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.Blocked != nil || len(h.fleet.noted()) != 2 {
 			t.Errorf("blocked by %v, notes %v; want neither more", words(st.Blocked), h.fleet.noted())
 		}
@@ -134,13 +134,13 @@ func TestADifferenceFromTheJobSpecIsShownAndLeft(t *testing.T) {
 		lines := []string{`task model: config.image "a" → "b"`}
 		h.fleet.set(func() { h.fleet.drift[group] = lines })
 		h.fleet.tellAll()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		list := h.status().Notices
 		if len(list) != 1 || list[0].Kind != jobs.NoticeDrift || !slices.Equal(list[0].Detail, lines) || time.Since(list[0].Since) > 2*time.Second {
 			t.Errorf("notices %v, want the difference", list)
 		}
 		since := list[0].Since
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if list := h.status().Notices; len(list) != 1 || !list[0].Since.Equal(since) {
 			t.Errorf("notices %v, want it since %v", list, since)
 		}

@@ -16,7 +16,7 @@ func TestACountSetByHandIsPinnedForAWhile(t *testing.T) {
 		h.ready(1)
 		began := time.Now()
 		h.fleet.scaleByHand(5, "load test of ann") // more than max
-		time.Sleep(time.Second)
+		pass(time.Second)
 		st := h.status()
 		if st.Pinned == nil || *st.Pinned != 5 || st.PinnedUntil == nil || st.PinnedUntil.Sub(began).Round(time.Second) != time.Hour {
 			t.Errorf("pinned to %v until %v, want 5 for an hour", st.Pinned, st.PinnedUntil)
@@ -27,10 +27,10 @@ func TestACountSetByHandIsPinnedForAWhile(t *testing.T) {
 		if list := h.ruled(ruleByHand); len(list) != 1 || list[0].From != 1 || list[0].To != 5 {
 			t.Errorf("decisions %v, want one 1→5", list)
 		}
-		time.Sleep(30 * time.Minute)
+		pass(30 * time.Minute)
 		h.stop()
 		h.start()
-		time.Sleep(29 * time.Minute)
+		pass(29 * time.Minute)
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls within the hour (-want +got):\n%s", diff)
 		}
@@ -38,7 +38,7 @@ func TestACountSetByHandIsPinnedForAWhile(t *testing.T) {
 		if took := time.Since(began); took < time.Hour {
 			t.Errorf("set back after %v", took)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.Pinned != nil || st.PinnedUntil != nil || h.notice(jobs.NoticeChangedByHand) != "" {
 			t.Errorf("still shown as pinned to %v: %v", st.Pinned, st.Notices)
 		}
@@ -50,9 +50,9 @@ func TestNothingIsDoneBetweenSeeingAChangeAndDecidingOnIt(t *testing.T) {
 		play(t, policy(func(p *policies.Policy) { oneKept(p); byHand("pin")(p) }), func(t *testing.T, h *house) {
 			h.ready(1)
 			h.ledger.set(func() { h.ledger.slow = 2 * time.Second })
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			h.fleet.scaleByHand(3, "")
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 				t.Errorf("scale calls (-want +got):\n%s", diff)
 			}
@@ -61,9 +61,9 @@ func TestNothingIsDoneBetweenSeeingAChangeAndDecidingOnIt(t *testing.T) {
 	t.Run("right after a scale call", func(t *testing.T) {
 		play(t, policy(byHand("pin")), func(t *testing.T, h *house) {
 			h.ledger.ask(1)
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 			h.fleet.scaleByHand(3, "")
-			time.Sleep(10 * time.Second)
+			pass(10 * time.Second)
 			if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 				t.Errorf("scale calls (-want +got):\n%s", diff)
 			}
@@ -75,7 +75,7 @@ func TestUnpinEndsACountSetByHandForGood(t *testing.T) {
 	play(t, policy(byHand("pin")), func(t *testing.T, h *house) {
 		h.fleet.scaleByHand(2, "")
 		h.ready(2)
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if n := h.fleet.running(); n != 2 {
 			t.Fatalf("%d replicas, want the 2 that somebody set", n)
 		}
@@ -86,7 +86,7 @@ func TestUnpinEndsACountSetByHandForGood(t *testing.T) {
 		within(t, 2*time.Minute, "to zero by the rules", func() bool { return h.fleet.running() == 0 })
 		h.stop()
 		h.start()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if st := h.status(); st.Pinned != nil || h.fleet.running() != 0 {
 			t.Error("pinned again by the same change")
 		}
@@ -98,9 +98,9 @@ func TestACountSetToZeroByHandTellsThoseWhoWait(t *testing.T) {
 		h.ledger.ask(1)
 		h.ready(1)
 		h.fleet.scaleByHand(0, "GPUs are needed elsewhere")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		h.told(jobs.StatePaused, "GPUs are needed elsewhere")
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
@@ -110,7 +110,7 @@ func TestACountSetToZeroByHandTellsThoseWhoWait(t *testing.T) {
 
 func TestACountSetByHandIsAdopted(t *testing.T) {
 	play(t, policy(byHand("adopt")), func(t *testing.T, h *house) {
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		began := time.Now()
 		h.fleet.scaleByHand(2, "")
 		h.ready(2)
@@ -132,14 +132,14 @@ func TestACountSetByHandIsRestored(t *testing.T) {
 		h.ready(1)
 		h.fleet.scaleByHand(3, "")
 		within(t, 5*time.Second, "set back", func() bool { return h.fleet.wants() == 1 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if list := h.ruled(ruleByHand); len(list) != 1 || !strings.Contains(list[0].Reason, "set back to 1") {
 			t.Errorf("decisions %v, want one that says it was set back", list)
 		}
 		if h.notice(jobs.NoticeChangedByHand) == "" {
 			t.Error("not shown")
 		}
-		time.Sleep(passes)
+		pass(passes)
 		if h.notice(jobs.NoticeChangedByHand) != "" {
 			t.Error("shown for ever")
 		}
@@ -149,9 +149,9 @@ func TestACountSetByHandIsRestored(t *testing.T) {
 func TestAPausedServiceLeavesACountSetByHandAlone(t *testing.T) {
 	play(t, policy(byHand("restore")), func(t *testing.T, h *house) {
 		h.operate(jobs.Command{Verb: jobs.VerbPause})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.scaleByHand(2, "")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := len(h.fleet.scaleCalls()); n != 0 {
 			t.Errorf("%d scale calls while paused", n)
 		}
@@ -167,14 +167,14 @@ func TestWhatOthersDidIsHeededOnceAndNotBeforeTheServiceWasMet(t *testing.T) {
 		h.redis.FlushAll()
 		h.fleet.scaleByHand(1, "long ago")
 		h.start()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := h.status(); st.Pinned != nil {
 			t.Error("pinned by a change from before the service was met")
 		}
 		h.stop()
 		h.fleet.scaleByHand(2, "while nobody led")
 		h.start()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if st := h.status(); st.Pinned == nil || *st.Pinned != 2 {
 			t.Errorf("pinned to %v, want 2", st.Pinned)
 		}
@@ -182,7 +182,7 @@ func TestWhatOthersDidIsHeededOnceAndNotBeforeTheServiceWasMet(t *testing.T) {
 		within(t, 5*time.Second, "an operator's word after it", func() bool { return h.fleet.wants() == 3 })
 		h.stop()
 		h.start()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := len(h.ruled(ruleByHand)); n != 1 || h.fleet.wants() != 3 {
 			t.Errorf("heeded %d times, %d wanted; want once, and 3", n, h.fleet.wants())
 		}
@@ -200,7 +200,7 @@ func TestADeployIsToldAndItsCountRestored(t *testing.T) {
 			return len(h.ledger.tellings()) > offers && h.ledger.slots()["alloc-1"]+h.ledger.slots()["alloc-2"]+h.ledger.slots()["alloc-3"] == 0
 		})
 		within(t, time.Second, "the count restored", func() bool { return h.fleet.wants() == 3 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		want := "job registered again at " + at.UTC().Format("15:04:05") + ": count 3 → 1, all replicas replaced (3); 3 are wanted and asked for again"
 		if got := h.notice(jobs.NoticeDeployed); got != want {
 			t.Errorf("notice %q, want %q", got, want)
@@ -221,10 +221,10 @@ func TestADeployThatIsSeenAfterTheReplicasItBroughtCountsOnlyThoseItFound(t *tes
 		h.fleet.register(2)
 		var c *jobs.Change
 		h.fleet.set(func() { c = h.fleet.change[group]; delete(h.fleet.change, group) })
-		time.Sleep(20 * time.Millisecond) // who made the new version takes a question to find out
+		pass(20 * time.Millisecond) // who made the new version takes a question to find out
 		h.fleet.set(func() { h.fleet.change[group] = c })
 		h.fleet.tellAll()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if got, want := h.notice(jobs.NoticeDeployed), "count still 2, all replicas replaced (2)"; !strings.HasSuffix(got, want) {
 			t.Errorf("notice %q, want …%q", got, want)
 		}
@@ -244,7 +244,7 @@ func TestADeployReleasesTheBrakeAndAPinOutlivesIt(t *testing.T) {
 		h.ready(2)
 		h.fleet.set(func() { h.fleet.load = time.Hour })
 		h.fleet.register(2)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		var before []string
 		h.fleet.set(func() {
 			for _, a := range h.fleet.allocs {
@@ -255,11 +255,11 @@ func TestADeployReleasesTheBrakeAndAPinOutlivesIt(t *testing.T) {
 			h.fleet.load = time.Second
 		})
 		h.fleet.register(1)
-		time.Sleep(10 * time.Millisecond)
+		pass(10 * time.Millisecond)
 		for _, id := range before { // killed in the middle of their start
 			h.fleet.alter(id, func(a *jobs.Allocation) { a.Client, a.Failure = jobs.ClientFailed, "exit code 137" })
 		}
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		if st := h.status(); st.Blocked != nil {
 			t.Errorf("blocked by %q: what a deploy kills has not failed to start", *st.Blocked)
 		}

@@ -95,11 +95,11 @@ func TestAReplicaThatAnOperatorTakesBackBeforeItIsReadyHasNotFailed(t *testing.T
 		h.fleet.set(func() { h.fleet.load = time.Hour })
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
 		within(t, 5*time.Second, "launched", func() bool { return h.fleet.running() == 1 })
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
 		h.operate(jobs.Command{Verb: jobs.VerbSleep})
 		within(t, 5*time.Second, "gone", func() bool { return h.fleet.running() == 0 })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		starts, err := h.history.ColdStarts(t.Context(), "translate", 0)
 		if err != nil || len(starts) != 1 || starts[0].Outcome != jobs.OutcomeUnused || starts[0].Failure != "" {
 			t.Errorf("cold starts %+v (%v), want one that was not used", starts, err)

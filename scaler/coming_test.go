@@ -28,7 +28,7 @@ func TestTheTimeThatAStartStillTakesIsToldByWhatHasPassedOfIt(t *testing.T) {
 	play(t, patient, func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.load = 20 * time.Second })
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.ETA != nil || st.Start != nil || len(st.Coming) != 1 || st.Coming[0].Left != nil || st.Coming[0].Phase != jobs.PhaseLoad {
 			t.Errorf("before any start was seen: %v, %+v; want it unknown", st.ETA, st.Coming)
 		}
@@ -45,7 +45,7 @@ func TestTheTimeThatAStartStillTakesIsToldByWhatHasPassedOfIt(t *testing.T) {
 			second    time.Duration
 			least, by float64
 		}{{1, 59, 3}, {30, 30, 3}, {50, 10, 3}, {100, 10, 9}, {140, 12, 11}} {
-			time.Sleep(time.Until(began.Add(at.second * time.Second)))
+			pass(time.Until(began.Add(at.second * time.Second)))
 			if st := h.status(); !near(st.ETA, at.least, at.by) || *st.ETA != st.Coming[0].Left.P50 || st.Coming[0].Slots != 2 {
 				t.Errorf("at second %d: ready in %v, %+v; want about %v s", at.second, st.ETA, st.Coming, at.least)
 			}
@@ -64,12 +64,12 @@ func TestOfAReplicaThatNobodyCanPlaceItIsNotToldWhenItComes(t *testing.T) {
 		h.wakes(20 * time.Second)
 		h.fleet.set(func() { h.fleet.full = "no free GPU: 2 nodes, 0 of 4 nvidia/gpu free" })
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.ETA != nil || len(st.Coming) != 1 || st.Coming[0].Left != nil || st.Coming[0].Phase != jobs.PhasePlace {
 			t.Errorf("ready in %v, %+v", st.ETA, st.Coming)
 		}
 		h.fleet.set(func() { h.fleet.full = ""; h.fleet.fill(group) })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); !near(st.ETA, 15, 4) {
 			t.Errorf("5 s after it was placed: ready in %v", st.ETA)
 		}

@@ -29,18 +29,18 @@ func TestFailedStartsBrakeAndAreToldWithTheirLastWords(t *testing.T) {
 			t.Errorf("blocked until %v, want about 30s from now", st.BlockedUntil)
 		}
 		launches := h.fleet.placements()
-		time.Sleep(25 * time.Second)
+		pass(25 * time.Second)
 		if n := h.fleet.placements(); n != launches {
 			t.Errorf("%d launches during the pause: the fleet restarts what failed", n-launches)
 		}
 		if n := h.fleet.wants(); n != 0 {
 			t.Errorf("the fleet is asked for %d during the pause, want 0", n)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := h.fleet.placements(); n != launches+1 {
 			t.Errorf("%d launches after the pause, want one try", n-launches)
 		}
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if n := h.fleet.placements(); n > launches+5 {
 			t.Errorf("%d launches in ten minutes: a restart storm", n-launches)
 		}
@@ -56,11 +56,11 @@ func TestBrakeOutlivesARestartOfTheScaler(t *testing.T) {
 		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })
 		h.ledger.ask(1)
 		within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		launches := h.fleet.placements()
 		h.stop()
 		h.start()
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if n := h.fleet.placements(); n != launches {
 			t.Errorf("%d launches by the new scaler within the pause", n-launches)
 		}
@@ -74,7 +74,7 @@ func TestReplicaThatIsNeverReadyFailsAfterProbeMax(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.load = time.Hour })
 		h.ledger.ask(1)
-		time.Sleep(55 * time.Second)
+		pass(55 * time.Second)
 		if st := h.status(); st.State != jobs.StateWaking {
 			t.Errorf("state %s before probe.max, want waking", st.State)
 		}
@@ -93,7 +93,7 @@ func TestAnsweredStartReleasesTheBrake(t *testing.T) {
 		within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
 		h.fleet.set(func() { h.fleet.crash = 0 })
 		within(t, 40*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(4 * time.Second) // the answer is read, then remembered, each within a second or two
+		pass(4 * time.Second) // the answer is read, then remembered, each within a second or two
 		st := h.status()
 		if st.State != jobs.StateReady || st.Blocked != nil || st.BlockedUntil != nil {
 			t.Errorf("state %s, blocked %v; want ready and no brake", st.State, st.Blocked)
@@ -114,11 +114,11 @@ func TestDeadReplicaIsReplacedAndNotCountedAsAFailedStart(t *testing.T) {
 		h.fleet.set(func() { h.fleet.reschedule = 500 * time.Millisecond })
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.kill("alloc-1", "killed by signal 9")
 		within(t, 100*time.Millisecond, "its slots withdrawn", func() bool { return len(h.ledger.slots()) == 0 })
 		within(t, 5*time.Second, "a replacement ready", func() bool { return h.ledger.slots()["alloc-2"] == 2 })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if st := h.status(); st.State != jobs.StateReady || st.Blocked != nil {
 			t.Errorf("state %s, blocked %v; want ready", st.State, st.Blocked)
 		}
@@ -132,7 +132,7 @@ func TestReplicaThatStopsAnsweringLosesItsSlotsAndGetsThemBack(t *testing.T) {
 		within(t, 5*time.Second, "ready", func() bool { return h.ledger.slots()["alloc-1"] == 2 })
 		h.fleet.set(func() { h.fleet.dead["alloc-1"] = true })
 		within(t, 3*time.Second, "no slots", func() bool { return h.ledger.slots()["alloc-1"] == 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.Replicas.Starting != 1 {
 			t.Errorf("%d starting, want 1", st.Replicas.Starting)
 		}
@@ -158,9 +158,9 @@ func TestUnknownDemandNeverLowers(t *testing.T) {
 	play(t, p, func(t *testing.T, h *house) {
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.ledger.set(func() { h.ledger.down = true })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if n := h.fleet.running(); n != 1 {
 			t.Errorf("%d replicas while demand is unknown, want 1", n)
 		}
@@ -177,9 +177,9 @@ func TestDrainDoesNotEndWhileTheLedgerIsUnknown(t *testing.T) {
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0})
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		h.ledger.set(func() { h.ledger.down = true })
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if n := h.fleet.running(); n != 1 {
 			t.Errorf("%d replicas, want the draining one still there", n)
 		}
@@ -190,7 +190,7 @@ func TestLostAnswerOfAScaleCallLaunchesNothingTwice(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.lost = 3 })
 		h.ledger.ask(1)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := h.fleet.placements(); n != 1 {
 			t.Errorf("%d launches, want 1", n)
 		}
@@ -216,7 +216,7 @@ func TestFullFleetIsToldAndNotAskedForMore(t *testing.T) {
 		full := "no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"
 		h.fleet.set(func() { h.fleet.full = full })
 		h.ledger.ask(1)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		st := h.status()
 		if st.State != jobs.StateBlocked || st.Blocked == nil || *st.Blocked != full || st.BlockedUntil != nil {
 			t.Errorf("state %s, blocked %v until %v; want blocked by the fleet", st.State, st.Blocked, st.BlockedUntil)
@@ -237,11 +237,11 @@ func TestRestartedScalerAdoptsWhatRuns(t *testing.T) {
 		h.ledger.work = 30 * time.Second
 		h.ledger.ask(2)
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.stop()
 		before := len(h.ledger.tellings())
 		h.start()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		h.ledger.set(func() {
 			for _, told := range h.ledger.told[before:] {
 				if len(told.offers) != 1 || told.offers[0].Slots != 2 {
@@ -266,12 +266,12 @@ func TestAFleetThatIsEmptyAfterARestartStaysEmptyUntilSomebodyAsks(t *testing.T)
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.ledger.ask(2)
 		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(3 * time.Second) // well within the keep-alive
+		pass(3 * time.Second) // well within the keep-alive
 		h.stop()
 		h.fleet.vanish() // as child processes do with their owner
 		calls := len(h.fleet.counts())
 		h.start()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if more := h.fleet.counts()[calls:]; len(more) != 0 {
 			t.Errorf("scale calls %v although nobody asks", more)
 		}
@@ -308,7 +308,7 @@ func TestScalerWithoutALeaseTouchesNothingAndGoesOnWithTheNext(t *testing.T) {
 		h.lease = l
 		h.start()
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n := len(h.fleet.scaleCalls()); n != 0 {
 			t.Fatalf("%d scale calls by a standby", n)
 		}
@@ -316,10 +316,10 @@ func TestScalerWithoutALeaseTouchesNothingAndGoesOnWithTheNext(t *testing.T) {
 		l.give <- term
 		within(t, 5*time.Second, "ready", func() bool { return h.ledger.slots()["alloc-1"] == 2 })
 		end(lease.ErrExpired)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		h.ledger.ask(50)
 		offers := len(h.ledger.tellings())
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		if n := len(h.fleet.scaleCalls()); n != 1 {
 			t.Errorf("%d scale calls after the term, want the first only", n)
 		}
@@ -340,14 +340,14 @@ func TestRedisGoneForTenSecondsChangesNothing(t *testing.T) {
 		h.start()
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 
 		h.redis.SetError("LOADING Redis is loading the dataset in memory")
 		h.ledger.set(func() { h.ledger.down = true })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		// A replica that dies now is seen, by its probe, although nobody can be told.
 		h.fleet.set(func() { h.fleet.dead["alloc-1"] = true })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		before := len(h.ledger.tellings())
 		h.redis.SetError("")
 		h.ledger.set(func() { h.ledger.down = false })
@@ -377,7 +377,7 @@ func TestAReplicaWhoseStopWasRefusedServesAgainBesideOneThatEnded(t *testing.T) 
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
 		h.fleet.set(func() { h.fleet.refuse = 0 })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := h.fleet.placements(); n != 2 {
 			t.Errorf("%d launches, want only the two of the pin", n)
 		}
@@ -390,12 +390,12 @@ func TestARefusedScaleCallIsToldOnlyWhileItIsOwed(t *testing.T) {
 		within(t, 5*time.Second, "ready", func() bool { return len(h.ledger.slots()) == 1 })
 		h.fleet.set(func() { h.fleet.refuse = 1000 })
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 3})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := h.status(); st.Blocked == nil || *st.Blocked != "no leader" {
 			t.Errorf("blocked %v while the call is owed, want the refusal", st.Blocked)
 		}
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 1})
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.State != jobs.StateReady || st.Blocked != nil {
 			t.Errorf("state %s, blocked by %q; want ready and nothing owed", st.State, *st.Blocked)
 		}
@@ -408,7 +408,7 @@ func TestANodesWrongClockNeitherFailsAStartNorSparesOne(t *testing.T) {
 			play(t, policy(nil), func(t *testing.T, h *house) {
 				h.fleet.set(func() { h.fleet.load, h.fleet.skew = time.Hour, wrong })
 				h.ledger.ask(1)
-				time.Sleep(55 * time.Second)
+				pass(55 * time.Second)
 				if st := h.status(); st.State != jobs.StateWaking {
 					t.Errorf("state %s before probe.max, want waking", st.State)
 				}

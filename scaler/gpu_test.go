@@ -76,10 +76,10 @@ func TestGPUFiguresOfTheFleetAreReadOnceASampleAndShown(t *testing.T) {
 			h.fleet.gpus = func(a jobs.Allocation) jobs.GPU { return busyAt(percent[a.Index])(a) }
 		})
 		h.awaitReady(2)
-		time.Sleep(6 * time.Second)
+		pass(6 * time.Second)
 		before, asked := time.Now(), 0
 		h.fleet.set(func() { asked = h.fleet.gpusAsked })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		h.fleet.set(func() { asked = h.fleet.gpusAsked - asked })
 		if want := int(time.Since(before) / p.Sizing.Sample); asked < want-1 || asked > want+1 {
 			t.Errorf("asked %d times in %v for 2 replicas, want once each %v", asked, time.Since(before), p.Sizing.Sample)
@@ -107,7 +107,7 @@ func TestGPUFiguresOfTheFleetAreReadOnceASampleAndShown(t *testing.T) {
 				return busyAt(80)(a)
 			}
 		})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := h.status(); st.GPU == nil || *st.GPU != 80 || st.GPUMem != nil {
 			t.Errorf("GPU %v %%, %v bytes; want 80 %% and unknown", show(st.GPU), show(st.GPUMem))
 		} else if why := st.Replicas.List[1].GPUUnknownReason; why != "a MIG instance gives no statistics" {
@@ -138,7 +138,7 @@ func TestGPUFiguresThatAreNotAboutNowAreUnknown(t *testing.T) {
 			play(t, byGPU(nil), func(t *testing.T, h *house) {
 				h.fleet.set(func() { h.fleet.gpus = busyAt(50) })
 				h.awaitReady(1)
-				time.Sleep(3 * time.Second)
+				pass(3 * time.Second)
 				if why := h.gpuReason(); why != "" {
 					t.Fatalf("unknown from the start: %s", why)
 				}
@@ -164,9 +164,9 @@ func TestAFigureThatIsSlowToChangeIsStillAFigure(t *testing.T) {
 			}
 		})
 		h.awaitReady(1)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		for range 60 {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if why := h.gpuReason(); why != "" {
 				t.Fatal(why)
 			}
@@ -179,17 +179,17 @@ func TestAnUnknownGPUUtilizationHoldsTheCount(t *testing.T) {
 		h.fleet.set(func() { h.fleet.gpus = busyAt(95) })
 		h.awaitReady(2)
 		h.fleet.set(func() { h.fleet.gpus = busyAt(60) })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := h.fleet.wants(); n != 2 {
 			t.Fatalf("%d replicas at 60 %%, want 2", n)
 		}
 
 		// Were unknown zero, this would be below 40 %; were it the last figure, too.
 		h.fleet.set(func() { h.fleet.gpus = busyAt(10) })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		h.fleet.set(func() { h.fleet.gpusFail = errors.New("no path to node") })
 		for range 10 {
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if n := h.fleet.wants(); n != 2 {
 				t.Fatalf("%d replicas while GPU utilization is unknown, want 2 held", n)
 			}
@@ -200,11 +200,11 @@ func TestAnUnknownGPUUtilizationHoldsTheCount(t *testing.T) {
 
 		// Known again: down only after a whole window of it.
 		h.fleet.set(func() { h.fleet.gpusFail = nil })
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if n := h.fleet.wants(); n != 2 {
 			t.Errorf("%d replicas 15 s after it is known again, want 2: the window is 20 s", n)
 		}
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		if n := h.fleet.wants(); n != 1 {
 			t.Errorf("%d replicas after a window at 10 %%, want 1", n)
 		}
@@ -223,7 +223,7 @@ func TestOneReplicaWithoutAFigureHoldsTheCountToo(t *testing.T) {
 				return busyAt(5)(a)
 			}
 		})
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		if n := h.fleet.wants(); n != 2 {
 			t.Errorf("%d replicas while one says 5 %% and one nothing, want 2 held", n)
 		}
@@ -235,7 +235,7 @@ func TestAFleetThatHangsOverGPUsDelaysNoLaunch(t *testing.T) {
 	play(t, p, func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.gpusHang = true })
 		h.awaitReady(1)
-		time.Sleep(700 * time.Millisecond)
+		pass(700 * time.Millisecond)
 		began := time.Now()
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 3})
 		within(t, 100*time.Millisecond, "scaled up", func() bool { return h.fleet.wants() == 3 })
@@ -248,7 +248,7 @@ func TestAReplicaThatIsReadyAgainIsNotJudgedByItsFormerProcess(t *testing.T) {
 	play(t, p, func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.gpus = busyAt(70) })
 		h.awaitReady(1)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		id := h.status().Replicas.List[0].ID
 		h.fleet.set(func() { h.fleet.dead[id] = true })
 		within(t, 10*time.Second, "not ready", func() bool { return h.status().Replicas.Ready == 0 })
@@ -281,7 +281,7 @@ func TestWithoutAPrometheusItsUtilizationIsUnknownAndTheFlagIsNamed(t *testing.T
 	p := byGPU(func(p *policies.Policy) { p.GPU = policies.GPU{Source: "prometheus", Query: "avg(x)"} })
 	play(t, p, func(t *testing.T, h *house) {
 		h.awaitReady(1)
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if why := h.gpuReason(); !strings.Contains(why, "--prometheus") {
 			t.Errorf("the reason is %q", why)
 		}
@@ -309,7 +309,7 @@ func TestWhatPrometheusSaysIsOfEveryReadyReplica(t *testing.T) {
 			return reply(200, vector(time.Now(), "10")), nil
 		})
 		h.awaitReady(2)
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		st := h.status()
 		for _, r := range st.Replicas.List {
 			if r.GPUUtilizationPercent == nil || *r.GPUUtilizationPercent != 90 || r.GPUMemoryUsedBytes != nil {
@@ -322,7 +322,7 @@ func TestWhatPrometheusSaysIsOfEveryReadyReplica(t *testing.T) {
 		cold := *p
 		cold.GPU.Query = "cold"
 		h.policies.put(&cold)
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		if why := h.gpuReason(); why != "Prometheus: connection refused" {
 			t.Errorf("the reason is %q", why)
 		}

@@ -18,7 +18,7 @@ func TestAJobThatCannotBeRegisteredKeepsNobodyFromEditingOrDeletingItsPolicy(t *
 			h.fleet.broken["translate"] = errors.New("driver docker is not to be had here")
 		})
 		h.start()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.State != jobs.StateBlocked {
 			h.t.Fatalf("state %q, want blocked", st.State)
 		}
@@ -40,7 +40,7 @@ func TestAJobThatCannotBeRegisteredKeepsNobodyFromEditingOrDeletingItsPolicy(t *
 	t.Run("deleted while what runs of it cannot be seen", func(t *testing.T) {
 		play(t, policy(func(p *policies.Policy) { p.Replicas.Min = 1 }), func(t *testing.T, h *house) {
 			within(t, 5*time.Second, "ready", func() bool { return len(h.ledger.slots()) == 1 })
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			h.stop()
 			var count map[jobs.Ref]int
 			h.fleet.set(func() {
@@ -49,7 +49,7 @@ func TestAJobThatCannotBeRegisteredKeepsNobodyFromEditingOrDeletingItsPolicy(t *
 			})
 			h.start()
 			h.policies.remove("translate")
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.fleet.set(func() { h.fleet.count = count; clear(h.fleet.broken) })
 			within(t, time.Minute, "stopped after all", func() bool { return h.fleet.running() == 0 })
 		})
@@ -62,13 +62,13 @@ func TestThePolicysNextJobStartsFromNothingOfTheOldOne(t *testing.T) {
 		within(t, 5*time.Second, "three ready", func() bool { return len(h.ledger.slots()) == 3 })
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.Cold.Count == 0 {
 			t.Fatal("no cold start was measured")
 		}
 		h.policies.put(policy(func(p *policies.Policy) { p.Job = "other" }))
 		within(t, 10*time.Second, "the old one stopped", func() bool { return h.fleet.running() == 0 })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := h.fleet.runs("other"); n != 0 {
 			t.Errorf("%d replicas of the new job, and nobody asked", n)
 		}
@@ -77,7 +77,7 @@ func TestThePolicysNextJobStartsFromNothingOfTheOldOne(t *testing.T) {
 		}
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "a replica of the new job", func() bool { return h.fleet.runs("other") == 1 })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		decisions, err := h.history.Decisions(t.Context(), "translate", 1)
 		if err != nil || len(decisions) != 1 || decisions[0].From != 0 || decisions[0].To != 1 {
 			t.Errorf("last decision %v (%v), want 0→1 for the new job", decisions, err)
@@ -92,7 +92,7 @@ func gone(t *testing.T, inFlight time.Duration, change func(h *house), then func
 		h.ledger.work = inFlight
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		change(h)
 		h.start()
 		then(t, h)
@@ -114,14 +114,14 @@ func TestAGroupThatLostItsPolicyWhileNobodyLedIsEmptied(t *testing.T) {
 	t.Run("deleted, and the scaler restarted during the drain", func(t *testing.T) {
 		gone(t, 30*time.Second, func(h *house) {
 			h.policies.remove("translate")
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			h.stop()
 		}, func(t *testing.T, h *house) {
-			time.Sleep(5 * time.Second)
+			pass(5 * time.Second)
 			if n := h.fleet.running(); n != 1 {
 				t.Fatalf("%d replicas with a request in flight, want 1", n)
 			}
-			time.Sleep(20 * time.Second)
+			pass(20 * time.Second)
 			forgotten(t, h)
 		})
 	})
@@ -131,7 +131,7 @@ func TestAGroupThatLostItsPolicyWhileNobodyLedIsEmptied(t *testing.T) {
 			h.policies.put(policy(func(p *policies.Policy) { p.Job = "other" }))
 		}, func(t *testing.T, h *house) {
 			within(t, 10*time.Second, "the old one stopped", func() bool { return h.fleet.running() == 0 })
-			time.Sleep(5 * time.Second)
+			pass(5 * time.Second)
 			if n := h.fleet.placements(); n != 1 {
 				t.Errorf("%d launches, and nobody asked for the second", n)
 			}
@@ -147,7 +147,7 @@ func TestAGroupThatLostItsPolicyWhileNobodyLedIsEmptied(t *testing.T) {
 			h.policies.put(policy(nil))
 			h.ledger.ask(1)
 			within(t, 10*time.Second, "answered", func() bool { return h.ledger.waiting() == 0 })
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			if st := h.status(); st.State != jobs.StateReady || st.PolicyVersion != 2 {
 				t.Errorf("state %s by version %d, want ready by 2", st.State, st.PolicyVersion)
 			}

@@ -128,7 +128,7 @@ func (h *house) start() {
 		}
 	}()
 	h.stop = sync.OnceFunc(func() { cancel(); <-done })
-	time.Sleep(1100 * time.Millisecond) // past the first tick
+	pass(1100 * time.Millisecond) // past the first tick
 }
 
 // status is what was published last.
@@ -243,10 +243,18 @@ func (s *shelf) Delete(context.Context, string, int, string, string) (policies.V
 
 func (s *shelf) Versions(context.Context, string) ([]policies.Version, error) { return nil, nil }
 
+// pass lets d go by. All that happens until then happens before it returns, so
+// that a test may read what the others wrote.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // within waits for a condition, in steps short against everything measured.
 func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !condition(); time.Sleep(10 * time.Millisecond) {
+	synctest.Wait()
+	for end := time.Now().Add(limit); !condition(); pass(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", limit, what)
 		}

@@ -32,7 +32,7 @@ func TestAFailedStartIsNotToldBeforeItsLogLinesAreThere(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.failing()
 		died := time.Now()
-		time.Sleep(1500 * time.Millisecond)
+		pass(1500 * time.Millisecond)
 		if why := h.blockedBy(); why != "" {
 			t.Errorf("blocked by %q while the log is read: those who wait were told half of it", why)
 		}
@@ -44,7 +44,7 @@ func TestAFailedStartIsNotToldBeforeItsLogLinesAreThere(t *testing.T) {
 		if pause := h.status().BlockedUntil.Sub(died); pause < 29*time.Second || pause > 31*time.Second {
 			t.Errorf("the next start is tried %v after the end, want 30s: the pause does not begin with the log", pause)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if text := h.decisionTexts(); !strings.Contains(text, "boom") {
 			t.Errorf("no decision says what the log said:\n%s", text)
 		}
@@ -58,7 +58,7 @@ func TestAFailedStartIsToldWithoutLogLinesThatDoNotComeAndCorrectedIfTheyDo(t *t
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.failing()
 		within(t, 3*time.Second, "blocked", func() bool { return h.blockedBy() == "exit code 3" })
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.alter("alloc-1", func(a *jobs.Allocation) { a.Failure, a.LogDue = "exit code 3; last log: boom", false })
 		within(t, 300*time.Millisecond, "the log lines", func() bool { return h.blockedBy() == "exit code 3; last log: boom" })
 	})
@@ -67,7 +67,7 @@ func TestAFailedStartIsToldWithoutLogLinesThatDoNotComeAndCorrectedIfTheyDo(t *t
 func TestAFailedStartIsCountedThoughItsAllocationIsForgottenBeforeItsLogIsRead(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.failing()
-		time.Sleep(100 * time.Millisecond)
+		pass(100 * time.Millisecond)
 		h.fleet.set(func() {
 			ref := h.fleet.allocs[0].Ref
 			h.fleet.allocs = nil

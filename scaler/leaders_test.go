@@ -115,7 +115,7 @@ func (h *house) lead(epoch int64) *leader {
 		}
 	}()
 	l.stop = sync.OnceFunc(func() { cancel(); <-done })
-	time.Sleep(1100 * time.Millisecond)
+	pass(1100 * time.Millisecond)
 	return l
 }
 
@@ -136,7 +136,7 @@ func TestALaunchThatAStaleLeaderSendsLateIsMadeOnce(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		release := first.fleet.stall()
 		h.ledger.ask(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if _, waiting := first.fleet.asked(); waiting != 1 {
 			t.Fatalf("%d calls of the first leader wait, want 1", waiting)
 		}
@@ -144,7 +144,7 @@ func TestALaunchThatAStaleLeaderSendsLateIsMadeOnce(t *testing.T) {
 		defer second.stop()
 		within(t, time.Second, "the launch", func() bool { return h.fleet.placements() == 1 })
 		release()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n, stale := h.fleet.placements(), h.fleet.stale; n != 1 || stale != 1 {
 			t.Errorf("%d launches and %d calls refused, want one of each", n, stale)
 		}
@@ -162,14 +162,14 @@ func TestALaunchThatIsNotWantedAnyMoreIsReversedBeforeItCanCome(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		release := first.fleet.stall()
 		h.ledger.ask(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.operate(jobs.Command{Verb: jobs.VerbSleep, Reason: "not needed"})
 		h.ledger.set(func() { h.ledger.held = nil })
 		second := h.lead(2)
 		defer second.stop()
 		within(t, 3*time.Second, "the reversal", func() bool { return len(h.ruled(ruleReversed)) == 1 })
 		release()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n := h.fleet.placements(); n != 0 || h.fleet.stale != 1 {
 			t.Errorf("%d launches, %d calls refused; want none launched, one refused", n, h.fleet.stale)
 		}
@@ -185,7 +185,7 @@ func drained(t *testing.T, h *house, first *leader) (release func()) {
 	t.Helper()
 	h.ledger.ask(1)
 	within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
-	time.Sleep(2 * time.Second)
+	pass(2 * time.Second)
 	release = first.fleet.stall()
 	h.operate(jobs.Command{Verb: jobs.VerbSleep, Reason: "a test"})
 	within(t, 5*time.Second, "a call that waits", func() bool { _, n := first.fleet.asked(); return n == 1 })
@@ -197,7 +197,8 @@ func TestAScaleDownThatAStaleLeaderSendsLateStopsNobodyWhoServes(t *testing.T) {
 		release := drained(t, h, first)
 		h.ledger.work = 20 * time.Second
 		taken := time.Now()
-		h.ledger.ask(1) // before the second leader comes: the replica is wanted again
+		pass(time.Millisecond) // what was asked before the verb does not wake it
+		h.ledger.ask(1)        // before the second leader comes: the replica is wanted again
 		second := h.lead(2)
 		defer second.stop()
 		within(t, 5*time.Second, "the request served", func() bool { return h.ledger.waiting() == 0 })
@@ -210,7 +211,7 @@ func TestAScaleDownThatAStaleLeaderSendsLateStopsNobodyWhoServes(t *testing.T) {
 			}
 		}
 		release()
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		h.ledger.set(func() {
 			if cut := h.ledger.cut; len(cut) > 0 {
 				t.Errorf("requests cut: %v", cut)
@@ -233,7 +234,7 @@ func TestAScaleDownIsFinishedByTheNextLeader(t *testing.T) {
 		defer second.stop()
 		within(t, 3*time.Second, "no replica", func() bool { return h.fleet.running() == 0 })
 		release()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		for _, told := range h.ledger.tellings() {
 			if told.at.After(taken) && len(told.offers) > 0 && told.offers[0].Slots > 0 {
 				t.Error("the replica got slots again on its way out")
@@ -257,10 +258,10 @@ func TestADrainGoesOnUnderTheNextLeaderFromWhereItWas(t *testing.T) {
 		within(t, 5*time.Second, "the request in flight", func() bool { return h.ledger.waiting() == 0 })
 		began := time.Now()
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0, Reason: "a test"})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		second := h.lead(2)
 		defer second.stop()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		first.stop()
 		within(t, time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
 		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
@@ -327,7 +328,7 @@ func TestAnIntentThatCannotBeStoredIsNotCarriedOut(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		h.redis.SetError("LOADING Redis is loading the dataset in memory")
 		h.ledger.ask(1)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if calls, _ := first.fleet.asked(); len(calls) > 0 {
 			t.Errorf("called %v without an intent", calls)
 		}
@@ -352,7 +353,7 @@ func TestAReplicaWhoseLauncherDidNotLiveToSeeItHasAColdStart(t *testing.T) {
 		}
 		second := h.lead(2)
 		defer second.stop()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		list, err := h.history.ColdStarts(t.Context(), "translate", 0)
 		if err != nil || len(list) != 1 || list[0].Reason != "1 held" || !list[0].StartedAt.Equal(begun) {
 			t.Errorf("cold starts %+v, %v; want the one that began with the intent", list, err)
@@ -386,13 +387,13 @@ func TestAFleetOfItsOwnStandsDownWhenAnotherLeads(t *testing.T) {
 		} {
 			term, end := context.WithCancelCause(t.Context())
 			l.give <- term
-			time.Sleep(time.Second)
+			pass(time.Second)
 			end(step.cause)
-			time.Sleep(time.Second)
+			pass(time.Second)
 			if n := runs.stood.Load(); n != step.soon {
 				t.Errorf("%v: stood down %d times, want %d", step.cause, n, step.soon)
 			}
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			if n := runs.stood.Load(); n != step.later {
 				t.Errorf("%v: stood down %d times in the end, want %d", step.cause, n, step.later)
 			}
@@ -408,9 +409,9 @@ func TestAFleetOfItsOwnStandsDownAsSoonAsAnotherIsSeenToLeadAfterAnOutage(t *tes
 		h.start()
 		term, end := context.WithCancelCause(t.Context())
 		l.give <- term
-		time.Sleep(time.Second)
+		pass(time.Second)
 		end(lease.ErrExpired)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := runs.stood.Load(); n != 0 {
 			t.Errorf("stood down %d times while nobody else led", n)
 		}

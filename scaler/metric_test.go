@@ -34,7 +34,7 @@ func TestAMetricOfTheModelServerScalesAndHoldsWhileItIsUnknown(t *testing.T) {
 		h.awaitReady(3)
 
 		h.fleet.set(func() { h.fleet.gpu = "other 1\n" })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if n := h.fleet.wants(); n != 3 {
 			t.Errorf("%d replicas while the metric is unknown, want 3 held", n)
 		}
@@ -68,7 +68,7 @@ func TestAMetricByPromQLScalesAndHoldsWhilePrometheusIsAway(t *testing.T) {
 		h.awaitReady(3)
 		for _, unknown := range []string{"", "NaN", "text"} {
 			value.Store(unknown)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if n := h.fleet.wants(); n != 3 {
 				t.Errorf("%q: %d replicas, want 3 held", unknown, n)
 			}

@@ -55,7 +55,7 @@ func (h *house) ready(n int) {
 		}
 		return slots == 2*n
 	})
-	time.Sleep(2 * time.Second)
+	pass(2 * time.Second)
 }
 
 func (h *house) told(state, why string) {
@@ -78,18 +78,18 @@ func TestANodeThatIsDrainedTakesNothingAndCostsNoExtraReplica(t *testing.T) {
 		h.ledger.work = 20 * time.Second
 		h.ready(2)
 		h.ledger.ask(2)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.drainNode("alloc-1", 8*time.Second)
 		within(t, 50*time.Millisecond, "no slots at the node", func() bool { return h.ledger.slots()["alloc-1"] == 0 })
 		h.ledger.ask(1) // goes to the other one
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if text := h.notice(jobs.NoticeNodeDraining); !strings.Contains(text, "node") {
 			t.Errorf("notice %q", text)
 		}
 		if st := h.status(); st.Replicas.Draining != 1 || st.Replicas.Wanted != 2 {
 			t.Errorf("%d draining, %d wanted; want 1 and still 2", st.Replicas.Draining, st.Replicas.Wanted)
 		}
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		if diff := cmp.Diff([]int{2}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
 		}
@@ -163,7 +163,7 @@ func TestWhateverTheFleetTakesAwayLosesItsSlotsAtOnce(t *testing.T) {
 					phase = jobs.Starting // it may be again
 				}
 				within(t, 20*time.Millisecond, "no slots", func() bool { return h.ledger.slots()["alloc-1"] == 0 })
-				time.Sleep(time.Second)
+				pass(time.Second)
 				st := h.status()
 				if st.Blocked != nil {
 					t.Errorf("blocked by %q: nothing of it is a failed start", *st.Blocked)

@@ -36,7 +36,7 @@ func TestTheFleetIsToldWhatIsSetBackAndNotWhyTheCountWasOnceWanted(t *testing.T)
 	play(t, policy(func(p *policies.Policy) { oneKept(p); byHand("restore")(p) }), func(t *testing.T, h *house) {
 		h.ready(1)
 		h.fleet.scaleByHand(3, "")
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if got, want := h.lastReason(), "restored after a count set by hand: 1 → 3"; got != want || h.fleet.running() != 1 {
 			t.Errorf("the fleet was told %q and runs %d, want %q and 1", got, h.fleet.running(), want)
 		}
@@ -47,7 +47,7 @@ func TestWhatOthersAskedForIsNotDrainedBeforeItIsKnownThatTheyDid(t *testing.T) 
 	play(t, policy(func(p *policies.Policy) { oneKept(p); byHand("hold")(p) }), func(t *testing.T, h *house) {
 		h.ready(1)
 		h.fleet.set(func() { h.fleet.place(group, 1); h.fleet.tell(group) }) // before the count and whose it is
-		time.Sleep(1500 * time.Millisecond)
+		pass(1500 * time.Millisecond)
 		if n := h.status().Replicas.Draining; n != 0 {
 			t.Errorf("%d draining: a replica that somebody has just asked for", n)
 		}
@@ -72,11 +72,11 @@ func TestReplicasOfACountSetByHandHaveTheirKeepAliveWhenItIsUnpinned(t *testing.
 		h.fleet.scaleByHand(2, "load test")
 		h.ready(2)
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if n := h.fleet.wants(); n != 2 {
 			t.Errorf("%d wanted half a keep-alive after the unpin, want the 2 of seconds ago", n)
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if n := h.fleet.wants(); n != 0 {
 			t.Errorf("%d wanted after the keep-alive, want 0", n)
 		}

@@ -43,7 +43,7 @@ func watch(t *testing.T, long time.Duration, play func(age time.Duration, req *h
 func TestAProcessThatStartsAtThisMomentIsNotProbedAtOnce(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.ledger.ask(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.mu.Lock()
 		defer h.fleet.mu.Unlock()
 		if gap := h.fleet.probed.Sub(h.fleet.launched[0]); gap != 2*time.Millisecond {

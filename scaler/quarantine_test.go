@@ -67,14 +67,14 @@ func TestReplicasAreAskedForTheirOwnCountWhileSlotsAreQuarantinedAndNotOtherwise
 	p := policy(func(p *policies.Policy) { p.Replicas.Min, p.Replicas.Max = 1, 1 })
 	playEngine(t, p, func(t *testing.T, h *house, e *engine) {
 		h.awaitReady(1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		marks, _ := h.ledger.observed()
 		if n := e.asked.Load(); n != 0 || marks != 0 {
 			t.Fatalf("%d scrapes and %d questions to the ledger while nothing is quarantined", n, marks)
 		}
 		h.abandon(2)
 		e.running.Store(2)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if n := e.asked.Load(); n < 8 || n > 11 {
 			t.Errorf("asked %d times in 10s, want once a second", n)
 		}
@@ -89,7 +89,7 @@ func TestReplicasAreAskedForTheirOwnCountWhileSlotsAreQuarantinedAndNotOtherwise
 			}
 		}
 		asked := e.asked.Load()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := e.asked.Load() - asked; n > 1 {
 			t.Errorf("asked %d times after the quarantine had ended", n)
 		}
@@ -106,7 +106,7 @@ func TestAnUnknownCountIsNotToldAndSaidOnce(t *testing.T) {
 		h.restart(nil, e.RoundTrip)
 		h.awaitReady(1)
 		h.abandon(1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		_, counts := h.ledger.observed()
 		if n := h.ledger.leftBehind(); n != 1 || len(counts) != 0 {
 			t.Errorf("%d slots left behind, told %v; want 1 and nothing", n, counts)
@@ -123,7 +123,7 @@ func TestWhatADeadActivatorLeftBehindKeepsNoReplica(t *testing.T) {
 		e.running.Store(2) // it computes on, for nobody
 		h.ledger.ask(1)
 		h.awaitReady(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.abandon(2)
 		within(t, 65*time.Second, "at zero", func() bool { return h.fleet.running() == 0 })
 	})
@@ -134,7 +134,7 @@ func TestThoseWhoWaitGetAReplicaInPlaceOfSlotsThatADeadActivatorLeftBehind(t *te
 		e.running.Store(2)
 		h.ledger.ask(1)
 		h.awaitReady(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.abandon(2) // all it has
 		h.ledger.ask(1)
 		within(t, 10*time.Second, "a second replica", func() bool { return h.fleet.wants() == 2 })

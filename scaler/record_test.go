@@ -36,7 +36,7 @@ func TestWhatIsAskedIsRecordedByTheHourAndOutlivesItsScaler(t *testing.T) {
 		if keys := h.redis.Keys(); strings.Contains(strings.Join(keys, " "), "demand:") {
 			t.Errorf("nobody has asked, and Redis has %v", keys)
 		}
-		wait := func(until time.Time) { time.Sleep(time.Until(until)) }
+		wait := func(until time.Time) { pass(time.Until(until)) }
 		hour := time.Now().UTC().Truncate(time.Hour)
 		wait(hour.Add(30*time.Minute + 3*time.Second))
 		h.ledger.ask(3)
@@ -48,7 +48,7 @@ func TestWhatIsAskedIsRecordedByTheHourAndOutlivesItsScaler(t *testing.T) {
 		h.ledger.ask(4)
 		wait(hour.Add(61*time.Minute + 5*time.Second))
 		h.ledger.ask(1)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		got := h.recorded()
 		for at, want := range map[time.Duration]uint32{30 * time.Minute: 5, 59*time.Minute + 50*time.Second: 4, 61 * time.Minute: 1} {
 			if n := got[hour.Add(at)]; n != want {

@@ -44,7 +44,7 @@ func crowd(h *house) *calls {
 		h.policies.put(p)
 	}
 	h.start()
-	time.Sleep(4 * time.Minute)
+	pass(4 * time.Minute)
 	c := &calls{}
 	h.client.AddHook(c)
 	return c
@@ -60,7 +60,7 @@ func restful(t *testing.T, h *house, redis *calls) {
 	t.Helper()
 	const ticks = 20
 	reads, writes, fleet := h.ledger.asked(), redis.n.Load(), h.fleet.commands()
-	time.Sleep(ticks * crowdTick)
+	pass(ticks * crowdTick)
 	if n := h.ledger.asked() - reads; n > ticks*(repairs+1) {
 		t.Errorf("%d readings of the demand in %d ticks, want at most %d in each", n, ticks, repairs)
 	}
@@ -93,13 +93,13 @@ func TestWhileTheFleetIsSilentServicesAtRestCostNoMoreCalls(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		redis := crowd(h)
 		h.fleet.leave()
-		time.Sleep(2 * time.Minute) // all have noticed it, and said so
+		pass(2 * time.Minute) // all have noticed it, and said so
 		if st := h.status(); h.notice(jobs.NoticeFleetSilent) == "" || time.Since(*st.FleetAt) < time.Minute {
 			t.Errorf("notices %v, fleet heard %v ago; want to be told that it is silent", st.Notices, time.Since(*st.FleetAt))
 		}
 		restful(t, h, redis)
 		h.fleet.comeBack()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if text := h.notice(jobs.NoticeFleetSilent); text != "" {
 			t.Errorf("it is heard again, and still told: %s", text)
 		}
@@ -108,7 +108,7 @@ func TestWhileTheFleetIsSilentServicesAtRestCostNoMoreCalls(t *testing.T) {
 
 func TestDemandWhoseAnnouncementWasLostIsFoundByTheCounters(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		h.ledger.set(func() { h.ledger.mute = true })
 		h.ledger.ask(1)
 		within(t, 1500*time.Millisecond, "a scale call", func() bool { return len(h.fleet.scaleCalls()) > 0 })
@@ -120,22 +120,22 @@ func TestAGateLetsThroughAsManyAsItIsWideAndWhoeverIsInAHurry(t *testing.T) {
 		g, hurry := make(gate, 2), make(chan struct{})
 		leave := g.enter(t.Context(), nil)
 		g.enter(t.Context(), nil)
-		entered := 0
+		var entered atomic.Int64
 		for range 2 {
 			go func() {
 				leave := g.enter(t.Context(), hurry)
-				entered++
+				entered.Add(1)
 				leave()
 			}()
 			synctest.Wait()
-			if entered > 0 {
+			if entered.Load() > 0 {
 				t.Error("a third one went through")
 			}
 		}
 		close(hurry)
 		synctest.Wait()
-		if entered != 2 || len(g) != 2 {
-			t.Errorf("%d in a hurry went through, and %d places are taken; want 2 of both", entered, len(g))
+		if entered.Load() != 2 || len(g) != 2 {
+			t.Errorf("%d in a hurry went through, and %d places are taken; want 2 of both", entered.Load(), len(g))
 		}
 		if leave(); len(g) != 1 {
 			t.Errorf("%d places taken after one has left, want 1", len(g))

@@ -30,7 +30,7 @@ func TestFirstHeldRequestWakesOneReplicaAtOnce(t *testing.T) {
 		if took := offered.Sub(asked); took > time.Second+30*time.Millisecond {
 			t.Errorf("slots offered %v after the request, want about 1s", took)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		st := h.status()
 		if st.State != jobs.StateReady || st.Replicas.Ready != 1 || st.Replicas.Wanted != 1 {
 			t.Errorf("state %s, %d of %d ready; want ready, 1 of 1", st.State, st.Replicas.Ready, st.Replicas.Wanted)
@@ -46,7 +46,7 @@ func TestColdStartTellsItsPhasesWithoutGaps(t *testing.T) {
 			defer h.ledger.mu.Unlock()
 			return len(h.ledger.answered) > 0
 		})
-		time.Sleep(time.Second) // readable within 1 s of the answer
+		pass(time.Second) // readable within 1 s of the answer
 		list, err := h.history.ColdStarts(t.Context(), "translate", 10)
 		if err != nil || len(list) != 1 {
 			t.Fatalf("%d cold starts, %v; want 1", len(list), err)
@@ -100,14 +100,14 @@ func TestToZeroIsExactToATick(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
-		time.Sleep(h.ledger.work)
+		pass(h.ledger.work)
 		var last time.Time
 		h.ledger.set(func() { last = h.ledger.counters.LastDemand })
 		within(t, 2*time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
 		if got := time.Since(last); got < 59*time.Second || got > 62*time.Second {
 			t.Errorf("gone %v after the last demand, want 1m ± a tick", got)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.State != jobs.StateZero || len(st.Replicas.List) != 0 {
 			t.Errorf("state %s with %d replicas, want zero with none", st.State, len(st.Replicas.List))
 		}
@@ -125,7 +125,7 @@ func TestDrainWaitsForWhatIsInFlight(t *testing.T) {
 		began := time.Now()
 		zero := 0
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: zero, Reason: "maintenance"})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := h.status(); st.State != jobs.StateDraining || st.Replicas.Draining != 1 {
 			t.Errorf("state %s with %d draining, want draining with 1", st.State, st.Replicas.Draining)
 		}
@@ -153,13 +153,13 @@ func TestDrainEndsAtItsTimeout(t *testing.T) {
 		within(t, 5*time.Second, "the request in flight", func() bool { return h.ledger.waiting() == 0 })
 		began := time.Now()
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0})
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		h.fleet.set(func() { h.fleet.refuse = 2 }) // a call that is refused cuts nothing
 		within(t, time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
 		if took := time.Since(began); took < 20*time.Second || took > 22*time.Second {
 			t.Errorf("stopped after %v, want after the drain timeout of 20s", took)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		decisions, err := h.history.Decisions(t.Context(), "translate", 0)
 		if err != nil {
 			t.Fatal(err)
@@ -182,14 +182,14 @@ func TestDrainingReplicaIsTakenBackBeforeANewOneIsLaunched(t *testing.T) {
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "the request in flight", func() bool { return h.ledger.waiting() == 0 })
 		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0})
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.Replicas.Draining != 1 {
 			t.Fatalf("%d draining, want 1", st.Replicas.Draining)
 		}
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
 		h.ledger.ask(1)
 		within(t, time.Second, "the slots back", func() bool { return h.ledger.slots()["alloc-1"] == 2 })
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if diff := cmp.Diff([]int{1}, h.fleet.counts()); diff != "" {
 			t.Errorf("scale calls (-want +got):\n%s", diff)
 		}
@@ -220,7 +220,7 @@ func TestNewPolicyVersionIsObeyedInWellUnderASecond(t *testing.T) {
 		if took := h.fleet.scaleCalls()[0].at.Sub(changed); took > 100*time.Millisecond {
 			t.Errorf("obeyed after %v", took)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if st := h.status(); st.PolicyVersion != 2 {
 			t.Errorf("status names version %d, want 2", st.PolicyVersion)
 		}
@@ -277,7 +277,7 @@ func TestMissingJobSpecBlocksWithTheReason(t *testing.T) {
 			t.Errorf("blocked because %q, want %q", *st.Blocked, want)
 		}
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if len(h.fleet.scaleCalls()) > 0 {
 			t.Error("scaled a job that nobody knows")
 		}
@@ -297,13 +297,13 @@ func TestGPUFiguresOfTheReplicasAreShown(t *testing.T) {
 	play(t, p, func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.gpu = "DCGM_FI_DEV_GPU_UTIL 85\nDCGM_FI_DEV_FB_USED 2\n" })
 		within(t, 5*time.Second, "ready", func() bool { return len(h.ledger.slots()) == 1 })
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		st := h.status()
 		if st.GPU == nil || *st.GPU != 85 || st.GPUMem == nil || *st.GPUMem != 2<<20 {
 			t.Errorf("GPU %v %%, %v bytes; want 85 %% and 2 MiB", show(st.GPU), show(st.GPUMem))
 		}
 		h.fleet.set(func() { h.fleet.gpu = "" })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if st := h.status(); st.GPU != nil {
 			t.Errorf("GPU %v %% without a scrape, want unknown", show(st.GPU))
 		}
@@ -313,9 +313,9 @@ func TestGPUFiguresOfTheReplicasAreShown(t *testing.T) {
 func TestPausedServiceChangesNothing(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.operate(jobs.Command{Verb: jobs.VerbPause, Reason: "maintenance", By: "ann"})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.ledger.ask(5)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if st := h.status(); st.State != jobs.StatePaused {
 			t.Errorf("state %s, want paused", st.State)
 		}
@@ -341,7 +341,7 @@ func TestEveryChangeOfTheCountHasAStoredDecision(t *testing.T) {
 		within(t, 10*time.Minute, "no replica in the end", func() bool {
 			return h.fleet.placements() > 0 && h.fleet.running() == 0
 		})
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		decisions, err := h.history.Decisions(t.Context(), "translate", 0)
 		if err != nil {
 			t.Fatal(err)

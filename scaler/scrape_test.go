@@ -77,12 +77,12 @@ func TestAnExporterOfANodeIsFetchedOnceForAllServices(t *testing.T) {
 			t.Errorf("%d fetches for 21 readers within a second, want 1", n)
 		}
 		fetch("http://b")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		fetch("http://a")
 		if n := fetches.Load(); n != 3 {
 			t.Errorf("%d fetches, want 3: another exporter, and the first one again a second later", n)
 		}
-		time.Sleep(keepFetched + time.Second)
+		pass(keepFetched + time.Second)
 		fetch("http://c")
 		if len(e.byURL) != 1 {
 			t.Errorf("%d answers are kept, want only the last", len(e.byURL))

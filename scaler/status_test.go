@@ -15,7 +15,7 @@ func TestWhoeverReadsAColdStartFindsAStatusThatKnowsOfIt(t *testing.T) {
 		h.ledger.set(func() { h.ledger.work = 10 * time.Millisecond })
 		h.ledger.ask(1)
 		for range 50 { // whenever it is told, a status has just been written
-			time.Sleep(10 * time.Millisecond)
+			pass(10 * time.Millisecond)
 			h.policies.put(policy(nil))
 		}
 		all := h.written.since(time.Time{})
@@ -36,11 +36,11 @@ func TestWhoeverReadsAColdStartFindsAStatusThatKnowsOfIt(t *testing.T) {
 
 func TestAWakeIsUnderWayBeforeAnythingIsPublishedAboutIt(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
-		time.Sleep(time.Minute) // at rest the status is seldom written: one is due at any event
+		pass(time.Minute) // at rest the status is seldom written: one is due at any event
 		h.ledger.set(func() { h.ledger.slow = 2 * time.Millisecond })
 		asked := time.Now()
 		h.ledger.ask(1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		calls, entries := h.fleet.scaleCalls(), h.written.since(asked)
 		if len(calls) != 1 || len(entries) == 0 {
 			t.Fatalf("%d scale calls, %d publications; want 1 and some", len(calls), len(entries))
@@ -59,7 +59,7 @@ func TestASlowLedgerDoesNotKeepTheStatusFromBeingPublished(t *testing.T) {
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
 		h.ledger.set(func() { h.ledger.slow = time.Hour })
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if age := time.Since(h.status().At); age > 2*time.Second {
 			t.Errorf("the status is %v old, want at most 2s", age)
 		}
@@ -77,7 +77,7 @@ func TestAnOrderlyStopLosesNoColdStart(t *testing.T) {
 					return len(h.ledger.answered) > 0
 				})
 				h.fleet.alter("alloc-1", func(a *jobs.Allocation) { a.Started = time.Time{} }) // it is told late
-				time.Sleep(after)
+				pass(after)
 				h.stop()
 				list, err := h.history.ColdStarts(t.Context(), "translate", 10)
 				if err != nil || len(list) != 1 || list[0].Outcome != jobs.OutcomeAnswered {
@@ -87,7 +87,7 @@ func TestAnOrderlyStopLosesNoColdStart(t *testing.T) {
 					t.Errorf("state %s, %d cold starts, blocked %v; want ready, 1", st.State, st.Cold.Count, st.Blocked)
 				}
 				h.start()
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				if st := h.status(); st.Cold.Count != 1 {
 					t.Errorf("%d cold starts after the restart, want 1", st.Cold.Count)
 				}
@@ -100,10 +100,10 @@ func TestWhatWasDecidedOrLearnedIsRememberedInTheSameWriting(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		h.fleet.set(func() { h.fleet.crash, h.fleet.load = 0, time.Second })
 		h.operate(jobs.Command{Verb: jobs.VerbWake})
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		told := 0
 		for _, e := range h.written.since(time.Time{}) {
 			if n := len(e.Decisions) + len(e.ColdStarts); n > 0 {
@@ -132,7 +132,7 @@ func TestPinToZeroIsToldAsPausedWithItsReasonOnceNothingIsReady(t *testing.T) {
 		}
 		told()
 		h.ledger.ask(1)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		told()
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
 		within(t, 5*time.Second, "ready", func() bool { return h.status().State == jobs.StateReady })
@@ -144,7 +144,7 @@ func TestPinToZeroIsToldAsPausedWithItsReasonOnceNothingIsReady(t *testing.T) {
 		told()
 		h.operate(jobs.Command{Verb: jobs.VerbUnpin})
 		h.operate(jobs.Command{Verb: jobs.VerbSleep})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.State != jobs.StateZero {
 			t.Errorf("state %s asleep, want zero: the next request wakes it", st.State)
 		}
@@ -162,7 +162,7 @@ func TestAServiceThatCannotRunSaysUntilWhenAtEveryMoment(t *testing.T) {
 		h.start()
 		began := time.Now()
 		for time.Since(began) < 2*time.Minute {
-			time.Sleep(70 * time.Millisecond)
+			pass(70 * time.Millisecond)
 			st := h.status()
 			if st.State != jobs.StateBlocked || st.Blocked == nil || st.BlockedUntil == nil {
 				t.Fatalf("state %s, blocked by %v until %v; want blocked until the next try", st.State, st.Blocked, st.BlockedUntil)

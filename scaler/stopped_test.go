@@ -23,7 +23,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				t.Errorf("paused after %v", gone)
 			}
 			h.ledger.ask(2)
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.told(jobs.StatePaused, rule)
 			st := h.status()
 			if n := st.Replicas; n.Wanted+n.Pending+n.Starting+n.Ready != 0 || st.ETA != nil {
@@ -40,7 +40,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 			}
 			h.stop()
 			h.start() // another process knows what this one knew
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			h.told(jobs.StatePaused, rule)
 			if n := len(h.fleet.scaleCalls()); n != 1 {
 				t.Errorf("%d scale calls, want only the first", n)
@@ -54,7 +54,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				taken(t, h)
 				h.fleet.register(2)
 				within(t, 5*time.Second, "those who waited answered", func() bool { return h.ledger.waiting() == 0 })
-				time.Sleep(20 * time.Second)
+				pass(20 * time.Second)
 				if st := h.status(); st.State != jobs.StateReady || st.Replicas.Ready != 2 || st.Blocked != nil {
 					t.Errorf("state %s, %d ready, blocked by %q; want the 2 that it was started with, for a while", st.State, st.Replicas.Ready, words(st.Blocked))
 				}
@@ -64,7 +64,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				if len(h.fleet.revived) != 0 {
 					t.Error("revived though nobody resumed it")
 				}
-				time.Sleep(5 * time.Minute)
+				pass(5 * time.Minute)
 				if n := h.fleet.wants(); n != 1 {
 					t.Errorf("%d wanted in the end, want min", n)
 				}
@@ -75,7 +75,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				taken(t, h)
 				h.fleet.set(func() { h.fleet.unrevive = errors.New("scheduler busy") })
 				h.operate(jobs.Command{Verb: jobs.VerbResume, By: "ann", Reason: "model fixed"})
-				time.Sleep(25 * time.Second)
+				pass(25 * time.Second)
 				h.told(jobs.StatePaused, "scheduler busy")
 				h.fleet.set(func() { h.fleet.unrevive = nil })
 				within(t, 15*time.Second, "those who waited answered", func() bool { return h.ledger.waiting() == 0 })
@@ -87,7 +87,7 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 				h.stop()
 				h.start()
 				take(h)
-				time.Sleep(30 * time.Second)
+				pass(30 * time.Second)
 				if n := len(h.fleet.revived); n != tries {
 					t.Error("revived by a resume of before it was taken away again")
 				}
@@ -110,9 +110,9 @@ func TestAJobThatIsTakenAwayPausesTheServiceUntilItIsBack(t *testing.T) {
 func TestOnlyAResumeSinceTheJobWasTakenAwayBringsItBackAndOnce(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.operate(jobs.Command{Verb: jobs.VerbResume})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.stopJob("stopped in Nomad at 12:03 UTC")
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if n := len(h.fleet.revived); n != 0 {
 			t.Errorf("revived %d times by a resume of before", n)
 		}
@@ -121,7 +121,7 @@ func TestOnlyAResumeSinceTheJobWasTakenAwayBringsItBackAndOnce(t *testing.T) {
 		h.operate(jobs.Command{Verb: jobs.VerbWake})
 		h.fleet.set(func() { h.fleet.deaf = true }) // it shows late
 		h.start()
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if n := len(h.fleet.revived); n != 1 {
 			t.Errorf("revived %d times by one resume, want once", n)
 		}
@@ -135,11 +135,11 @@ func TestAJobThatIsStartedAgainIsNotStoppedAtOnceThoughNobodyAsks(t *testing.T) 
 		within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
 		h.ledger.set(func() { h.ledger.held = nil })
 		h.fleet.stopJob("stopped in Nomad at 12:03 UTC")
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		h.fleet.set(func() { h.fleet.crash, h.fleet.load = 0, time.Second })
 		h.fleet.register(2)
 		h.ready(2)
-		time.Sleep(50 * time.Second)
+		pass(50 * time.Second)
 		if n := h.fleet.running(); n != 2 {
 			t.Errorf("%d replicas, want the 2 it was started with for a keep-alive", n)
 		}
@@ -159,15 +159,15 @@ func TestAJobThatCameBackInAnotherClusterIsHeededThoughItCountsFromTheBeginning(
 	play(t, policy(byHand("pin")), func(t *testing.T, h *house) {
 		for n := range 5 {
 			h.fleet.scaleByHand(n%2, "")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		h.fleet.purge()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		h.fleet.set(func() { h.fleet.index = 0; delete(h.fleet.change, group) })
 		h.operate(jobs.Command{Verb: jobs.VerbResume})
 		within(t, 5*time.Second, "back", func() bool { return h.status().State == jobs.StateZero })
 		h.fleet.scaleByHand(2, "")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if st := h.status(); st.Pinned == nil || *st.Pinned != 2 {
 			t.Errorf("pinned to %v, want 2", st.Pinned)
 		}

@@ -53,16 +53,16 @@ func TestAJobThatChangesHandsIsEmptiedByOneServiceBeforeTheOtherBegins(t *testin
 		{"renamed", renamed},
 		{"moved while nobody led", restarted(moved)},
 		{"renamed while nobody led", restarted(renamed)},
-		{"moved, and the scaler restarted", func(h *house) { moved(h); time.Sleep(3 * time.Second); h.stop(); h.start() }},
+		{"moved, and the scaler restarted", func(h *house) { moved(h); pass(3 * time.Second); h.stop(); h.start() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, policy(nil), func(t *testing.T, h *house) {
 				h.ledger.work = work
 				h.ledger.ask(1)
 				within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
-				time.Sleep(2 * time.Second)
+				pass(2 * time.Second)
 				c.change(h)
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				if st := h.stateOf("second"); st.State != jobs.StateBlocked || st.BlockedUntil != nil || !strings.Contains(words(st.Blocked), `still run by service "translate"`) {
 					t.Errorf("the second is %s until %v, by %q; want it blocked with the name of the first", st.State, st.BlockedUntil, words(st.Blocked))
 				}
@@ -94,7 +94,7 @@ func TestAServiceThatWaitsForAJobCanBeSentToAnother(t *testing.T) {
 		within(t, 5*time.Second, "in flight", func() bool { return h.ledger.waiting() == 0 })
 		h.policies.put(policy(func(p *policies.Policy) { p.Job = "other" }))
 		h.policies.put(second())
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		p := second()
 		p.Job = "third"
 		h.policies.put(p)
