@@ -21,6 +21,7 @@ type benchCommand struct {
 	Watch    benchWatch    `cmd:"" help:"500 allocations of 200 services in one scaler: CPU, memory, calls to Nomad."`
 	Simulate benchSimulate `cmd:"" help:"Replays on virtual time: 14 days, a year, 10 million requests."`
 	Scaler   benchScaler   `cmd:"" help:"100, 1,000 and 10,000 services at rest in one scaler: CPU, calls to Redis, memory, wakes among them; decisions a second."`
+	ETA      benchETA      `cmd:"" name:"eta" help:"How wrong the time is that held callers are told, over 200 wakes on virtual time, against the median less what has passed."`
 	Part     benchPart     `cmd:"" hidden:"" help:"A process of a benchmark."`
 }
 
@@ -37,6 +38,7 @@ type (
 	benchNomad    struct{}
 	benchWatch    struct{}
 	benchScaler   struct{}
+	benchETA      struct{}
 )
 
 // Help is an example.
@@ -52,6 +54,9 @@ func (benchWake) Help() string { return "Example:\n  pilotlight bench wake" }
 func (benchScaler) Help() string { return "Example:\n  pilotlight bench scaler" }
 
 // Help is an example.
+func (benchETA) Help() string { return "Example:\n  pilotlight bench eta" }
+
+// Help is an example.
 func (benchApertium) Help() string {
 	return "It is skipped where the engine is not installed; pilotlight dev installs it on Debian, as root.\n\nExample:\n  pilotlight bench apertium"
 }
@@ -61,7 +66,7 @@ type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
 // Run measures everything.
 func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
-	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, bench.Scaler, measureSimulate)
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, bench.Scaler, bench.ETA, measureSimulate)
 }
 
 // Run measures the warm path.
@@ -72,6 +77,11 @@ func (benchWarm) Run(ctx context.Context, std streams, b *benchCommand) error {
 // Run measures wakes of the stub.
 func (benchWake) Run(ctx context.Context, std streams, b *benchCommand) error {
 	return b.measure(ctx, std, bench.Wake)
+}
+
+// Run measures what held callers are told.
+func (benchETA) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.ETA)
 }
 
 // Run measures services at rest.
