@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -275,5 +276,16 @@ func TestAnAnswerIsJudgedByItsParts(t *testing.T) {
 		if !strings.HasPrefix(call.Wrong, c.wrong) || (call.Wrong == "") != (c.wrong == "") || call.Problem != c.problem {
 			t.Errorf("%s: wrong %q, problem %q; want %q, %q", c.name, call.Wrong, call.Problem, c.wrong, c.problem)
 		}
+	}
+}
+
+func TestCommentsOfAStreamAreNoPartOfItsAnswer(t *testing.T) {
+	stream := http.Header{"Content-Type": {"text/event-stream"}}
+	with := []byte(": pilotlight phase=load\n\ndata: a\n\n: pilotlight phase=ready\n\ndata: b\n\n")
+	if got := string(withoutComments(stream, with)); got != "data: a\n\ndata: b\n\n" {
+		t.Errorf("got %q", got)
+	}
+	if got := withoutComments(http.Header{}, with); string(got) != string(with) {
+		t.Errorf("of an answer that is no stream %q is left", got)
 	}
 }

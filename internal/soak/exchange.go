@@ -58,7 +58,7 @@ func (h *house) exchange(ctx context.Context, activator int, m message) (Call, [
 		c.Err = err.Error()
 		return c, body, header
 	}
-	c.Sum = crc32.ChecksumIEEE(body)
+	c.Sum = crc32.ChecksumIEEE(withoutComments(header, body))
 	if c.Status >= 400 {
 		c.Problem = problemOf(body)
 	}
@@ -81,6 +81,21 @@ func (h *house) send(ctx context.Context, c *Call, m message) ([]byte, http.Head
 	c.Status = resp.StatusCode
 	body, err := io.ReadAll(resp.Body)
 	return body, resp.Header, err
+}
+
+// withoutComments is an event stream's events alone: comments that tell a reader
+// how long it may take are its own.
+func withoutComments(header http.Header, body []byte) []byte {
+	if header.Get("Content-Type") != "text/event-stream" {
+		return body
+	}
+	var events []byte
+	for block := range bytes.SplitAfterSeq(body, []byte("\n\n")) {
+		if !bytes.HasPrefix(block, []byte(":")) {
+			events = append(events, block...)
+		}
+	}
+	return events
 }
 
 // problemOf names the problem of an answer of Pilotlight's own; "" if a replica

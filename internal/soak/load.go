@@ -196,7 +196,11 @@ func (l *load) plain(ctx context.Context, a *ask) {
 // passing is true of what a client with a key comes back after: a lost
 // connection, or an answer that says to.
 func passing(c Call) bool {
-	return c.Err != "" || c.Status == http.StatusServiceUnavailable || c.Status == http.StatusTooManyRequests
+	switch c.Problem { // of a stream it comes as an event, behind status 200
+	case "store-unavailable", "start-failed", "no-capacity", "queue-full", "shutting-down":
+		return true
+	}
+	return c.Err != ""
 }
 
 // keyed requests are sent again until there is an answer; sometimes at two

@@ -82,8 +82,8 @@ func gather(ctx context.Context, h *house, s *saboteur, l *load) (Evidence, erro
 	return e, nil
 }
 
-// tell at most so many violations with their stories.
-const tell = 10
+// tell so many violations of each rule with their stories, the others in a line.
+const tell = 3
 
 func brokenBy(ctx context.Context, h *house, e Evidence, v Verdict) error {
 	if len(v.Violations) == 0 {
@@ -94,13 +94,11 @@ func brokenBy(ctx context.Context, h *house, e Evidence, v Verdict) error {
 		byID[r.ID] = r
 	}
 	var b strings.Builder
-	for i, x := range v.Violations {
-		if i == tell {
-			fmt.Fprintf(&b, "… and %d more\n", len(v.Violations)-tell)
-			break
-		}
+	told := map[string]int{}
+	for _, x := range v.Violations {
 		fmt.Fprintf(&b, "%s\n", x)
-		if r := byID[x.Request]; r != nil {
+		told[x.Rule]++
+		if r := byID[x.Request]; r != nil && told[x.Rule] <= tell {
 			b.WriteString(story(e, x.Request, h.ticket(ctx, r)))
 		}
 	}

@@ -18,14 +18,17 @@ func story(e Evidence, id, ticket string) string {
 	until := r.Settled
 	fmt.Fprintf(&b, "  %s of %s, keyed=%t async=%t, sent %s, accepted %s, settled %s, ticket %q, state %q %s\n",
 		r.ID, r.Service, r.Keyed, r.Async, clock(r.Sent), clock(r.Accepted), clock(r.Settled), r.Ticket, r.State, r.Reason)
-	for _, c := range r.Calls {
-		fmt.Fprintf(&b, "  %s–%s %s at activator %d: %d %s", clock(c.At), clock(c.Until), c.What, c.Activator, c.Status, c.Problem)
-		if c.HungUp {
-			b.WriteString(" hung up")
-		} else if c.Err != "" {
-			fmt.Fprintf(&b, " (%s)", c.Err)
+	alike := 0
+	for i, c := range r.Calls {
+		if i > 0 && i < len(r.Calls)-1 && r.Calls[i-1].outcome() == c.outcome() && r.Calls[i+1].outcome() == c.outcome() {
+			alike++
+			continue
 		}
-		fmt.Fprintf(&b, " answer of %q, sum %08x %s\n", c.Execution, c.Sum, c.Wrong)
+		if alike > 0 {
+			fmt.Fprintf(&b, "  … and %d more of these\n", alike)
+			alike = 0
+		}
+		fmt.Fprintf(&b, "  %s–%s activator %d: %s, sum %08x\n", clock(c.At), clock(c.Until), c.Activator, c.outcome(), c.Sum)
 	}
 	for _, x := range e.Executions {
 		if x.RequestID == id {
@@ -41,6 +44,19 @@ func story(e Evidence, id, ticket string) string {
 		fmt.Fprintf(&b, "  in Redis: %s\n", ticket)
 	}
 	return b.String()
+}
+
+// outcome of a call in words.
+func (c Call) outcome() string {
+	switch {
+	case c.HungUp:
+		return c.What + ": the client hung up"
+	case c.Refused:
+		return c.What + ": connection refused"
+	case c.Err != "":
+		return c.What + ": " + c.Err
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s: %d %s %s %s", c.What, c.Status, c.Problem, c.Execution, c.Wrong))
 }
 
 // figures of a soak, in lines.
@@ -89,6 +105,10 @@ func figures(e Evidence, v Verdict) []string {
 	for _, f := range e.Faults {
 		faults[f.Kind]++
 	}
+	rules := map[string]int{}
+	for _, x := range v.Violations {
+		rules[x.Rule]++
+	}
 	late := 0
 	for _, n := range e.Late {
 		late += n
@@ -99,7 +119,7 @@ func figures(e Evidence, v Verdict) []string {
 		fmt.Sprintf("executions: %d of %d requests, %d requests more than once, %d cancelled, %d lost with their replica", len(e.Executions), len(ran), again, cancelled, lost),
 		fmt.Sprintf("faults: %d (%s); late requests counted by activators: %d", len(e.Faults), counts(faults), late),
 		"exceptions: " + counts(v.Exceptions),
-		fmt.Sprintf("violations: %d", len(v.Violations)),
+		fmt.Sprintf("violations: %d (%s)", len(v.Violations), counts(rules)),
 	}
 }
 
