@@ -573,3 +573,31 @@ func TestARequestThatSomebodyHasJoinedIsNotWithdrawnAndLastsForThem(t *testing.T
 		}
 	})
 }
+
+func TestOneThatRunsOnlyWhatOthersAcceptedIsQuarantinedForTheTimeoutOfThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a", newRunner().join)
+		r := newRunner()
+		b, _ := w.activator("b", r.join) // has never had a request of the service
+		limits := roomy
+		limits.Timeout = 20 * time.Second
+		if _, err := a.Submit(t.Context(), async("1"), limits); err != nil {
+			t.Fatal(err)
+		}
+		w.kill(a)
+		w.tick(10 * time.Second)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, r.started)
+		w.tick(time.Second)
+		w.kill(b)
+		w.tick(10 * time.Second)
+		list, _, err := w.ledger.Quarantined(t.Context(), "translate")
+		if err != nil || len(list) != 1 {
+			t.Fatalf("quarantined: %+v, %v; want the slot of b", list, err)
+		}
+		if left := time.Until(list[0].Until); left > limits.Timeout {
+			t.Errorf("quarantined for another %s, want at most request.timeout, %s", left, limits.Timeout)
+		}
+	})
+}

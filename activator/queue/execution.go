@@ -109,6 +109,7 @@ func (e *Execution) try() error {
 	if err := e.load(reply[1].([]any)); err != nil {
 		return err
 	}
+	e.s.heardTimeout(e.timeout)
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.timeout, context.DeadlineExceeded)
 	defer cancel()
 	err = e.s.q.cfg.Execute(ctx, e)
@@ -123,6 +124,17 @@ func (e *Execution) try() error {
 	}
 	e.s.q.cfg.Logger.Info("a durable request was not answered", "service", e.s.name, "ticket", e.ticket, "attempt", e.Attempt, "err", err)
 	return err
+}
+
+// heardTimeout notes request.timeout from a request that others accepted: how long
+// our slots are quarantined if we die now.
+func (s *service) heardTimeout(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d != s.timeout {
+		s.timeout = d
+		s.kick()
+	}
 }
 
 // Suspect keeps everybody off the replica for a moment: it refused or broke the
