@@ -23,6 +23,9 @@ type Config struct {
 	// Specs are the job ids that this process knows, offered when a policy is
 	// written. Optional: none means that nothing is offered, not that nothing runs.
 	Specs []string
+	// Shadows are drafts that run beside policies. Optional: without it there are
+	// none.
+	Shadows Shadows
 	// GPUs of a replica under a policy. Optional: what the policy says.
 	GPUs func(p *policies.Policy) int
 	// Version of the binary, shown in the footer and in openapi.json.

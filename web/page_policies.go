@@ -190,12 +190,14 @@ func (s *Server) policyForm(c echo.Context) error {
 	}
 	do := form.Get("do")
 	switch {
-	case do != "save" && do != "simulate":
+	case do != "save" && do != "simulate" && do != "shadow":
 		return s.renderEditor(c, http.StatusOK, body)
 	case !body.Verdict.Valid:
 		return s.renderEditor(c, http.StatusUnprocessableEntity, body)
 	case do == "simulate":
 		return s.simulateForm(c, body, form)
+	case do == "shadow" && s.cfg.Shadows != nil:
+		return s.shadowForm(c, body)
 	}
 	v, err := s.save(c, name, body.Text, base, body.Comment, body.By)
 	var invalid policies.ValidationErrors

@@ -32,6 +32,7 @@ type serviceBody struct {
 	Block        *block
 	Requests     []requestRow // the first of those in sight
 	LastReason   string       // of the last decision
+	Shadow       *shadowBody
 }
 
 // rangeLink chooses how much of the timeline is shown.
@@ -100,6 +101,9 @@ func (s *Server) servicePage(c echo.Context) error {
 		body.Decisions = append(body.Decisions, rowOfDecision(d))
 	}
 	body.Requests = s.requestsOf(ctx, svc)
+	if body.Shadow, err = s.shadowPart(ctx, svc, now); err != nil && at.IsZero() {
+		return err
+	}
 	body.Steps, body.StripCaption = strip(now, svc, starts)
 	body.Waterfalls = drawWaterfalls(starts[:min(len(starts), 6)])
 	body.Points = thin(points, 60)

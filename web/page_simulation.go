@@ -48,6 +48,7 @@ type simulateChoices struct {
 	Over     string
 	Sweep    bool
 	Traces   []string
+	Shadows  bool // a draft can run beside the policy
 }
 
 // Windows that are offered.
@@ -56,7 +57,7 @@ func (simulateChoices) Windows() []namedText {
 }
 
 func (s *Server) choices(over string, sweep bool) simulateChoices {
-	c := simulateChoices{Recorded: s.cfg.Recordings != nil, Over: over, Sweep: sweep, Traces: traces.Names()}
+	c := simulateChoices{Recorded: s.cfg.Recordings != nil, Over: over, Sweep: sweep, Traces: traces.Names(), Shadows: s.cfg.Shadows != nil}
 	if c.Over == "" {
 		c.Over = "last=168h"
 	}

@@ -108,6 +108,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/policies/:name/history", handler: s.historyPage},
 		{method: "GET", path: "/policies/:name/simulations/:id", handler: s.simulationPage},
 		{method: "POST", path: "/policies/:name/simulations/:id", handler: s.cancelSimulationForm, limit: smallBody},
+		{method: "POST", path: "/policies/:name/shadow", handler: s.shadowEndForm, limit: smallBody},
 		{method: "POST", path: "/policies/:name/rollback", handler: s.rollbackForm, limit: smallBody},
 		{method: "GET", path: "/static/:hash/*", handler: s.assets.serve},
 		{method: "GET", path: "/favicon.ico", handler: s.assets.favicon},
@@ -127,7 +128,8 @@ func (s *Server) apiRoutes() []route {
 			summary: "Cold starts, newest first", params: []parameter{serviceFilter, limitParam},
 			answers: answers(okJSON([]jobs.ColdStart{}, "the cold starts"), no400, no503)}},
 		{method: "GET", path: apiBase + "/decisions", handler: s.getDecisions, api: &operation{
-			summary: "Decisions that changed something, or that a person or a fault caused, newest first", params: []parameter{serviceFilter, limitParam},
+			summary: "Decisions that changed something, or that a person or a fault caused, newest first", params: []parameter{serviceFilter, limitParam,
+				{in: "query", name: "shadow", kind: "string", about: "true: those of the draft that runs beside the policy of the service, which are not carried out"}},
 			answers: answers(okJSON([]decide.Decision{}, "the decisions"), no400, no503)}},
 		{method: "GET", path: apiBase + "/timeline", handler: s.getTimeline, api: &operation{
 			summary: "A service's demand and replicas over time, oldest first, one point a second at most",
@@ -153,7 +155,8 @@ func (s *Server) apiRoutes() []route {
 					no400, no404, no413, no415, no422, no503)}})
 	}
 	table = append(append(table, s.traceRoutes()...), s.requestRoutes()...)
-	return append(append(table, s.policyRoutes()...), s.simulateRoutes()...)
+	table = append(append(table, s.policyRoutes()...), s.simulateRoutes()...)
+	return append(table, s.shadowRoutes()...)
 }
 
 func (s *Server) policyRoutes() []route {

@@ -144,7 +144,16 @@ func (s *Server) getDecisions(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.decisions(c.Request().Context(), c.QueryParam("service"), limit)
+	name, read := c.QueryParam("service"), s.decisions
+	switch text := c.QueryParam("shadow"); {
+	case text != "" && text != "true" && text != "false":
+		return badRequest(fmt.Sprintf("shadow is %s; allowed: true, false", quoteName(text)))
+	case text == "true" && name == "":
+		return badRequest("service is missing: whose shadow?")
+	case text == "true":
+		read = s.shadowDecisions
+	}
+	list, err := read(c.Request().Context(), name, limit)
 	if err != nil {
 		return err
 	}

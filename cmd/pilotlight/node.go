@@ -149,7 +149,7 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		requests := insight{ledger: queue.NewLedger(n.redis, n.log), queue: asked, history: hist}
-		ui, err := web.New(web.Config{Services: hist, Policies: store, Requests: requests, Recordings: hist, GPUs: n.gpus, Specs: ids, Version: version, Logger: n.log,
+		ui, err := web.New(web.Config{Services: hist, Policies: store, Requests: requests, Recordings: hist, Shadows: hist, GPUs: n.gpus, Specs: ids, Version: version, Logger: n.log,
 			Dev: n.dev, DataURL: "http://" + n.addrs.Data, Warnings: n.warnings})
 		if err != nil {
 			return err
