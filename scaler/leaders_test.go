@@ -278,6 +278,41 @@ func TestADrainGoesOnUnderTheNextLeaderFromWhereItWas(t *testing.T) {
 	})
 }
 
+func TestADrainByALeaderWhoseClockWasWrongLastsAsLongAsItShould(t *testing.T) {
+	p := policy(nil)
+	p.ScaleDown.DrainTimeout = 20 * time.Second
+	for name, off := range map[string]time.Duration{"an hour behind": -time.Hour, "an hour ahead": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			play(t, p, func(t *testing.T, h *house) {
+				h.stop()
+				h.redis.FlushAll()
+				first := h.lead(1)
+				h.ledger.work = 15 * time.Second
+				h.ledger.ask(1)
+				within(t, 5*time.Second, "the request in flight", func() bool { return h.ledger.waiting() == 0 })
+				first.stop()
+				began := time.Now()
+				if err := h.history.Intend(t.Context(), "translate", history.Intent{
+					Epoch: 1, Number: 99, At: began.Add(off), Ref: group, From: 1, To: 0, Reason: "asleep",
+					Victims: []history.Victim{{ID: "alloc-1", Since: began.Add(off - 2*time.Second)}},
+				}); err != nil {
+					t.Fatal(err)
+				}
+				h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 0, Reason: "a test"})
+				second := h.lead(2)
+				defer second.stop()
+				within(t, time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
+				if cut := h.ledger.inFlightCut(); len(cut) > 0 {
+					t.Errorf("requests cut %v after the drain began: %v", time.Since(began), cut)
+				}
+				if took := time.Since(began); took > 17*time.Second {
+					t.Errorf("stopped only after %v, though its request took 15s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestOfTwoWhoBothBelieveThatTheyLeadOnlyTheLaterOneActs(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		second := h.lead(2)

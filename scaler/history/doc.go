@@ -15,6 +15,7 @@
 //	pl:{SERVICE}:intent      hash  epoch: of the latest scaler that claimed the service;
 //	                               intent: JSON Intent, what it is about to do;
 //	                               number: of that intent
+//	                               stored: when, ms by Redis' clock
 //	pl:{SERVICE}:demand:HOUR text  recorded demand of an hour (UTC, 2026112109), see
 //	                               below; 15 days
 //	pl:{SERVICE}:shadow      hash  a draft that runs beside the policy: id, draft: JSON

@@ -41,6 +41,21 @@ type Victim struct {
 	Since time.Time `json:"since"` // that it gets no new slots
 }
 
+// reckon moves the times of an intent, which are by the clock of whoever stored
+// it, to this process's clock: age is how long ago that was by Redis' clock. A
+// drain that a scaler began whose clock was an hour behind would else be over, and
+// its requests cut.
+func (i *Intent) reckon(now time.Time, age time.Duration) {
+	ahead := now.Add(-age).Sub(i.At)
+	i.At = i.At.Add(ahead)
+	if !i.Hold.IsZero() {
+		i.Hold = i.Hold.Add(ahead)
+	}
+	for v := range i.Victims {
+		i.Victims[v].Since = i.Victims[v].Since.Add(ahead)
+	}
+}
+
 // FencedError says that a scaler of a later epoch has claimed the service: the
 // caller leads no more, whatever its clock says, and nothing was written.
 type FencedError struct {
@@ -73,7 +88,9 @@ local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return {later} end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
 redis.call('HDEL', KEYS[1], 'number')
-return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or '', redis.call('HGET', KEYS[5], 'draft') or ''}`)
+local time, stored, age = redis.call('TIME'), redis.call('HGET', KEYS[1], 'stored'), 0
+if stored then age = math.max(0, tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) - tonumber(stored)) end
+return {0, redis.call('HGET', KEYS[1], 'intent') or '', redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or '', redis.call('GET', KEYS[4]) or '', redis.call('HGET', KEYS[5], 'draft') or '', age}`)
 
 	// intend stores an intent unless a later epoch has claimed the service.
 	intend = redis.NewScript(`
@@ -81,7 +98,9 @@ local later = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
 if later > tonumber(ARGV[1]) then return later end
 local number = tonumber(redis.call('HGET', KEYS[1], 'number') or '0')
 if later == tonumber(ARGV[1]) and number > tonumber(ARGV[3]) then return 0 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'intent', ARGV[2], 'number', ARGV[3])
+local time = redis.call('TIME')
+local stored = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'intent', ARGV[2], 'number', ARGV[3], 'stored', stored)
 redis.call('PERSIST', KEYS[1])
 return 0`)
 
@@ -118,6 +137,8 @@ func (h *History) Claim(ctx context.Context, service string, epoch int64) (Claim
 		if err := json.Unmarshal(t, &i); err != nil {
 			c.Unread = fmt.Errorf("decode intent of %s: %w", service, err)
 		} else {
+			age, _ := parts[6].(int64)
+			i.reckon(time.Now(), time.Duration(age)*time.Millisecond)
 			c.Intent = &i
 		}
 	}

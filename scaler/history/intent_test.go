@@ -2,7 +2,9 @@ package history_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/pilotlight/pilotlight/internal/redistest"
 	"github.com/pilotlight/pilotlight/jobs"
@@ -12,6 +14,28 @@ import (
 var meant = history.Intent{
 	Epoch: 3, At: noon, Ref: jobs.Ref{Namespace: "default", Job: "a", Group: "server"}, From: 2, To: 1,
 	Victims: []history.Victim{{ID: "r2", Since: noon}}, Reason: "idle", Called: true, Index: 17,
+}
+
+// asStored is what was claimed with the times of its intent as they were written,
+// which are of another day: those that it came with must be of just now, and as
+// far from each other.
+func asStored(t *testing.T, written history.Intent, got history.Claimed) history.Claimed {
+	t.Helper()
+	i := *got.Intent
+	ahead := i.At.Sub(written.At)
+	if ago := time.Since(i.At); ago < 0 || ago > time.Minute {
+		t.Errorf("an intent that was just stored is of %v ago", ago)
+	}
+	i.At = written.At
+	i.Victims = slices.Clone(i.Victims)
+	for v := range i.Victims {
+		i.Victims[v].Since = i.Victims[v].Since.Add(-ahead)
+	}
+	if !i.Hold.IsZero() {
+		i.Hold = i.Hold.Add(-ahead)
+	}
+	got.Intent = &i
+	return got
 }
 
 func TestWhoClaimsAServiceFindsWhatTheLastOneMeantAndRemembered(t *testing.T) {
@@ -29,7 +53,7 @@ func TestWhoClaimsAServiceFindsWhatTheLastOneMeantAndRemembered(t *testing.T) {
 	}
 	got, err := h.Claim(t.Context(), "a", 4)
 	setting, _ := history.Setting{}.Apply(cmd)
-	check(t, err, history.Claimed{Memory: []byte("m"), Setting: setting, Intent: &meant}, got)
+	check(t, err, history.Claimed{Memory: []byte("m"), Setting: setting, Intent: &meant}, asStored(t, meant, got))
 }
 
 func TestAfterALaterClaimNothingOfAnEarlierScalerIsStored(t *testing.T) {
@@ -94,12 +118,12 @@ func TestAnIntentThatComesLateDoesNotTakeThePlaceOfALaterOne(t *testing.T) {
 		}
 	}
 	got, err := h.Claim(t.Context(), "a", 4)
-	check(t, err, history.Claimed{Intent: &call}, got)
+	check(t, err, history.Claimed{Intent: &call}, asStored(t, call, got))
 	// The next scaler counts from the beginning.
 	first := history.Intent{Epoch: 4, Number: 1, At: noon}
 	if err := h.Intend(t.Context(), "a", first); err != nil {
 		t.Fatal(err)
 	}
 	got, err = h.Claim(t.Context(), "a", 5)
-	check(t, err, history.Claimed{Intent: &first}, got)
+	check(t, err, history.Claimed{Intent: &first}, asStored(t, first, got))
 }
