@@ -262,6 +262,8 @@ func ended(err error) error {
 		return ErrCancelled
 	case e.Reason == queue.ReasonDeadline:
 		return ErrDeadline
+	case e.Reason == queue.ReasonUnreadable:
+		return &UpstreamError{Replica: e.Replica, Attempts: e.Attempts, Err: errors.New("what Redis has of it cannot be read")}
 	case e.Reason == queue.ReasonCut:
 		return &UpstreamError{Replica: e.Replica, Attempts: e.Attempts, Err: errBrokeOff}
 	}

@@ -179,6 +179,8 @@
 //	                     epoch, store by the number of chunks.
 //	two scalers          offers carry the epoch of the scaler's term; after one of a
 //	                     later epoch, those of an earlier are refused.
+//	ticket unreadable    whatever its fields say, the scripts of its service go on; who was
+//	                     to run it says so once and fails it, with the reason "unreadable".
 //	message lost         found at the next heartbeat, at most a second later.
 //	replica dies         its slots end with its offer; requests that are still in
 //	                     flight there end with their connections. An activator that

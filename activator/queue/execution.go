@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -107,7 +109,7 @@ func (e *Execution) try() error {
 		return err
 	}
 	if err := e.load(reply[1].([]any)); err != nil {
-		return err
+		return e.drop(err)
 	}
 	e.s.heardTimeout(e.timeout)
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.timeout, context.DeadlineExceeded)
@@ -261,17 +263,49 @@ func (e *Execution) claim() {
 	}
 }
 
+// UnreadableError says that a ticket in Redis has a field that no version of this
+// program writes.
+type UnreadableError struct{ Field, Value string }
+
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("its field %s is %.40q", e.Field, e.Value)
+}
+
 func (e *Execution) load(flat []any) error {
 	f := map[string]string{}
 	for i := 0; i+1 < len(flat); i += 2 {
 		f[text(flat[i])] = text(flat[i+1])
 	}
-	n := func(name string) int64 { v, _ := strconv.ParseInt(f[name], 10, 64); return v }
-	e.Attempt = int(n("attempts"))
-	e.timeout = time.Duration(n("timeout")) * time.Millisecond
+	var wrong error
+	n := func(name string, least int64) int64 {
+		v, err := strconv.ParseInt(f[name], 10, 64)
+		if (err != nil || v < least) && wrong == nil {
+			wrong = &UnreadableError{name, f[name]}
+		}
+		return v
+	}
+	ms := func(name string, least int64) time.Duration {
+		return time.Duration(min(n(name, least), math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	}
+	e.Attempt = int(n("attempts", 1))
+	e.timeout = ms("timeout", 1)
 	e.Request = Request{ID: e.ticket, Service: e.s.name, Tenant: f["tenant"], Async: f["async"] == "1",
 		RequestID: f["request_id"], Method: f["method"], Path: f["path"], Body: []byte(f["body"]),
-		Deadline: time.UnixMilli(n("deadline")), Priority: MaxPriority - int(n("level")), Attempts: int(n("max")),
-		Keep: time.Duration(n("keep")) * time.Millisecond, MaxSize: n("max_size")}
-	return json.Unmarshal([]byte(f["header"]), &e.Request.Header)
+		Deadline: time.UnixMilli(n("deadline", 0)), Priority: MaxPriority - int(n("level", 0)), Attempts: int(n("max", 1)),
+		Keep: ms("keep", 0), MaxSize: n("max_size", 0)}
+	if json.Unmarshal([]byte(f["header"]), &e.Request.Header) != nil {
+		return &UnreadableError{Field: "header"} // its value is a caller's
+	}
+	return wrong
+}
+
+// keepUnreadable is how long those who wait for a ticket that cannot be read may
+// learn that it failed.
+const keepUnreadable = time.Minute
+
+// drop ends a ticket that nobody can run.
+func (e *Execution) drop(err error) error {
+	e.s.q.cfg.Logger.Error("a ticket cannot be read and is dropped", "service", e.s.name, "ticket", e.ticket, "reason", err.Error())
+	e.Request.Keep = keepUnreadable
+	return e.store(e.ctx, nil, StateFailed, ReasonUnreadable, true)
 }

@@ -57,6 +57,8 @@ const (
 	ReasonDeadline = "deadline" // it was not begun before its deadline
 	ReasonAttempts = "attempts" // it was tried as often as allowed, without an answer
 	ReasonCut      = "cut"      // its answer broke off, and somebody had read its beginning
+	// ReasonUnreadable: its ticket has a field that no version of this program writes.
+	ReasonUnreadable = "unreadable"
 )
 
 // Request is a durable request: with an idempotency key, or asynchronous.

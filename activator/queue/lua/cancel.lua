@@ -5,7 +5,7 @@ local t = redis.call('HMGET', K_TICKET(id), 'state', 'durable', 'keep', 'done', 
 if not t[2] then return 'unknown' end
 if not t[4] and ARGV[7] == '1' and t[5] then return 'joined' end
 if not t[4] then
-  finish(id, 'cancelled', 'cancelled', tonumber(t[3]), true)
+  finish(id, 'cancelled', 'cancelled', int(t[3], KEEP_UNKNOWN), true)
   redis.call('DEL', K_ANSWER(id))
   redis.call('PUBLISH', 'pl:answers', SERVICE .. ' ' .. id .. ' cancel')
 end

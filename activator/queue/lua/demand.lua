@@ -5,7 +5,7 @@ local offers, used = load_slots()
 if grant(offers, used) > 0 then nudge('o') end
 local out = { gen, redis.call('ZCARD', K_QUEUE), 0 }
 local head = redis.call('ZRANGE', K_QUEUE, 0, 0)[1]
-if head then out[3] = tonumber(redis.call('HGET', K_TICKET(head), 'at') or NOW) end
+if head then out[3] = int(redis.call('HGET', K_TICKET(head), 'at'), NOW) end
 local total, busy = {}, {}
 local function add(replica, n, working)
   total[replica] = (total[replica] or 0) + n
@@ -37,6 +37,6 @@ end
 for replica, n in pairs(total) do row('s', replica, n, busy[replica]) end
 for replica, n in pairs(quarantined) do row('q', replica, n, lost[replica] or 0) end
 each(redis.call('ZRANGE', K_DEADLINES, 0, tonumber(ARGV[6]) - 1), function(a, b)
-  for _, id in ipairs({ a, b }) do row('d', redis.call('HGET', K_TICKET(id), 'deadline') or 0, 0, 0) end
+  for _, id in ipairs({ a, b }) do row('d', int(redis.call('HGET', K_TICKET(id), 'deadline'), 0), 0, 0) end
 end)
 return out

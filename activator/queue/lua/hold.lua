@@ -17,7 +17,7 @@ if granted then
   if offer then return answer('granted', tonumber(ARGV[12]), 0, offer.raw) end
   redis.call('HDEL', K_GRANTS, id) -- its replica is gone: back into the queue
 end
-local number = tonumber(redis.call('ZSCORE', K_QUEUE, id) and redis.call('HGET', K_TICKET(id), 'seq') or nil)
+local number = redis.call('ZSCORE', K_QUEUE, id) and int(redis.call('HGET', K_TICKET(id), 'seq'))
 if number then
   redis.call('SADD', K_MINE(ME), id)
 else

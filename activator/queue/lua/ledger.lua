@@ -78,19 +78,25 @@ end
 -- the beginning of an answer that will have no end.
 local function again(id)
   local t = redis.call('HMGET', K_TICKET(id), 'attempts', 'max', 'status', 'shown', 'keep', 'level', 'seq', 'deadline', 'bytes')
+  local keep = int(t[5], KEEP_UNKNOWN)
   if t[3] and t[4] then
-    finish(id, 'failed', 'cut', tonumber(t[5]), false)
+    finish(id, 'failed', 'cut', keep, false)
     return 'failed'
   end
   redis.call('DEL', K_ANSWER(id)) -- a part of an answer is none, also if no other comes
   redis.call('HDEL', K_TICKET(id), 'status', 'answer', 'size')
-  if tonumber(t[1] or 0) >= tonumber(t[2]) then
-    finish(id, 'failed', 'attempts', tonumber(t[5]), false)
+  local most, level, seq, deadline, bytes = int(t[2]), int(t[6]), int(t[7]), int(t[8]), int(t[9])
+  if not (most and level and seq and deadline and bytes) then
+    finish(id, 'failed', 'unreadable', keep, true)
+    return 'failed'
+  end
+  if int(t[1], most) >= most then
+    finish(id, 'failed', 'attempts', keep, false)
     return 'failed'
   end
   redis.call('HDEL', K_TICKET(id), 'replica')
   redis.call('HSET', K_TICKET(id), 'state', 'held')
-  enqueue(id, tonumber(t[6]), tonumber(t[7]), tonumber(t[8]), true, tonumber(t[9]))
+  enqueue(id, level, seq, deadline, true, bytes)
   return 'held'
 end
 
@@ -134,7 +140,7 @@ local function reap(grace)
   adopt_some()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', K_DEADLINES, '-inf', NOW, 'LIMIT', 0, 100)) do
     local t = redis.call('HMGET', K_TICKET(id), 'durable', 'keep')
-    if t[1] then finish(id, 'failed', 'deadline', tonumber(t[2]), true) else forget_ticket(id) end
+    if t[1] then finish(id, 'failed', 'deadline', int(t[2], KEEP_UNKNOWN), true) else forget_ticket(id) end
   end
   each(redis.call('HGETALL', K_QUARANTINE), function(field, value)
     local _, till = split(value)
@@ -245,7 +251,7 @@ local function runner(owner, seq)
   end
   if #able == 0 then return nil end
   table.sort(able)
-  return able[1 + tonumber(seq) % #able]
+  return able[1 + int(seq, 0) % #able]
 end
 
 -- The heart: hand free slots to the head of the queue. Never more than
@@ -261,7 +267,7 @@ local function grant(offers, used)
     local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'epoch', 'seq')
     local to, epoch = t[1], 0
     if t[2] then
-      to, epoch = runner(t[1], t[4]), tonumber(t[3]) + 1
+      to, epoch = runner(t[1], t[4]), int(t[3], 0) + 1
       if not to then break end
       dequeue(id)
       if t[1] ~= '' then redis.call('SREM', K_MINE(t[1]), id) end

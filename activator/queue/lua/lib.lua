@@ -23,6 +23,15 @@ local function digits(n) return string.format('%.0f', n) end -- tostring has 14 
 local function place(level, number) return digits(level * LEVEL + number) end
 local function level_of(score) return math.floor(tonumber(score) / LEVEL) end
 
+-- A ticket's field as a whole number. Another version, or somebody's hand, may have
+-- written anything: one ticket must not stop the scripts of its service.
+local function int(value, otherwise)
+  local n = tonumber(value)
+  if not n or n ~= math.floor(n) or math.abs(n) > 9e15 then return otherwise end
+  return n
+end
+local KEEP_UNKNOWN = 12 * LEASE_MS -- of a ticket that does not say result.keep
+
 -- pairs of a flat HGETALL or ZRANGE WITHSCORES answer
 local function each(flat, fn)
   for i = 1, #flat, 2 do fn(flat[i], flat[i + 1]) end
@@ -41,9 +50,10 @@ local function tell(id) redis.call('PUBLISH', 'pl:answers', SERVICE .. ' ' .. id
 -- out of the line of those who wait
 local function dequeue(id)
   if redis.call('ZREM', K_QUEUE, id) == 1 then
-    local bytes = tonumber(redis.call('HGET', K_TICKET(id), 'bytes') or 0)
+    local bytes = int(redis.call('HGET', K_TICKET(id), 'bytes'), 0)
     -- 0 - x and not -x: minus zero is no integer to Redis
     redis.call('HINCRBY', K_META, 'bytes', 0 - bytes)
+    if redis.call('ZCARD', K_QUEUE) == 0 then redis.call('HSET', K_META, 'bytes', 0) end -- whatever a ticket said
   end
   redis.call('ZREM', K_DEADLINES, id)
 end
@@ -71,7 +81,7 @@ local function finish(id, state, reason, keep, free)
   if t[1] then redis.call('SREM', K_MINE(t[1]), id) end
   redis.call('HDEL', K_TICKET(id), 'body', 'header')
   redis.call('HSET', K_TICKET(id), 'state', state, 'reason', reason, 'done', NOW)
-  redis.call('HINCRBY', K_META, 'durable', -1)
+  if redis.call('HINCRBY', K_META, 'durable', -1) < 0 then redis.call('HSET', K_META, 'durable', 0) end
   if t[2] and t[2] ~= '' then
     if free then redis.call('DEL', K_KEY(t[2])) else redis.call('PEXPIRE', K_KEY(t[2]), keep) end
   end

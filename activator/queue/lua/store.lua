@@ -9,7 +9,7 @@ if t[2] ~= ME or t[3] ~= ARGV[7] then return 'fenced' end
 if t[1] ~= 'running' and t[1] ~= 'granted' then
   return t[1] == ARGV[12] and 'ok' or 'fenced' -- stored already, by a copy of this call, or ended by somebody else
 end
-local size = tonumber(t[4] or 0)
+local size = int(t[4], 0)
 if ARGV[16] == '1' and size > 0 then
   -- It fails in the midst of an answer: nobody must take the failure for a part of
   -- that. Who has read the beginning is told that it broke off.

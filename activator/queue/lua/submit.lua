@@ -24,7 +24,7 @@ if old then
   if same ~= id and not t[5] then
     redis.call('HSET', K_TICKET(same), 'joined', 1)
     if ARGV[16] == '1' then redis.call('HSET', K_TICKET(same), 'async', 1) end
-    if deadline > tonumber(t[4]) then
+    if deadline > int(t[4], 0) then
       redis.call('HSET', K_TICKET(same), 'deadline', deadline)
       if t[1] == 'held' then redis.call('ZADD', K_DEADLINES, deadline, same) end
       redis.call('PEXPIREAT', K_TICKET(same), deadline + tonumber(ARGV[14]))
