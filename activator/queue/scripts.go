@@ -79,6 +79,10 @@ func queueKey(service string) string      { return prefix(service) + "queue" }
 func firstsKey(service string) string     { return prefix(service) + "firsts" }
 func countersKey(activator string) string { return "pl:counters:" + activator }
 
+// KeyOfQueue is the sorted set of a service's waiting tickets, for those who watch
+// how many there are.
+func KeyOfQueue(service string) string { return keysOf(service)[3] }
+
 const (
 	activatorsKey = "pl:activators" // zset: activator by last publication, ms
 	peersKey      = "pl:peers"      // zset: activator|address by when it was last heard, ms

@@ -19,6 +19,7 @@ type benchCommand struct {
 	Apertium benchApertium `cmd:"" help:"10 wakes of Apertium, against the engine started by hand."`
 	Nomad    benchNomad    `cmd:"" help:"Wakes over Nomad, against the same job scaled by hand: the double, and the agent at NOMAD_ADDR if that is set."`
 	Watch    benchWatch    `cmd:"" help:"500 allocations of 200 services in one scaler: CPU, memory, calls to Nomad."`
+	Hold     benchHold     `cmd:"" help:"50,000 requests held at once, their release, and the death of an activator; needs redis-server."`
 	Simulate benchSimulate `cmd:"" help:"Replays on virtual time: 14 days, a year, 10 million requests."`
 	Scaler   benchScaler   `cmd:"" help:"100, 1,000 and 10,000 services at rest in one scaler: CPU, calls to Redis, memory, wakes among them; decisions a second."`
 	ETA      benchETA      `cmd:"" name:"eta" help:"How wrong the time is that held callers are told, over 200 wakes on virtual time, against the median less what has passed."`
@@ -39,6 +40,7 @@ type (
 	benchWatch    struct{}
 	benchScaler   struct{}
 	benchETA      struct{}
+	benchHold     struct{}
 )
 
 // Help is an example.
@@ -66,7 +68,7 @@ type benchmark func(context.Context, bench.Config) (bench.Result, error)
 
 // Run measures everything.
 func (benchAll) Run(ctx context.Context, std streams, b *benchCommand) error {
-	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, bench.Scaler, bench.ETA, measureSimulate)
+	return b.measure(ctx, std, bench.Warm, bench.Wake, bench.Apertium, bench.NomadWake, bench.AgentWake, bench.Watch, bench.Hold, bench.Scaler, bench.ETA, measureSimulate)
 }
 
 // Run measures the warm path.
@@ -112,6 +114,14 @@ func (benchWatch) Run(ctx context.Context, std streams, b *benchCommand) error {
 	return b.measure(ctx, std, bench.Watch)
 }
 
+// Help is an example.
+func (benchHold) Help() string { return "Example:\n  pilotlight bench hold" }
+
+// Run measures held requests.
+func (benchHold) Run(ctx context.Context, std streams, b *benchCommand) error {
+	return b.measure(ctx, std, bench.Hold)
+}
+
 // benchReport is what -o json prints.
 type benchReport struct {
 	Version string         `json:"version"`
@@ -152,10 +162,11 @@ func (b *benchCommand) measure(ctx context.Context, std streams, list ...benchma
 
 // benchPart is started by benchmarks only.
 type benchPart struct {
-	Name     string `arg:"" enum:"upstream,bare,pooled,activator,nomad,scaler,evaluate" help:"Which part."`
+	Name     string `arg:"" enum:"upstream,bare,pooled,activator,nomad,scaler,evaluate,hold" help:"Which part."`
 	Upstream string `help:"Address to forward to." placeholder:"ADDR"`
 	Services int    `default:"1" help:"How many services there are."`
 	Resting  bool   `help:"They are at rest."`
+	Redis    string `help:"URL of the Redis that it shares." placeholder:"URL"`
 }
 
 // Run serves until the input ends.
@@ -165,6 +176,8 @@ func (p benchPart) Run(ctx context.Context, std streams) error {
 		return bench.RunScaler(ctx, p.Services, std.in, std.out)
 	case bench.PartEvaluate:
 		return bench.RunEvaluate(ctx, p.Services, p.Resting, std.out)
+	case bench.PartHold:
+		return bench.RunHoldPart(ctx, p.Redis, std.in, std.out)
 	}
 	return bench.RunPart(ctx, p.Name, p.Upstream, std.in, std.out)
 }

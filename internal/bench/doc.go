@@ -9,6 +9,7 @@
 //	NomadWake, AgentWake  a wake over Nomad, against the same job scaled by hand
 //	Scaler    10,000 services at rest in one scaler, against 100 and 1,000; decisions alone
 //	ETA       what held callers are told of the time left, against the median less what has passed
+//	Hold      50,000 requests held at once, against bare round trips to Redis
 //	Watch     200 services with 500 allocations in one scaler, against 10 services
 //
 // What is measured runs in processes of its own, children of this binary; this

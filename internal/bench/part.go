@@ -131,16 +131,25 @@ func tellUsage(ctx context.Context, in io.Reader, out io.Writer) error {
 			if !ok {
 				return nil
 			}
-			var ru syscall.Rusage
-			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
-				return fmt.Errorf("read the usage of CPU: %w", err)
+			used, err := cpu()
+			if err != nil {
+				return err
 			}
-			u := usage{CPU: time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}
+			u := usage{CPU: used}
 			if err := json.NewEncoder(out).Encode(u); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// cpu is what the process has used so far, user and system.
+func cpu() (time.Duration, error) {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		return 0, fmt.Errorf("read the usage of CPU: %w", err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()), nil
 }
 
 const upstreamAnswer = `{"translation":"Hola, ¿cómo estás hoy?","source_lang":"en","target_lang":"es"}`
