@@ -119,7 +119,7 @@ func kindOf(err error) kind {
 		return expired
 	case errors.Is(err, ErrCancelled):
 		return cancelled
-	case is[*queue.FullError](err):
+	case is[*queue.FullError](err), is[*queue.KeptError](err):
 		return queueFull
 	case is[*StartFailedError](err):
 		return startFailed

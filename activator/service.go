@@ -46,7 +46,7 @@ type tally struct {
 func (a *Activator) serviceOf(v policies.Version, before *service) (*service, error) {
 	p := v.Policy
 	s := &service{name: v.Name, policy: p, version: v.Version, attempts: max(1, p.Retry.Attempts),
-		limits: queue.Limits{Requests: p.Hold.MaxRequests, Bytes: p.Hold.MaxBytes, Timeout: p.Request.Timeout}}
+		limits: queue.Limits{Requests: p.Hold.MaxRequests, Bytes: p.Hold.MaxBytes, Timeout: p.Request.Timeout, Kept: p.Result.MaxBytes}}
 	if before != nil {
 		s.tally = before.tally
 	} else {

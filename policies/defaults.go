@@ -28,7 +28,7 @@ func New(name string) *Policy {
 			Idle:      time.Minute,
 		},
 		Retry:  Retry{Attempts: 3},
-		Result: Result{Keep: 24 * time.Hour, MaxSize: 8 << 20},
+		Result: Result{Keep: 24 * time.Hour, MaxSize: 8 << 20, MaxBytes: 1 << 30},
 		Sizing: Sizing{
 			Mode:     "auto",
 			Headroom: 0.5,

@@ -146,6 +146,8 @@ var fields = []field{
 		func(p *Policy) *time.Duration { return &p.Result.Keep }),
 	one("result.max_size", anyBytes, "", "of a stored answer",
 		func(p *Policy) *int64 { return &p.Result.MaxSize }),
+	one("result.max_bytes", anyBytes, "", "of all stored answers, with a KiB each for the rest; beyond: those kept for ten minutes go, the oldest first, else 429",
+		func(p *Policy) *int64 { return &p.Result.MaxBytes }),
 
 	one("sizing.mode", choice{"auto", "thresholds"}, "", "auto: from demand and backlog; thresholds: only scale_up and scale_down decide",
 		func(p *Policy) *string { return &p.Sizing.Mode }),

@@ -211,7 +211,7 @@ func TestTheDefaultsAreTheDocumentedOnes(t *testing.T) {
 		"replicas.min": "0", "replicas.max": "1", "replicas.concurrency": "8",
 		"hold.max_requests": "1000", "hold.max_bytes": `"256MiB"`, "hold.max_body": `"10MiB"`, "hold.max_wait": `"10m"`, "hold.heartbeat": `"10s"`,
 		"request.timeout": `"10m"`, "request.first_byte": `"5m"`, "request.idle": `"1m"`,
-		"retry.attempts": "3", "retry.repeat": "", "result.keep": `"24h"`, "result.max_size": `"8MiB"`,
+		"retry.attempts": "3", "retry.repeat": "", "result.keep": `"24h"`, "result.max_size": `"8MiB"`, "result.max_bytes": `"1GiB"`,
 		"sizing.mode": `"auto"`, "sizing.headroom": "0.5", "sizing.target_utilization": "", "sizing.patience": "2", "sizing.every": `"1s"`, "sizing.sample": `"1s"`,
 		"sizing.drain_within": "",
 		"schedule.zone":       `"UTC"`, "schedule.cron": `""`, "metric.source": `"metrics"`, "metric.up": "",

@@ -82,6 +82,7 @@ policy "all" {
   result {
     keep     = "12h"
     max_size = "1MiB"
+    max_bytes = "2GiB"
   }
   sizing {
     mode               = "thresholds"
@@ -148,7 +149,7 @@ policy "all" {
 		Hold:      Hold{MaxRequests: 10, MaxBytes: 1 << 30, MaxBody: 1 << 20, MaxWait: 5 * time.Minute, AsyncMaxWait: time.Hour, Heartbeat: 5 * time.Second},
 		Request:   Request{Timeout: 2 * time.Minute, FirstByte: 3 * time.Minute, Idle: 4 * time.Minute},
 		Retry:     Retry{Attempts: 2, Repeat: "keyed"},
-		Result:    Result{Keep: 12 * time.Hour, MaxSize: 1 << 20},
+		Result:    Result{Keep: 12 * time.Hour, MaxSize: 1 << 20, MaxBytes: 2 << 30},
 		Sizing: Sizing{
 			Mode: "thresholds", Headroom: 0.5, TargetUtilization: num(0.7), Patience: 1.5,
 			Every: 30 * time.Second, Sample: 10 * time.Second,

@@ -83,8 +83,9 @@ type Retry struct {
 
 // Result bounds stored answers.
 type Result struct {
-	Keep    time.Duration
-	MaxSize int64
+	Keep     time.Duration
+	MaxSize  int64 // of one
+	MaxBytes int64 // of all
 }
 
 // Sizing chooses how demand becomes a count.

@@ -81,7 +81,8 @@ func TestJSONHasTheNamesOfHCLAndItsUnits(t *testing.T) {
   },
   "result": {
     "keep": "24h",
-    "max_size": "8MiB"
+    "max_size": "8MiB",
+    "max_bytes": "1GiB"
   },
   "sizing": {
     "mode": "auto",

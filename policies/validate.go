@@ -186,6 +186,9 @@ func Warnings(p *Policy, coldStart time.Duration) []FieldError {
 	if p.Hold.MaxBody > p.Hold.MaxBytes {
 		warn("hold.max_body", fmt.Sprintf("%q is above hold.max_bytes: such a body is never held", sizeText(p.Hold.MaxBody)), "at most "+strconv.Quote(sizeText(p.Hold.MaxBytes)))
 	}
+	if p.Result.MaxSize > p.Result.MaxBytes {
+		warn("result.max_size", fmt.Sprintf("%q is above result.max_bytes: after such an answer no other request with a key is accepted for a while", sizeText(p.Result.MaxSize)), "at most "+strconv.Quote(sizeText(p.Result.MaxBytes)))
+	}
 	return found
 }
 

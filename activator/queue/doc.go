@@ -209,7 +209,10 @@
 // are bounded by services, but for these, which expire: ticket:ID at its deadline,
 // with the slack of its runs and, once final, result.keep; answer:ID with its
 // ticket; key:HASH with its ticket, or at once when it is freed; mine:ACTIVATOR
-// when its last ticket goes. What stays of any number of requests, here and of the
+// when its last ticket goes; kept with the last final ticket that it counts. Of
+// these the final tickets and answers are bounded, too, by their bytes
+// (Limits.Kept): beyond that the oldest go before their time, but none within ten
+// minutes; then *KeptError. What stays of any number of requests, here and of the
 // scaler, is under 30 keys for one service and one activator. pl:durable lists the services that have durable
 // tickets, pl:peers the activators of the last minute. Redis must not evict:
 // maxmemory-policy noeviction.

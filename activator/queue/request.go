@@ -141,7 +141,7 @@ type Entry struct {
 
 // Submit accepts a durable request: once it returns without error, the request
 // reaches a final state whatever becomes of this process. A request whose key is
-// known already is joined, not accepted again. Errors: *FullError, ErrKeyReused,
+// known already is joined, not accepted again. Errors: *FullError, *KeptError, ErrKeyReused,
 // ErrStoreFull, ErrStoreUnavailable (a *ReplicasError if that is why), ErrStopped.
 func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, error) {
 	if q.runs() == 0 {
@@ -152,6 +152,9 @@ func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	}
 	if limits.Timeout <= 0 {
 		limits.Timeout = 10 * time.Minute
+	}
+	if limits.Kept <= 0 {
+		limits.Kept = 1 << 30
 	}
 	e, err := q.submit(ctx, r, limits)
 	if errors.Is(err, ErrUnknownRequest) { // what it joined has expired at this moment
@@ -179,7 +182,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	life := time.Duration(attempts)*limits.Timeout + r.Keep + 2*q.cfg.Lease
 	args := argsOf(r.Service, &q.cfg, gen, q.cfg.Activator, r.ID, r.keyHash(), r.hash(),
 		r.Deadline.UnixMilli(), sizeOf(r.Path, r.Header, r.Body), limits.Requests, limits.Bytes, level(r.Priority), life.Milliseconds(),
-		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address)
+		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address, limits.Kept)
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
 	reply, err := runReplicated(ctx, submitScript, q.cfg.Redis, r.Service, args, q.cfg.WaitReplicas)
@@ -197,6 +200,8 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	switch reply[0] {
 	case "full":
 		return Entry{}, &FullError{Service: r.Service, Held: int(number(reply[3])), Bytes: number(reply[4])}
+	case "kept":
+		return Entry{}, &KeptError{Service: r.Service, Bytes: number(reply[4])}
 	case "reused":
 		return Entry{}, ErrKeyReused
 	}

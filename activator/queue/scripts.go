@@ -55,8 +55,8 @@ const (
 // keysOf one service share a hash tag, so that they live on one node of a
 // Redis Cluster and one script may touch them all. Beside these there are, of
 // the same prefix, ticket:ID (hash), answer:ID (list of chunks), key:HASH (ticket
-// of an idempotency key) and mine:ACTIVATOR (set of its tickets); doc.go says
-// when each expires.
+// of an idempotency key), mine:ACTIVATOR (set of its tickets) and kept (zset:
+// final ticket|bytes by when it expires, ms); doc.go says when each expires.
 func keysOf(service string) []string {
 	p := prefix(service)
 	return []string{
@@ -65,7 +65,7 @@ func keysOf(service string) []string {
 		p + "grants",      // hash: ticket → replica|activator|ms|epoch, until acknowledged
 		queueKey(service), // zset: ticket by level and number
 		p + "deadlines",   // zset: waiting ticket by the ms at which it is forgotten
-		p + "ledger",      // hash: seq, bytes, durable, turn, run, gen, life, last, grace, recover, blackout, offerer
+		p + "ledger",      // hash: seq, bytes, durable, kept, turn, run, gen, life, last, grace, recover, blackout, offerer
 		p + "activators",  // hash: activator → last heard ms|number of its last statement|request timeout ms|runs|address
 		p + "suspects",    // hash: replica → until ms
 		p + "quarantine",  // hash: replica|dead activator → slots|until ms|counted from ms|1 if its process is known to be gone

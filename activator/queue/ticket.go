@@ -26,6 +26,18 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("the hold of %s is full: %d requests, %d bytes wait", e.Service, e.Held, e.Bytes)
 }
 
+// KeptError says that the answers that are kept take all the room that they may
+// have, and that none of them has been kept for as long as ten minutes; nothing was
+// accepted.
+type KeptError struct {
+	Service string
+	Bytes   int64
+}
+
+func (e *KeptError) Error() string {
+	return fmt.Sprintf("the answers of %s that are kept for those who come back take %d bytes, as much as result.max_bytes allows", e.Service, e.Bytes)
+}
+
 // Limits of the hold of one service, from its policy.
 type Limits struct {
 	Requests int
@@ -33,6 +45,9 @@ type Limits struct {
 	// Timeout is request.timeout: no request is in a slot for longer. It is how
 	// long the slots in use of an activator that died are quarantined. Default 10 min.
 	Timeout time.Duration
+	// Kept is result.max_bytes: of the answers of durable requests, counted with a
+	// KiB each for the rest. Default 1 GiB.
+	Kept int64
 }
 
 // MaxPriority is the most urgent; 0 is the least urgent and the default.

@@ -73,6 +73,39 @@ local function enqueue(id, level, number, deadline, durable, bytes)
   redis.call('HINCRBY', K_META, 'bytes', bytes)
 end
 
+-- Final tickets weigh on Redis for as long as they are kept: those that are for
+-- longer than a moment are counted, by the bytes that they take, in the order in
+-- which they expire. What has expired is counted no more.
+local K_KEPT, MOMENT_MS = P .. 'kept', 12 * LEASE_MS
+local function uncount(member)
+  redis.call('ZREM', K_KEPT, member)
+  redis.call('HINCRBY', K_META, 'kept', 0 - tonumber(string.match(member, '|(%d+)$')))
+end
+local function count_kept(id, keep)
+  local all = redis.call('PTTL', K_KEPT)
+  if all < 0 then redis.call('HSET', K_META, 'kept', 0) end -- they expired together
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', K_KEPT, '-inf', NOW, 'LIMIT', 0, 20)) do uncount(member) end
+  local size = 1024 + math.max(0, tonumber(redis.call('HGET', K_TICKET(id), 'size') or 0)) -- its keys, and its answer
+  redis.call('ZADD', K_KEPT, NOW + keep, id .. '|' .. size)
+  redis.call('HINCRBY', K_META, 'kept', size)
+  redis.call('PEXPIRE', K_KEPT, math.max(all, keep))
+end
+
+-- room reports whether answers of at most so many bytes are kept. If there are
+-- more, those that have been for ten minutes go before their time, the oldest first.
+local function room(most)
+  if redis.call('EXISTS', K_KEPT) == 0 or tonumber(redis.call('HGET', K_META, 'kept') or 0) <= most then return true end
+  for _, member in ipairs(redis.call('ZRANGE', K_KEPT, 0, 19)) do
+    local id = string.match(member, '^(.*)|%d+$')
+    local t = redis.call('HMGET', K_TICKET(id), 'done', 'key')
+    if t[1] and NOW - tonumber(t[1]) < 600000 then break end
+    if t[2] and t[2] ~= '' and redis.call('GET', K_KEY(t[2])) == id then redis.call('DEL', K_KEY(t[2])) end
+    redis.call('DEL', K_TICKET(id), K_ANSWER(id))
+    uncount(member)
+  end
+  return tonumber(redis.call('HGET', K_META, 'kept') or 0) <= most
+end
+
 -- The final state of a durable ticket: written once. Its request is forgotten,
 -- its answer kept for a while. What is not a replica's answer frees the key.
 local function finish(id, state, reason, keep, free)
@@ -86,8 +119,9 @@ local function finish(id, state, reason, keep, free)
     if free then redis.call('DEL', K_KEY(t[2])) else redis.call('PEXPIRE', K_KEY(t[2]), keep) end
   end
   -- Of a freed key only those still connected ask; an async id is kept.
-  if free and t[3] ~= '1' then keep = math.min(keep, 12 * LEASE_MS) end
+  if free and t[3] ~= '1' then keep = math.min(keep, MOMENT_MS) end
   redis.call('PEXPIRE', K_TICKET(id), keep)
   redis.call('PEXPIRE', K_ANSWER(id), keep)
+  if keep > MOMENT_MS then count_kept(id, keep) end
   tell(id)
 end

@@ -2,7 +2,7 @@
 -- ARGV 6 ticket, 7 key ('' none), 8 hash of the request, 9 deadline ms, 10 bytes,
 -- 11 max requests, 12 max bytes, 13 level, 14 ms to live after the deadline, 15
 -- attempts at most, 16 async (1/0), 17 keep ms, 18 request timeout ms, 19 runs
--- (1/0), 20 address, 21… field, value of the ticket
+-- (1/0), 20 address, 21 bytes of answers kept at most, 22… field, value of the ticket
 local id, key, hash, deadline, bytes = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 begin()
 local known = heard(0, tonumber(ARGV[18]), ARGV[19], ARGV[20])
@@ -36,12 +36,13 @@ end
 local held = redis.call('ZCARD', K_QUEUE)
 local waiting = tonumber(redis.call('HGET', K_META, 'bytes') or 0)
 if held >= tonumber(ARGV[11]) or waiting + bytes > tonumber(ARGV[12]) then return answer('full', held, waiting) end
+if not room(tonumber(ARGV[21])) then return answer('kept', 0, redis.call('HGET', K_META, 'kept')) end
 
 local number, owner = number_for(0), ARGV[16] == '1' and '' or ME
 redis.call('HSET', K_TICKET(id), 'durable', 1, 'state', 'held', 'owner', owner, 'epoch', 0, 'attempts', 0,
   'max', ARGV[15], 'async', ARGV[16], 'key', key, 'hash', hash, 'at', NOW, 'deadline', deadline,
   'bytes', bytes, 'seq', digits(number), 'level', ARGV[13], 'keep', ARGV[17])
-for i = 21, #ARGV, 2 do redis.call('HSET', K_TICKET(id), ARGV[i], ARGV[i + 1]) end
+for i = 22, #ARGV, 2 do redis.call('HSET', K_TICKET(id), ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIREAT', K_TICKET(id), deadline + tonumber(ARGV[14]))
 if key ~= '' then redis.call('SET', K_KEY(key), id, 'PXAT', deadline + tonumber(ARGV[14])) end
 redis.call('HINCRBY', K_META, 'durable', 1)
