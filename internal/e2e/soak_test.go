@@ -22,7 +22,7 @@ func TestSoak(t *testing.T) {
 	skipIfShort(t)
 	cfg := soak.Config{Binary: binary, Dir: cmp.Or(*soakDir, t.TempDir()), For: *soakFor, Seed: *soakSeed, Log: t.Logf}
 	if cfg.For < time.Minute { // a part of the test suite, on a slow machine
-		cfg.Pause, cfg.Clients = 8*time.Second, 24
+		cfg.Pause, cfg.Clients = 8*time.Second, 32
 	}
 	err := soak.Run(t.Context(), cfg)
 	if errors.Is(err, soak.ErrNoServer) {

@@ -126,8 +126,13 @@ func compose(rng *rand.Rand, id string) *ask {
 		return a
 	}
 	ms, parts, pad, size := 10+rng.IntN(150), 1, 0, 20+rng.IntN(400)
-	if a.service.Name == "engine" {
-		ms = 50 + rng.IntN(1200)
+	switch a.service.Name {
+	case "engine": // some for longer than it takes to find that an activator is dead
+		if ms = 50 + rng.IntN(1200); chance(25) {
+			ms = 2500 + rng.IntN(5500)
+		}
+	case "single": // so that there always is a queue
+		ms = 100 + rng.IntN(600)
 	}
 	if chance(40) {
 		parts, pad = 1+rng.IntN(8), rng.IntN(4000)

@@ -21,8 +21,8 @@ type Service struct {
 // Services that the soak runs: one whose engine computes on, one with a single
 // slot, where order is strict, one with many, and a translation.
 var Services = []Service{
-	{Name: "engine", Concurrency: 3, Most: 2, ComputesOn: true, Weight: 4},
-	{Name: "single", Concurrency: 1, Most: 1, Always: true, Weight: 2},
+	{Name: "engine", Concurrency: 3, Most: 2, ComputesOn: true, Weight: 5},
+	{Name: "single", Concurrency: 1, Most: 1, Always: true, Weight: 4},
 	{Name: "wide", Concurrency: 4, Most: 3, Weight: 4},
 	{Name: "translate", Concurrency: 2, Most: 1, Always: true, Weight: 2},
 }
