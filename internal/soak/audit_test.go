@@ -245,7 +245,7 @@ func TestEachAccountIsKept(t *testing.T) {
 }
 
 func TestAPlanIsTheSameForTheSameSeedAndHasEveryFault(t *testing.T) {
-	a, b := plan(3, 40*time.Second, 8*time.Second), plan(3, 40*time.Second, 8*time.Second)
+	a, b := plan(3, 90*time.Second, 8*time.Second), plan(3, 90*time.Second, 8*time.Second)
 	kinds := map[string]bool{}
 	for i, s := range a {
 		if s != b[i] {
