@@ -55,7 +55,7 @@ func (a *auditor) order() {
 
 func (a *auditor) overtaken(s Service, r *Request, known, at time.Time, by *Request, began time.Time) {
 	switch {
-	case a.redisAway(known, at):
+	case a.during(known, at, time.Second, KillRedis, RestartRedis, StopRedis):
 		a.excused("order: while Redis was away activators served their own waiters")
 	case a.replicaDied(known, at):
 		a.excused("order: a granted request lost its replica and came back to its place")
