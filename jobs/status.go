@@ -19,8 +19,9 @@ type Status struct {
 	State    string         `json:"state"`
 	Replicas ReplicaCounts  `json:"replicas"`
 	Demand   DemandCounts   `json:"demand"`
-	QPS      *float64       `json:"qps"`        // arrivals per second, mean over 10 s
-	Latency  Quantiles      `json:"latency_ms"` // in the replica, last minute
+	QPS      *float64       `json:"qps"`         // arrivals per second, mean over 10 s
+	Errors   *float64       `json:"error_ratio"` // of the requests that left their slots in the last minute, 0 to 1: those that failed; nil: none did
+	Latency  Quantiles      `json:"latency_ms"`  // in the replica, last minute
 	GPU      *float64       `json:"gpu_utilization_percent"`
 	GPUMem   *float64       `json:"gpu_memory_used_bytes"`
 	GPUWhy   *string        `json:"gpu_unknown_reason"` // why GPU is unknown while a replica is ready, in a sentence

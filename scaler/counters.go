@@ -18,6 +18,7 @@ type traffic struct {
 	since      time.Time // when the counters were read before; zero: never
 	arrivals   uint64
 	completed  uint64
+	failed     uint64    // of the completed
 	seconds    float64   // in replicas, of the completed
 	inFlight   int       // now, by those that were heard lately
 	held       int       // likewise
@@ -53,12 +54,13 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 				out[name] = t
 			}
 			before := last.Services[name]
-			if s.Arrivals < before.Arrivals || s.Completed < before.Completed || s.ServiceSeconds < before.ServiceSeconds {
+			if s.Arrivals < before.Arrivals || s.Completed < before.Completed || s.Failed < before.Failed || s.ServiceSeconds < before.ServiceSeconds {
 				before = jobs.ServiceCounters{}
 			}
 			if !baseline {
 				t.arrivals += s.Arrivals - before.Arrivals
 				t.completed += s.Completed - before.Completed
+				t.failed += s.Failed - before.Failed
 				t.seconds += s.ServiceSeconds - before.ServiceSeconds
 			}
 			if now.Sub(a.At) <= fresh {

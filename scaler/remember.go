@@ -129,6 +129,7 @@ func (s *service) onTraffic(now time.Time, t *traffic) {
 	}
 	s.latencies.add(t.latency)
 	s.rate.add(now, s.arrivals)
+	s.ends.add(now, t.completed, t.failed)
 	if t.arrivals+t.completed > 0 || t.inFlight > 0 || t.held > 0 {
 		s.lastActive = now
 		if s.demand.Held == 0 && t.held > 0 {

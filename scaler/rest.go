@@ -4,12 +4,15 @@ import (
 	"hash/fnv"
 	"math"
 	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // What a service costs that nobody uses. See "Many services" in doc.go.
 const (
-	// calm is how long nothing must have happened to a service before it rests.
-	calm = 15 * time.Second
+	// calm is how long nothing must have happened to a service before it rests:
+	// until all that is shown of the last minute has been shown to be over.
+	calm = shown + 2*jobs.LatencyBucketSpan
 	// repairs is how many services at rest are looked at in a tick, all together.
 	repairs = 20
 	// longestRest is the most time between two looks at one: a fleet forgets what

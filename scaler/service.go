@@ -86,6 +86,7 @@ type service struct {
 	latency     []decide.LatencyItem // since the last decision
 	latencies   latencies
 	rate        rate
+	ends        ends
 	recorded    recorder
 	shadow      shadow
 	starts      []float64      // of the last cold starts, seconds from the first held request to the first byte

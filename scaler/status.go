@@ -109,6 +109,7 @@ func (s *service) status(now time.Time) jobs.Status {
 	st := jobs.Status{
 		Name:          s.name,
 		Demand:        jobs.DemandCounts{InFlight: s.inFlight(now), Held: s.demand.Held},
+		Errors:        s.ends.failing(now),
 		Latency:       s.latencies.quantiles(now),
 		Cold:          coldStats(s.starts),
 		Coming:        s.coming(now),

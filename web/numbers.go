@@ -47,6 +47,18 @@ func rate(v *float64, why string) Figure {
 	return figure(v, digits, "/s", why)
 }
 
+// percentage writes a share of 0 to 1.
+func percentage(v *float64, why string) Figure {
+	if v == nil {
+		return unknown(why)
+	}
+	percent, digits := 100**v, 0
+	if percent > 0 && percent < 10 {
+		digits = 1
+	}
+	return figure(&percent, digits, "%", why)
+}
+
 func milliseconds(v *float64, why string) Figure {
 	if v == nil {
 		return unknown(why)

@@ -16,6 +16,7 @@ var fieldWords = map[string]map[string]string{
 		"replicas":                "by phase, and each of them",
 		"demand":                  "requests now",
 		"qps":                     "arrivals per second, mean over 10 s",
+		"error_ratio":             "of the requests that left their slots in the last minute, those that failed (5xx, or given up), 0 to 1; null: none has",
 		"latency_ms":              "time in the replica, over the last minute, without the hold",
 		"gpu_utilization_percent": "mean of the ready replicas of which it is known",
 		"gpu_memory_used_bytes":   "sum over the ready replicas; null unless it is known of all",

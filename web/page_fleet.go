@@ -44,11 +44,11 @@ type column struct {
 // fleetRow is a service with its figures as shown.
 type fleetRow struct {
 	service
-	Ready, Held, InFlight, QPS, P95, GPU, LastCold Figure
-	Oldest                                         string
-	Tags                                           []string
-	Why                                            string // nothing can be launched
-	Verbs                                          []verbButton
+	Ready, Held, InFlight, QPS, Errors, P95, GPU, LastCold Figure
+	Oldest                                                 string
+	Tags                                                   []string
+	Why                                                    string // nothing can be launched
+	Verbs                                                  []verbButton
 }
 
 // verbButton leads to the confirmation of a command.
@@ -80,6 +80,7 @@ func rowOf(svc service) fleetRow {
 		Held:     svc.count(svc.Demand.Held),
 		InFlight: svc.count(svc.Demand.InFlight),
 		QPS:      rate(svc.QPS, "no traffic was measured in the last 10 s"),
+		Errors:   percentage(svc.Errors, "no request has ended in the last minute"),
 		P95:      milliseconds(svc.Latency.P95, "too few requests in the last minute"),
 		GPU:      figure(svc.GPU, 0, "%", svc.gpuWhy()),
 		LastCold: seconds(svc.Cold.Last, "no cold start yet"),
