@@ -81,7 +81,7 @@ func (s *Server) simulateForm(c echo.Context, body editorBody, form url.Values) 
 	j, err := s.simulate(c.Request().Context(), draft, body.Text, query)
 	var p *Problem
 	if errors.As(err, &p) && p.Status < http.StatusInternalServerError {
-		body.Problem = p.Detail
+		body.Problem = strings.ToUpper(p.Detail[:1]) + p.Detail[1:] + "."
 		return s.renderEditor(c, p.Status, body)
 	}
 	if err != nil {
@@ -223,18 +223,22 @@ func foundOut(rep *simulate.Report, o SimulationOver) string {
 		b.WriteString("; nothing is in force to compare with; ")
 	default:
 		live := rep.Results[1]
-		fmt.Fprintf(&b, ", %s than the policy in force (%s); ", moreOrLess(draft.GPUSeconds, live.GPUSeconds), short(live.GPUSeconds/3600))
+		if than := moreOrLess(draft.GPUSeconds, live.GPUSeconds); than != "" {
+			fmt.Fprintf(&b, ", %s than the policy in force (%s); ", than, short(live.GPUSeconds/3600))
+		} else {
+			b.WriteString(", as much as the policy in force; ")
+		}
 		waits += fmt.Sprintf(" (in force: %s, and %s s)", simulate.Count(live.ColdStarted), short(live.AddedWait.P99))
 	}
 	b.WriteString(waits + ".")
 	return b.String()
 }
 
-// moreOrLess compares in percent of b.
+// moreOrLess compares in percent of b; "" if they are the same.
 func moreOrLess(a, b float64) string {
 	switch {
 	case b <= 0 && a <= 0, math.Abs(a-b) < 0.0005*b:
-		return "not less and not more"
+		return ""
 	case b <= 0:
 		return "more"
 	case a < b:

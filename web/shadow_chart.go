@@ -68,8 +68,12 @@ func compare(info *ShadowInfo) string {
 		return "It does not decide: " + st.Failure + "."
 	}
 	over := simulate.Span(time.Duration(st.ObservedS) * time.Second)
-	text := fmt.Sprintf("It wants %s; the policy in force wants %d. Over %s it would have used %s GPU-hours, %s than the %s that were used",
-		plural(st.Wanted, "replica"), st.LiveWanted, over, short(st.GPUSeconds/3600), moreOrLess(st.GPUSeconds, st.LiveGPUSeconds), short(st.LiveGPUSeconds/3600))
+	text := fmt.Sprintf("It wants %s; the policy in force wants %d. Over %s it would have used ", plural(st.Wanted, "replica"), st.LiveWanted, over)
+	if than := moreOrLess(st.GPUSeconds, st.LiveGPUSeconds); than != "" {
+		text += fmt.Sprintf("%s GPU-hours, %s than the %s that were used", short(st.GPUSeconds/3600), than, short(st.LiveGPUSeconds/3600))
+	} else {
+		text += fmt.Sprintf("as much as was used, %s GPU-hours", short(st.GPUSeconds/3600))
+	}
 	if st.ObservedS > 0 {
 		text += fmt.Sprintf("; the two wanted different counts for %s %% of that time", percentOf(st.DiffersS/st.ObservedS))
 	}

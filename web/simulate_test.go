@@ -248,7 +248,7 @@ func TestTheEditorLeadsToASimulationAndBackWithTheDraft(t *testing.T) {
 		return w.Code, w.Header().Get("Location"), w.Body.String()
 	}
 	code, _, page := form("/policies/translate", url.Values{"do": {"simulate"}, "base": {"1"}, "text": {draftText1}, "over": {"last=24h"}})
-	if code != 422 || !strings.Contains(page, "nobody is known to have asked for translate") || !strings.Contains(page, `after = &#34;2m&#34;`) {
+	if code != 422 || !strings.Contains(page, "Nobody is known to have asked for translate") || !strings.Contains(page, `after = &#34;2m&#34;`) {
 		t.Errorf("without demand: %d, and the page does not say so or has lost the text", code)
 	}
 	code, _, page = form("/policies/translate", url.Values{"do": {"simulate"}, "base": {"1"}, "text": {"policy {"}, "over": {"last=24h"}})

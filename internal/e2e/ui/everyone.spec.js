@@ -62,6 +62,27 @@ const pages = {
     await page.getByRole('button', { name: 'Save', exact: true }).click();
     await expect(page.getByRole('heading', { name: /Grace saved version/ })).toBeVisible();
   },
+  'policy-nothing-to-simulate': async (page) => {
+    await page.goto('/policies/drafts');
+    await page.getByRole('button', { name: 'Simulate' }).click();
+    await expect(page.getByRole('alert')).toContainText('Nobody is known to have asked');
+  },
+  simulation: async (page) => {
+    const { text } = await policy('translate-large');
+    await page.goto('/policies/translate-large');
+    await page.getByLabel('Policy translate-large as HCL text').fill(text.replace(/^( *max *=).*/m, '$1 9'));
+    await page.getByLabel('Try it on').selectOption('azure-llm-2023-code');
+    await page.getByRole('button', { name: 'Simulate' }).click();
+    await expect(page.locator('#simulation')).toHaveAttribute('data-state', 'done', { timeout: 45_000 });
+  },
+  'service-shadow': async (page) => {
+    const { text } = await policy('translate-large');
+    await page.goto('/policies/translate-large');
+    await page.getByLabel('Policy translate-large as HCL text').fill(text.replace(/^( *max *=).*/m, '$1 9'));
+    await page.getByRole('button', { name: 'Run as a shadow' }).click();
+    await expect(page.locator('#shadow')).toContainText('the policy in force wants', { timeout: 15_000 });
+    await page.getByText('What both wanted, as a table').click();
+  },
   'policy-history': async (page) => {
     const { text } = await policy('drafts');
     await savePolicy('drafts', text + '# one more line\n', { by: 'Grace', comment: 'a history worth comparing' });
@@ -79,6 +100,8 @@ test.describe('every page is fit for everyone, wide and narrow, light and dark',
     if ((await api('/cold-starts?service=translate')).length === 0) await translate();
     for (const id of ['shown-1', 'shown-2']) await ask('/patient/x', { 'X-Request-Id': id, 'Prefer': 'respond-async', 'Idempotency-Key': id });
   });
+
+  test.afterAll('the shadow ends', () => fetch(`${process.env.PILOTLIGHT_UI_CONTROL}/api/v1/policies/translate-large/shadow`, { method: 'DELETE' }));
 
   for (const [name, open] of Object.entries(pages)) {
     test(`the page ${name}`, async ({ page }) => {
