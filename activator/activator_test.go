@@ -361,6 +361,23 @@ func TestCountersSayWhatHappened(t *testing.T) {
 	}
 }
 
+func TestAServiceThatComesBackCountsOnlyWhatIsNew(t *testing.T) {
+	w := newWorld(t)
+	w.replica("translate", "r1", 2, echo(new(atomic.Int64)))
+	for range 7 {
+		w.do("POST", "/translate", hello)
+	}
+	w.until("none is in flight", func() bool { return w.act.countersNow(time.Now()).Services["translate"].InFlight == 0 })
+	if c, there := w.act.countersNow(time.Now().Add(idleAfter + time.Minute)).Services["translate"]; there {
+		t.Fatalf("nobody has asked for longer than %v, and it is told as %+v", idleAfter, c)
+	}
+	w.do("POST", "/translate", hello)
+	c := w.act.countersNow(time.Now()).Services["translate"]
+	if c.Arrivals != 1 || c.Completed > 1 || c.ServiceSeconds < 0 {
+		t.Errorf("one more request after the service was left out is told as %+v", c)
+	}
+}
+
 func TestEveryErrorOfThePackageHasItsProblem(t *testing.T) {
 	for err, want := range map[error]kind{
 		ErrUnknownService: unknownService, ErrDeadline: deadlinePassed, ErrRequestTimeout: upstreamTimeout,

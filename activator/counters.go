@@ -117,11 +117,19 @@ func (a *Activator) countersNow(now time.Time) jobs.Counters {
 		if st.InFlight+st.Held > 0 || now.UnixNano() < s.promised.Load() {
 			c.LastDemand = now.UTC()
 		}
-		if now.Sub(c.LastDemand) > idleAfter {
-			continue
-		}
 		s.mu.Lock()
 		c.ServiceSeconds = s.seconds
+		if now.Sub(c.LastDemand) > idleAfter {
+			// Whoever reads them forgets a service that is left out: when it comes back,
+			// what it counts must be what is new.
+			s.told = c
+			s.mu.Unlock()
+			continue
+		}
+		c.Arrivals -= s.told.Arrivals
+		c.Completed -= s.told.Completed
+		c.Failed -= s.told.Failed
+		c.ServiceSeconds -= s.told.ServiceSeconds
 		c.Latency = s.latency.recent(now)
 		s.mu.Unlock()
 		out.Services[s.name] = c

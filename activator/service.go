@@ -7,6 +7,7 @@ import (
 
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/activator/translate"
+	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
 )
 
@@ -37,6 +38,7 @@ type tally struct {
 	mu      sync.Mutex
 	seconds float64 // in replicas
 	latency latencyBuckets
+	told    jobs.ServiceCounters // of the counts, what was published before the service was last left out
 
 	fellIdle chan<- struct{}
 	answered sync.Map // replica → struct{}: its first answer has been reported

@@ -34,8 +34,9 @@ func (e *StaleOfferError) Error() string {
 }
 
 // Counters are what one activator publishes every second for all its services
-// under one key. Cumulative numbers start at 0 with the activator's process; a
-// smaller number than before means a restart.
+// under one key. Cumulative numbers start at 0 with the activator's process, and
+// again after a service was left out because nobody asked for it; a smaller number
+// than before means that they did.
 type Counters struct {
 	Activator string                     `json:"activator"`
 	Started   time.Time                  `json:"started"`
