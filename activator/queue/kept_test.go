@@ -25,7 +25,7 @@ func TestAnswersThatAreKeptAreBoundedAndTheOldestGoFirst(t *testing.T) {
 		limits.Kept = 100 << 10 // nine answers, with a KiB for each
 		submit := func(i int) error {
 			r := keyed(fmt.Sprint(i), fmt.Sprint("k", i))
-			r.Keep, r.MaxSize = time.Hour, 1<<20
+			r.Keep, r.MaxSize = 15*time.Minute, 1<<20
 			_, err := a.Submit(t.Context(), r, limits)
 			if err == nil {
 				_ = w.answer(a, r.ID)
@@ -69,18 +69,18 @@ func TestAnswersThatAreKeptAreBoundedAndTheOldestGoFirst(t *testing.T) {
 			t.Errorf("the oldest is still there: %v", err)
 		}
 		limits.Kept = 1 << 30
-		time.Sleep(50 * time.Minute)
+		time.Sleep(10 * time.Minute)
 		if err := submit(30); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Minute) // all but that one expire
+		time.Sleep(6 * time.Minute) // all but that one expire
 		if err := submit(31); err != nil {
 			t.Fatal(err)
 		}
 		if counted, _ := w.redis.ZMembers(prefix("translate") + "kept"); len(counted) != kept() {
 			t.Errorf("%d are counted, %d are kept", len(counted), kept())
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(20 * time.Minute)
 		if n := kept(); n != 0 || w.redis.Exists(prefix("translate")+"kept") {
 			t.Errorf("%d answers are kept for ever, or counted", n)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pilotlight/pilotlight/web"
@@ -25,7 +26,7 @@ func (requestsCommand) Help() string {
 
 type requestsListCommand struct {
 	Service string `help:"Only of this service." placeholder:"NAME"`
-	State   string `help:"Only held, or only running." placeholder:"STATE"`
+	State   string `enum:",held,running" default:"" help:"Only held, or only running." placeholder:"STATE"`
 	Limit   int    `default:"100" help:"At most so many, 1 to 1000." placeholder:"N"`
 	controlFlags
 	outputFlags
@@ -34,6 +35,14 @@ type requestsListCommand struct {
 // Help is an example.
 func (requestsListCommand) Help() string {
 	return "Bodies, keys and tokens are never shown.\n\nExample:\n  pilotlight requests list --service translate --state held"
+}
+
+// Validate says what is wrong with the flags.
+func (l requestsListCommand) Validate() error {
+	if l.Limit < 1 || l.Limit > 1000 {
+		return fmt.Errorf("--limit %d: allowed: 1 to 1000", l.Limit)
+	}
+	return nil
 }
 
 // Run prints a table, or what the control plane answers.
@@ -56,20 +65,25 @@ func (l requestsListCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if l.json() {
-		return writeIndented(std.out, r.body)
-	}
 	var list []web.RequestInfo
 	if err := json.Unmarshal(r.body, &list); err != nil {
 		return fmt.Errorf("the control plane does not answer as one of Pilotlight does: %w", err)
+	}
+	if len(list) == 0 && l.Service != "" { // a name that is mistyped has no requests either
+		if _, err := c.do(ctx, call{method: http.MethodGet, path: []string{"services", l.Service}}); err != nil {
+			return err
+		}
+	}
+	if l.json() {
+		return writeIndented(std.out, r.body)
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(std.err, "No request waits, and no durable one runs.")
 		return err
 	}
-	t := newTable(std.out, "ID", "SERVICE", "STATE", "PHASE", "POSITION", "ETA", "AGE", "DEADLINE", "ATTEMPTS", "REPLICA")
+	t := newTable(std.out, "ID", "SERVICE", "STATE", "PHASE", "POSITION", "ETA", "AGE", "DEADLINE", "KIND", "ATTEMPTS", "REPLICA", "REQUEST ID")
 	for _, r := range list {
-		t.row(r.ID, r.Service, r.State, r.Phase, orNone(r.Position), etaOf(r), age(r), deadlineOf(r), r.Attempts, r.Replica)
+		t.row(r.ID, r.Service, r.State, r.Phase, orNone(r.Position), etaOf(r), age(r), deadlineOf(r), kindOf(r), r.Attempts, r.Replica, r.RequestID)
 	}
 	return t.flush()
 }
@@ -79,6 +93,14 @@ type requestFlags struct {
 	ID string `arg:"" help:"Of the request, as in its Location or in requests list."`
 	controlFlags
 	outputFlags
+}
+
+// Validate says what is wrong with the id.
+func (f requestFlags) Validate() error {
+	if f.ID == "" || strings.ContainsAny(f.ID, "/ ") {
+		return fmt.Errorf("%q is no id of a request; requests list shows them", f.ID)
+	}
+	return nil
 }
 
 func (f requestFlags) do(ctx context.Context, std streams, method string) error {
@@ -108,6 +130,7 @@ func (f requestFlags) do(ctx context.Context, std streams, method string) error 
 	t.row("eta", etaOf(r))
 	t.row("age", age(r))
 	t.row("deadline", deadlineOf(r))
+	t.row("kind", kindOf(r))
 	t.row("attempts", r.Attempts)
 	t.row("replica", r.Replica)
 	return t.flush()
@@ -136,6 +159,18 @@ func deadlineOf(r web.RequestInfo) string {
 		return ""
 	}
 	return utc(*r.Deadline)
+}
+
+// kindOf a request, in the words of the UI: what becomes of it when its client
+// leaves, and whether it can be cancelled.
+func kindOf(r web.RequestInfo) string {
+	switch {
+	case r.Async:
+		return "async"
+	case r.Durable:
+		return "keyed"
+	}
+	return "connection"
 }
 
 type requestsShowCommand struct{ requestFlags }

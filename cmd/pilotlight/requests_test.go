@@ -35,7 +35,11 @@ func TestRequestsAreListedShownAndCancelledAndTheirSecretsAreNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	hist := history.New(client)
-	server, err := web.New(web.Config{Services: hist, Policies: policies.NewMemory(),
+	store := policies.NewMemory()
+	if _, err := store.Put(t.Context(), "translate", "policy \"translate\" {\n  job = \"x\"\n  route {\n    path_prefixes = [\"/translate\"]\n  }\n}\n", 0, "test", ""); err != nil {
+		t.Fatal(err)
+	}
+	server, err := web.New(web.Config{Services: hist, Policies: store,
 		Requests: insight{ledger: queue.NewLedger(client, nil), queue: q, history: hist}})
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +66,11 @@ func TestRequestsAreListedShownAndCancelledAndTheirSecretsAreNot(t *testing.T) {
 		{[]string{"list", "--service", "translate", "-o", "json"}, exitDone, []string{`"position": 1`, `"durable": true`, `"age_s"`, `"deadline"`}},
 		{[]string{"list", "--service", "translate", "--state", "running"}, exitDone, []string{"No request waits"}},
 		{[]string{"show", e.ID}, exitDone, []string{"x1", "held"}},
+		{[]string{"list", "--service", "translate"}, exitDone, []string{"KIND", "keyed", "x1"}},
+		{[]string{"list", "--state", "lost"}, exitUsage, []string{"--state", "held"}},
+		{[]string{"list", "--limit", "0"}, exitUsage, []string{"1 to 1000"}},
+		{[]string{"list", "--service", "nobody"}, exitFailure, []string{"nobody"}},
+		{[]string{"cancel", ""}, exitUsage, []string{"requests list"}},
 		{[]string{"show", "translate.nobody"}, exitFailure, []string{"no such request"}},
 		{[]string{"cancel", e.ID}, exitDone, []string{"cancelled"}},
 		{[]string{"list", "--service", "translate"}, exitDone, []string{"No request waits"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,6 +47,12 @@ type serveCommand struct {
 	addresses
 	bounds
 	prometheusFlag
+}
+
+// Validate says what is wrong with the flags. Of several parts that have one kong
+// calls none.
+func (s serveCommand) Validate() error {
+	return errors.Join(s.waitFlag.Validate(), s.bounds.Validate())
 }
 
 // Help is an example.
