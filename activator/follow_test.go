@@ -53,24 +53,28 @@ func starting(t *testing.T) (*Activator, *awayStore) {
 	t.Helper()
 	store := &awayStore{Store: policies.NewMemory()}
 	store.away.Store(true)
-	store.save(t, translatePolicy)
+	store.save(t, strings.Replace(translatePolicy, "hold {", "hold {\n    max_wait = \"1s\"", 1))
 	_, client := redistest.Redis(t)
-	q, err := queue.New(queue.Config{Redis: client})
+	var act *Activator
+	q, err := queue.New(queue.Config{Redis: client, Execute: func(ctx context.Context, e *queue.Execution) error { return act.Execute(ctx, e) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	act, err := New(Config{Policies: store, Queue: q, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+	act, err = New(Config{Policies: store, Queue: q, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		Statuses: &fakeStatuses{now: map[string]jobs.Status{}, changes: make(chan string, 10)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
+	go func() { ended <- q.Run(ctx) }()
 	go func() { ended <- act.followPolicies(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	return act, store
