@@ -264,10 +264,7 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	r := realRedis{t, func() redis.UniversalClient { return open(t, "redis+sentinel://"+sentinel.addr()+"/main") }}
 	a, b := r.activator(t, "a", answering, func(c *Config) { c.WaitReplicas = 1 }), r.activator(t, "b", answering)
 	ledger := NewLedger(r.client(), nil)
-	e, err := a.Submit(ctx, async("1"), roomy)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := untilAccepted(t, a, keyed("1", "k"))
 	if n, err := up.Exists(ctx, prefix("translate")+"ticket:"+e.ID).Result(); err != nil || n != 1 {
 		t.Fatalf("accepted, but the replica has %d of it, %v", n, err)
 	}
@@ -299,6 +296,21 @@ func primaryAndReplica(t *testing.T) (primary, replica *process) {
 	return primary, replica
 }
 
+// untilAccepted submits a request as its caller would: again, as long as too few
+// replicas of Redis are quick enough.
+func untilAccepted(t *testing.T, q *Queue, r *Request) (e Entry) {
+	t.Helper()
+	until(t, func() bool {
+		var err error
+		e, err = q.Submit(t.Context(), r, roomy)
+		if err != nil && !errors.Is(err, ErrStoreUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return e
+}
+
 func TestARequestThatTooFewReplicasOfRedisHaveIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	primary, replica := primaryAndReplica(t)
@@ -310,8 +322,8 @@ func TestARequestThatTooFewReplicasOfRedisHaveIsNotAccepted(t *testing.T) {
 		t.Helper()
 		_, err := q.Submit(ctx, req, roomy)
 		var few *ReplicasError
-		if !errors.As(err, &few) || few.Got != got || few.Wanted != wanted || !errors.Is(err, ErrStoreUnavailable) {
-			t.Errorf("err = %v, want one that says %d of %d", err, got, wanted)
+		if !errors.As(err, &few) || few.Got > got || few.Wanted != wanted || !errors.Is(err, ErrStoreUnavailable) {
+			t.Errorf("err = %v, want one that says at most %d of %d", err, got, wanted)
 		}
 	}
 	refused(two, async("2"), 1, 2)
@@ -330,9 +342,9 @@ func TestARequestThatTooFewReplicasOfRedisHaveIsNotAccepted(t *testing.T) {
 			t.Errorf("request %s, which was refused, is %s, %v", id, e.State, err)
 		}
 	}
-	e, err := one.Submit(ctx, keyed("5", "k"), roomy)
-	if err != nil || !e.Joined {
-		t.Fatalf("repeated with its key it is %+v, %v", e, err)
+	e := untilAccepted(t, one, keyed("5", "k"))
+	if !e.Joined {
+		t.Fatalf("repeated with its key it is %+v", e)
 	}
 	if n, err := replica.client().Exists(ctx, prefix("translate")+"ticket:"+e.ID).Result(); err != nil || n != 1 {
 		t.Errorf("accepted, but the replica has %d of it, %v", n, err)
