@@ -85,7 +85,7 @@ func (e *HopelessError) Error() string {
 	if e.ETA != nil {
 		expected = fmt.Sprintf("a slot is expected in about %.0f s, and ", math.Ceil(*e.ETA))
 	}
-	return fmt.Sprintf("it cannot be met any more: %sno past start was faster than %.0f s more", expected, math.Floor(e.Soonest))
+	return fmt.Sprintf("it cannot be met any more: %shardly ever in less than %.0f s", expected, math.Ceil(e.Soonest))
 }
 
 // Unwrap makes it ErrDeadline: for everything but words it has passed.

@@ -2,6 +2,7 @@ package scaler
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -75,5 +76,5 @@ func (s *service) meanService() *float64 {
 	if s.serviceTime.Count < enoughServed {
 		return nil
 	}
-	return figure(s.serviceTime.MeanSeconds)
+	return figure(math.Round(s.serviceTime.MeanSeconds*1000) / 1000)
 }

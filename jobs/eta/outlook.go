@@ -130,7 +130,7 @@ func wait(position, free, slots int, service float64, coming []jobs.Coming, quan
 	default:
 		t += (p - n) / r
 	}
-	if math.IsInf(t, 0) || math.IsNaN(t) {
+	if t = milli(t); math.IsInf(t, 0) || math.IsNaN(t) {
 		return nil
 	}
 	return &t

@@ -94,8 +94,11 @@ func Left(past []Start, phase string, passed time.Duration) *jobs.Estimate {
 		}
 	}
 	slices.SortFunc(outcomes, func(a, b outcome) int { return cmp.Compare(a.left, b.left) })
-	return &jobs.Estimate{P10: quantile(outcomes, 0.1), P50: quantile(outcomes, 0.5), P90: quantile(outcomes, 0.9), Seen: n}
+	return &jobs.Estimate{P10: milli(quantile(outcomes, 0.1)), P50: milli(quantile(outcomes, 0.5)), P90: milli(quantile(outcomes, 0.9)), Seen: n}
 }
+
+// milli rounds up to whole milliseconds, so that what is left is never nothing.
+func milli(seconds float64) float64 { return math.Ceil(seconds*1000) / 1000 }
 
 // outcome is how much longer the start may take, and how likely that is.
 type outcome struct{ left, weight float64 }
