@@ -2,12 +2,14 @@ package activator
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const beatingPolicy = `
@@ -119,7 +121,9 @@ func TestOnlyThoseWhoReadAStreamGetHeartbeats(t *testing.T) {
 // firstBeat reads the first heartbeat of a stream.
 func firstBeat(t *testing.T, w *world, path, body string, header ...string) (*http.Response, *bufio.Reader, string) {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(w.request(t.Context(), "POST", path, strings.NewReader(body), header...))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	resp, err := http.DefaultClient.Do(w.request(ctx, "POST", path, strings.NewReader(body), header...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,18 @@ func TestAPlaceInTheQueueWaitsForSlotsToComeFree(t *testing.T) {
 		{"a place of none is the first", Outlook{Slots: 8, Service: 4}, 0, 0.5},
 	} {
 		got := test.of.Wait(test.position)
-		if got == nil && !math.IsNaN(test.want) || got != nil && math.Abs(*got-test.want) > 1e-9 {
+		if !same(got, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, show(got), test.want)
 		}
 	}
+}
+
+// same compares an estimate with what is wanted, where NaN is unknown.
+func same(got *float64, want float64) bool {
+	if got == nil || math.IsNaN(want) {
+		return got == nil && math.IsNaN(want)
+	}
+	return math.Abs(*got-want) < 1e-9
 }
 
 func show(s *float64) any {
@@ -74,7 +82,7 @@ func TestHopeIsGivenUpOnlyForWhatIsKnown(t *testing.T) {
 		{"how long a request takes is unknown", Outlook{Slots: 8}, 9, 0, nil, math.NaN()},
 	} {
 		got := test.of.Soonest(test.position, test.extra, 1000, test.start)
-		if got == nil && !math.IsNaN(test.want) || got != nil && math.Abs(*got-test.want) > 1e-9 {
+		if !same(got, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, show(got), test.want)
 		}
 	}
