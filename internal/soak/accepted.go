@@ -83,7 +83,7 @@ func (a *auditor) unexplained(r *Request, c Call) string {
 			return ""
 		}
 	case "store-unavailable":
-		if killed || a.during(c.At, c.Until, lease, KillRedis, RestartRedis, StopRedis) {
+		if killed || stood || a.during(c.At, c.Until, lease, KillRedis, RestartRedis, StopRedis) {
 			return ""
 		}
 	case "start-failed":

@@ -138,6 +138,13 @@ func TestEachAccountIsKept(t *testing.T) {
 			want:       "attempts",
 		},
 		{
+			name:       "the same of a caller that did not hear of a failure, which frees its key",
+			requests:   []*Request{keyed("r", "single", broke(post(0, 0, 4, 0, "")), post(1, 4, 9, 200, "a#4"))},
+			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3), run("r", "a", 3, 3, 4), run("r", "a", 4, 4, 5)},
+			faults:     []Fault{kill},
+			exceptions: 1,
+		},
+		{
 			name:       "a request that may not be repeated, and is",
 			requests:   []*Request{plain("r", "wide", post(0, 0, 9, 200, "a#2"))},
 			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3)},

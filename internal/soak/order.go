@@ -37,13 +37,19 @@ func (a *auditor) order() {
 		}
 		var latest []began // of those that have begun: each one sent later than all before it
 		for _, x := range list {
-			known := a.numbered(x.Request)
-			if !known.IsZero() {
+			if known := a.numbered(x.Request); !known.IsZero() {
+				excuse := ""
 				for _, y := range latest {
 					if y.Sent.After(known.Add(overtake)) && x.at.Sub(y.at) > slack {
-						a.overtaken(s, x.Request, known, x.at, y.Request, y.at)
-						break
+						if excuse = a.excuse(y.at); excuse == "" {
+							a.broken("order", x.ID, "of %s: accepted by %s, it began at %s; request %s, sent at %s, began at %s",
+								s.Name, clock(known), clock(x.at), y.ID, clock(y.Sent), clock(y.at))
+							break
+						}
 					}
+				}
+				if excuse != "" {
+					a.excused(excuse)
 				}
 			}
 			if len(latest) == 0 || x.Sent.After(latest[len(latest)-1].Sent) {
@@ -53,18 +59,23 @@ func (a *auditor) order() {
 	}
 }
 
-func (a *auditor) overtaken(s Service, r *Request, known, at time.Time, by *Request, began time.Time) {
-	switch {
-	case a.during(known, at, time.Second, KillRedis, RestartRedis, StopRedis):
-		a.excused("order: while Redis was away activators served their own waiters")
-	case a.replicaDied(known, at):
-		a.excused("order: a granted request lost its replica and came back to its place")
-	case a.during(known, at, lease, KillActivator, StopActivator):
-		a.excused("order: a granted request lost its activator and came back to its place")
-	default:
-		a.broken("order", r.ID, "of %s: accepted by %s, it began at %s; request %s, sent at %s, began at %s",
-			s.Name, clock(known), clock(at), by.ID, clock(by.Sent), clock(began))
+// excuse says why somebody may have been passed by one that began at this moment;
+// "" if nothing explains it.
+func (a *auditor) excuse(at time.Time) string {
+	if a.during(at, at, time.Second, KillRedis, RestartRedis, StopRedis) {
+		return "order: while Redis was away activators served their own waiters"
 	}
+	for _, f := range a.Faults {
+		since := at.Sub(f.From)
+		switch {
+		case since < 0:
+		case (f.Kind == KillActivator || f.Kind == StopActivator) && since < 2*lease:
+			return "order: a granted request lost its activator and came back to its place"
+		case (f.Kind == KillReplica || f.Kind == KillScaler || f.Kind == StopScaler) && since < diesWithin:
+			return "order: a granted request lost its replica and came back to its place"
+		}
+	}
+	return ""
 }
 
 // numbered is when a request certainly had its number; zero if that is not known.
