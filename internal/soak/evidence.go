@@ -123,7 +123,7 @@ func readExecutions(file string) ([]Execution, error) {
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var e stub.Execution
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return nil, fmt.Errorf("log of executions: %w in %q", err, lines.Text())
+			return out, fmt.Errorf("log of executions: %w in %q", err, lines.Text())
 		}
 		name := fmt.Sprintf("%s#%d", e.Replica, e.N)
 		if e.Event == stub.EventStarted {

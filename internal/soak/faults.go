@@ -109,11 +109,16 @@ func (s *saboteur) harm(ctx context.Context, st step, m *member) {
 	}
 }
 
+// killReplica ends one that has answered: the death of one that has not yet is a
+// start that failed, after which the launch brake keeps its service at zero.
 func (s *saboteur) killReplica(st step) {
 	running := s.house.replicas()
+	executions, _ := readExecutions(s.house.executions) // a line that is being written is no harm
 	var ids []string
-	for id := range running {
-		ids = append(ids, id)
+	for _, x := range executions {
+		if len(running[x.Replica]) > 0 && !x.To.IsZero() && !slices.Contains(ids, x.Replica) {
+			ids = append(ids, x.Replica)
+		}
 	}
 	if len(ids) == 0 {
 		return
