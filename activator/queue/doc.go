@@ -63,7 +63,16 @@
 // # The calls
 //
 //   - hold, submit: a ticket is written, gets its number, and perhaps its slot at
-//     once. Announces demand on the first ticket and at each doubling.
+//     once. Announces demand on the first ticket and at each doubling. A durable
+//     request never takes a leased slot past Redis, since its ticket must be there
+//     first; but while nobody is known to wait, submit brings an idle slot of its
+//     caller's back in the same call, which then grants it to this ticket, or to
+//     whoever is before it. It is told with the number of the caller's last
+//     statement, and does nothing after a later one, which has said already that
+//     the slot is free; while a statement is under way none is brought. So a durable
+//     request on a warm service waits for no second call, and costs nobody else a
+//     lease; what it costs over a plain one are the calls of a durable ticket:
+//     submit, read, run, store, read of the answer, and an acknowledgement.
 //   - settle: an activator states everything it holds (absolute, so repeating it
 //     changes nothing), acknowledges grants, withdraws tickets, and tells what it
 //     found out about others; the answer has its unacknowledged grants, new leases,

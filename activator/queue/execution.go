@@ -54,6 +54,7 @@ type Execution struct {
 
 // acceptDurableLocked takes the grant of a durable ticket and runs it.
 func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, sent time.Time) {
+	delete(s.expected, ticket)
 	s.acks[ticket] = true
 	if e := s.running[ticket]; e != nil {
 		if e.epoch != epoch { // an older run that has been given up has not ended yet

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // Errors of durable requests.
@@ -168,7 +170,13 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	s.mu.Lock()
 	gen := s.gen
 	s.lastUse, s.timeout = time.Now(), limits.Timeout
+	s.expected[r.ID] = true
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.expected, r.ID)
+		s.mu.Unlock()
+	}()
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	if err := q.list(ctx, r.Service); err != nil {
@@ -183,8 +191,10 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	args := argsOf(r.Service, &q.cfg, gen, q.cfg.Activator, r.ID, r.keyHash(), r.hash(),
 		r.Deadline.UnixMilli(), sizeOf(r.Path, r.Header, r.Body), limits.Requests, limits.Bytes, level(r.Priority), life.Milliseconds(),
 		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address, limits.Kept)
+	args = append(args, s.giveBack()...)
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
+	sent := time.Now()
 	reply, err := runReplicated(ctx, submitScript, q.cfg.Redis, r.Service, args, q.cfg.WaitReplicas)
 	if err != nil {
 		if reply != nil && r.Key == "" {
@@ -194,7 +204,9 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	}
 	s.mu.Lock()
 	s.gen = max(s.gen, number(reply[1]))
-	s.contended = true // this ticket may be waiting for a slot that we hold
+	if !s.grantedLocked(reply, sent) {
+		s.contended = true // this ticket may be waiting for a slot that we hold
+	}
 	s.mu.Unlock()
 	s.kick()
 	switch reply[0] {
@@ -218,6 +230,40 @@ func (q *Queue) refuse(r *Request) {
 		q.cfg.Logger.Warn("a request that was not accepted could not be taken back", "service", r.Service,
 			"ticket", r.ID, "request_id", r.RequestID, "err", err)
 	}
+}
+
+// giveBack takes an idle slot off this activator's own, as the warm path would, for
+// a submission to bring it back: so that the ledger can grant it to that request,
+// or to whoever comes before it, in the same call. It returns the replica, and the
+// number of the last statement: a later one has said already that the slot is free.
+// While a statement is under way, which of the two comes first is not known.
+func (s *service) giveBack() []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.contended || s.away || s.stating || len(s.waiters) > 0 || s.q.runs() == 0 {
+		return []any{"", 0}
+	}
+	r := s.idleLocked(time.Now())
+	if r == nil {
+		return []any{"", 0}
+	}
+	r.owned--
+	return []any{r.ID, s.number}
+}
+
+// grantedLocked takes in what a submission answers of its slot; false: it has none
+// yet. One whose answer is lost or late comes with the next settlement.
+func (s *service) grantedLocked(reply []any, sent time.Time) bool {
+	var offer jobs.SlotOffer
+	id := text(reply[3])
+	if text(reply[5]) == "" || json.Unmarshal([]byte(text(reply[5])), &offer) != nil {
+		return false
+	}
+	if s.expected[id] && within(sent, time.Now(), s.q.cfg.term()) {
+		s.offerLocked(offer)
+		s.acceptDurableLocked(id, offer.ID, number(reply[6]), sent)
+	}
+	return true
 }
 
 // Find returns what is known of a durable request. Errors: ErrUnknownRequest,

@@ -22,6 +22,7 @@ type service struct {
 	waiters   map[string]*waiter    // by ticket
 	order     *list.List            // the same, in the order of arrival
 	running   map[string]*Execution // durable tickets in a slot here
+	expected  map[string]bool       // durable tickets being submitted, whose grant has not come yet
 	contended bool                  // somebody waits somewhere: freed slots go back to Redis
 	acks      map[string]bool       // grants taken, not yet told to Redis
 	withdraw  map[string]bool       // tickets given up, not yet told to Redis
@@ -29,6 +30,7 @@ type service struct {
 	dead      map[string]bool       // silent activators whose address refuses: to be reported
 	views     map[string]statedView // of activators that are cut off: to be reported
 	number    int64                 // of the last statement
+	stating   bool                  // it is under way
 	gen       int64                 // latest generation of the ledger seen
 	durable   int64                 // tickets of the service that are not final, as last heard
 	life      string                // of the ledger: another one has lost writes
@@ -77,7 +79,7 @@ type outcome struct {
 func newService(q *Queue, name string) *service {
 	return &service{
 		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), raise: make(chan struct{}, 1),
-		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{},
+		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{}, expected: map[string]bool{},
 		acks: map[string]bool{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
 		dead: map[string]bool{}, views: map[string]statedView{},
 		timeout: 10 * time.Minute,
@@ -123,10 +125,19 @@ func (q *Queue) Try(name string) (*Slot, bool) {
 // takeLocked takes the free owned slot of the least loaded replica, ties to the
 // lowest index.
 func (s *service) takeLocked(now time.Time) (*Slot, bool) {
-	if !s.mayUseLocked(now) {
+	best := s.idleLocked(now)
+	if best == nil {
 		return nil, false
 	}
-	var best *replica
+	return s.slotLocked(best, time.Time{}), true
+}
+
+// idleLocked returns the replica whose free owned slot is to be used next, nil if
+// there is none.
+func (s *service) idleLocked(now time.Time) (best *replica) {
+	if !s.mayUseLocked(now) {
+		return nil
+	}
 	for _, r := range s.replicas {
 		if r.owned > r.busy && r.offered && r.Slots > 0 &&
 			(best == nil || r.busy < best.busy) &&
@@ -134,10 +145,7 @@ func (s *service) takeLocked(now time.Time) (*Slot, bool) {
 			best = r
 		}
 	}
-	if best == nil {
-		return nil, false
-	}
-	return s.slotLocked(best, time.Time{}), true
+	return best
 }
 
 // slotLocked puts one slot of a replica to use.

@@ -152,6 +152,7 @@ func (s *service) state() *statement {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.number++
+	s.stating = true
 	st := &statement{number: s.number, gen: s.gen, timeout: s.timeout, Waiting: len(s.waiters), Held: map[string][3]int{}}
 	idle := true
 	for _, r := range s.replicas {
@@ -200,6 +201,7 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	reply, err := s.call(ctx, st)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stating = false
 	if err != nil {
 		s.awayLocked("settle", err)
 		return false, err
