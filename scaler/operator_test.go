@@ -1,7 +1,9 @@
 package scaler
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -29,6 +31,45 @@ func TestEveryCommandOfAnOperatorIsADecisionThatSaysWhoAndWhy(t *testing.T) {
 		h.start()
 		if n := len(h.ruled(ruleOperator)); n != 3 {
 			t.Errorf("%d decisions after another restart, want the same 3", n)
+		}
+	})
+}
+
+func TestADecisionNamesWhoOrderedWhatItObeysAndNotWhoeverCameLater(t *testing.T) {
+	play(t, policy(oneKept), func(t *testing.T, h *house) {
+		h.ready(1)
+		for _, cmd := range []jobs.Command{
+			{Verb: jobs.VerbPin, Replicas: 2, By: "ann", Reason: "load test"},
+			{Verb: jobs.VerbPause, By: "bob", Reason: "maintenance"},
+			{Verb: jobs.VerbSleep, By: "cyd", Reason: "night"},
+			{Verb: jobs.VerbResume, By: "dan", Reason: "over"},
+			{Verb: jobs.VerbPin, Replicas: 0, By: "eve", Reason: "no budget"},
+		} {
+			h.operate(cmd)
+			time.Sleep(5 * time.Second)
+		}
+		var got []string
+		list, err := h.history.Decisions(t.Context(), "translate", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range slices.Backward(list) {
+			if d.Rule == "pinned" || d.Rule == "paused" || d.Rule == "asleep" {
+				got = append(got, d.Reason)
+			}
+		}
+		want := []string{
+			"pinned to 2 by ann (load test)",
+			"paused by bob (maintenance): count stays at 2",
+			"paused by bob (maintenance): count stays at 2", // told anew after sleep, which waits behind it
+			"pinned to 2 by ann (load test)",
+			"pinned to 0 by eve (no budget)",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("decisions (-want +got):\n%s", diff)
+		}
+		if why := words(h.status().Blocked); why != "pinned to 0 by eve: no budget" {
+			t.Errorf("blocked by %q", why)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		Service:    s.serviceTime,
 		Latency:    s.latency,
 		Blocked:    s.seen.Blocked,
-		Operator:   s.setting.Operator,
+		Operator:   s.setting.InEffect(),
 		Hand:       s.hand,
 		Starts:     s.starts,
 		Failures:   s.recentFailures(now),

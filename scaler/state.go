@@ -53,17 +53,14 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 
 // pausedWhy says in a sentence who paused the service and why.
 func (s *service) pausedWhy() string {
-	op, why := &s.setting.Operator, "paused"
-	if s.setting.Last.Verb == jobs.VerbPause {
-		why += said(op.By, op.Reason)
-	}
-	return why
+	op := s.setting.InEffect()
+	return "paused" + said(op.By, op.Reason)
 }
 
 // pinnedToZero says in a sentence who pinned the service to no replicas and
 // why; "" if nobody did.
 func (s *service) pinnedToZero() string {
-	op := &s.setting.Operator
+	op := s.setting.InEffect()
 	switch {
 	case s.hand != nil && s.hand.Count > 0:
 		return ""
@@ -71,10 +68,8 @@ func (s *service) pinnedToZero() string {
 		return "count set to 0 by hand" + said("", s.hand.By)
 	case op.Pinned == nil || *op.Pinned > 0:
 		return ""
-	case s.setting.Last.Verb == jobs.VerbPin: // else its words are those of a later command
-		return "pinned to 0" + said(op.By, op.Reason)
 	}
-	return "pinned to 0"
+	return "pinned to 0" + said(op.By, op.Reason)
 }
 
 // hopeless reports whether nothing is ready or may become so.

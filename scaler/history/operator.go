@@ -45,6 +45,33 @@ func (s Setting) Since(n int) []jobs.Command {
 	return s.Recent[max(0, len(s.Recent)-max(0, s.Commands-n)):]
 }
 
+// InEffect is what operators have set, with the words of the command that it is
+// in force by: of several, pause comes before pin and pin before sleep, as for the
+// decision. Somebody who pinned is not named for what another has paused since.
+func (s Setting) InEffect() decide.Operator {
+	o, verb := s.Operator, ""
+	switch {
+	case o.Paused:
+		verb = jobs.VerbPause
+	case o.Pinned != nil:
+		verb = jobs.VerbPin
+	case o.Asleep:
+		verb = jobs.VerbSleep
+	case !o.WakeAt.IsZero():
+		verb = jobs.VerbWake
+	default:
+		return o
+	}
+	for _, cmd := range slices.Backward(s.Recent) {
+		if cmd.Verb == verb {
+			o.By, o.Reason = cmd.By, cmd.Reason
+			return o
+		}
+	}
+	o.By, o.Reason = "", "" // too long ago to be known
+	return o
+}
+
 // Apply returns the setting after one more command, ErrBadCommand if it is none.
 func (s Setting) Apply(cmd jobs.Command) (Setting, error) {
 	o := &s.Operator
