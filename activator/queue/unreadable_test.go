@@ -174,3 +174,24 @@ func FuzzATicketAsReadBackNeverPanicsAndHarmsNobody(f *testing.F) {
 		synctest.Test(t, func(t *testing.T) { damaged(t, moment, ticketFields[field], string(value)) })
 	})
 }
+
+// The Go side alone, which is quick enough for many tries.
+func FuzzATicketIsReadWholeOrRefused(f *testing.F) {
+	f.Add("1", "60000", "1700000000000", "9", "2", "1000", "100", `{"A":["b"]}`)
+	f.Add("0", "-1", "x", "99999999999999999999", "", "1e3", "0x1", `{"A":1}`)
+	f.Add("1", "9223372036854775807", "9223372036854775807", "9223372036854775807", "1", "9223372036854775807", "1", `null`)
+	f.Fuzz(func(t *testing.T, attempts, timeout, deadline, level, most, keep, size, header string) {
+		e := &Execution{ticket: "translate.1", s: &service{name: "translate"}}
+		err := e.load([]any{"attempts", attempts, "timeout", timeout, "deadline", deadline, "level", level, "max", most,
+			"keep", keep, "max_size", size, "header", header, "odd"})
+		var unreadable *UnreadableError
+		switch {
+		case err != nil && !errors.As(err, &unreadable):
+			t.Errorf("err = %v", err)
+		case err != nil && len(err.Error()) > 400:
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		case err == nil && (e.timeout <= 0 || e.Request.Keep < 0 || e.Request.MaxSize < 0 || e.Attempt < 1 || e.Request.Attempts < 1):
+			t.Errorf("accepted %+v, %v", e.Request, e.timeout)
+		}
+	})
+}
