@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/internal/bench"
+	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/scaler/simulate"
 )
@@ -68,7 +69,46 @@ func measureSimulate(ctx context.Context, cfg bench.Config) (bench.Result, error
 		r.Figures = append(r.Figures,
 			single(c.what, "virtual s per s", speed), single(c.what, "requests per s", rate), single(c.what, "MiB of heap at most", []float64{float64(heap) / (1 << 20)}))
 	}
+	if cfg.Progress != nil {
+		_, _ = fmt.Fprintln(cfg.Progress, "simulate: a recorded week, as the page does it")
+	}
+	took, err := timePage(ctx)
+	if err != nil {
+		return bench.Result{}, err
+	}
+	r.Ratios = append(r.Ratios, ratioOf("a recorded week, ten a minute, nine ways to scale, half of the processors / "+pageAllowed.String(),
+		[]float64{took.Seconds()}, pageAllowed.Seconds(), 1))
 	return r, nil
+}
+
+// pageAllowed is what somebody waits for the page of a simulation without asking
+// what is wrong.
+const pageAllowed = 5 * time.Second
+
+// timePage simulates a recorded week as the control plane does: a draft, the policy
+// in force, the other ways to scale.
+func timePage(ctx context.Context) (time.Duration, error) {
+	r := &simulate.Recording{Service: "bench", From: time.Date(2026, 11, 14, 0, 0, 0, 0, time.UTC)}
+	draw := rand.New(rand.NewPCG(1, 1))
+	for hour := range 7 * 24 {
+		h := jobs.RecordedHour{Start: r.From.Add(time.Duration(hour) * time.Hour)}
+		for at := 6 * draw.ExpFloat64(); at < 3600; at += 6 * draw.ExpFloat64() {
+			h.Arrive(h.Start.Add(time.Duration(at*float64(time.Second))), 1)
+			h.Took(4*draw.ExpFloat64(), 1)
+		}
+		r.Hours = append(r.Hours, h)
+	}
+	r.To = r.From.Add(time.Duration(len(r.Hours)) * time.Hour)
+	draft, live := policies.New("bench"), policies.New("bench")
+	draft.Replicas = policies.Replicas{Max: 10, Concurrency: 8}
+	live.Replicas, live.Sizing.Patience = draft.Replicas, 8
+	list := append([]simulate.Candidate{simulate.Policy(simulate.DraftName, draft), simulate.Policy(simulate.LiveName, live)}, simulate.Baselines(draft)...)
+	setup := simulate.DefaultSetup()
+	setup.Begins, setup.Lasts, setup.Series, setup.Drawn = r.From, r.To.Sub(r.From), 14*time.Minute, 2
+	setup.Workers = max(1, runtime.GOMAXPROCS(0)/2)
+	begun := time.Now()
+	_, err := simulate.Replay(ctx, r.Source(setup.Seed), setup, list, nil)
+	return time.Since(begun), err
 }
 
 func ratioOf(what string, values []float64, yardstick, aim float64) bench.Ratio {
