@@ -56,6 +56,9 @@ func TestAShadowDecidesBesideThePolicyAndNeverActs(t *testing.T) {
 		if st.Wanted != 1 || st.LiveWanted != 0 || h.fleet.running() != 0 {
 			t.Errorf("the shadow wants %d, the policy %d, and %d run; want 1, 0 and 0", st.Wanted, st.LiveWanted, h.fleet.running())
 		}
+		if st.Ready != 1 {
+			t.Errorf("the shadow would have %d ready replicas, want the one that it has kept", st.Ready)
+		}
 		if before := h.fleet.placements(); before != 1 {
 			t.Errorf("%d were launched; the shadow must not", before)
 		}
