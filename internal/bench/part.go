@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pilotlight/pilotlight/activator"
+	"github.com/pilotlight/pilotlight/activator/front"
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/internal/redisdb"
 	"github.com/pilotlight/pilotlight/jobs"
@@ -42,6 +43,7 @@ func RunPart(ctx context.Context, part, upstream string, in io.Reader, out io.Wr
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var h http.Handler
+	var conns *front.Connections // as pilotlight serve bounds those of its data plane
 	var loops sync.WaitGroup
 	defer loops.Wait()
 	defer cancel()
@@ -65,7 +67,7 @@ func RunPart(ctx context.Context, part, upstream string, in io.Reader, out io.Wr
 		if err := untilReady(ctx, act); err != nil {
 			return err
 		}
-		h = act
+		h, conns = front.Patience(front.DefaultPace.Grace, act), front.NewConnections(front.Config{Max: 1 << 16})
 	case PartNomad:
 		n, end, err := newNomadPart()
 		if err != nil {
@@ -82,7 +84,11 @@ func RunPart(ctx context.Context, part, upstream string, in io.Reader, out io.Wr
 		return err
 	}
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	loops.Go(func() { _ = srv.Serve(l) })
+	at := l
+	if conns != nil {
+		srv.ConnState, at = conns.State, conns.Listen(l)
+	}
+	loops.Go(func() { _ = srv.Serve(at) })
 	defer srv.Close()
 	if _, err := fmt.Fprintf(out, "listening %s\n", l.Addr()); err != nil {
 		return err
