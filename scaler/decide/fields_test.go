@@ -16,7 +16,7 @@ import (
 // data path, the fleet, the readers of signals.
 var elsewhere = []string{
 	"description", "job", "group", "namespace", "regions", "gpu_priority", "weight", "preempt",
-	"route.", "translate.", "probe.", "request.", "retry.", "result.", "gpu.", "by_hand.", "cost.",
+	"route.", "translate.", "probe.", "request.", "retry.", "result.", "gpu.", "by_hand.", "cost.usd_per_hour",
 	"hold.max_requests", "hold.max_bytes", "hold.max_body", "hold.heartbeat", "hold.async_max_wait",
 	"scale_down.drain_timeout",
 }
@@ -173,6 +173,7 @@ func TestEveryPolicyFieldChangesSomeDecision(t *testing.T) {
 		"metric.down":   {metric(nil, some(1)), func(p *policies.Policy) { p.Metrics[0].Down = some(0.001) }},
 		"metric.source": {nil, nil}, // of another source or query is another metric: see below
 		"metric.query":  {nil, nil},
+		"cost.gpu":      {nil, func(p *policies.Policy) { p.Cost = &policies.Cost{GPU: "8x 80GB"} }},
 	}
 	for _, doc := range policies.Fields() {
 		if slices.ContainsFunc(elsewhere, func(s string) bool { return strings.HasPrefix(doc.Path, s) }) {

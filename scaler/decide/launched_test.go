@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
 )
@@ -117,9 +119,9 @@ func TestAMetricHoldsTheCountByItsFullestReplica(t *testing.T) {
 	w.snap.InFlight = 1
 	w.snap.Metrics, w.snap.MetricMaxes = map[string]*float64{"waiting": some(3)}, map[string]*float64{"waiting": some(9)}
 	w.pass(4*time.Minute, nil)
-	up, down := w.last.Signals.Up.Metrics["waiting"], w.last.Signals.Down.Metrics["waiting"]
-	if up == nil || *up != 3 || down == nil || *down != 9 {
-		t.Fatalf("up %v, down %v; want the mean 3 and the maximum 9", up, down)
+	got := []*float64{w.last.Signals.Up.Metrics["waiting"], w.last.Signals.Down.Metrics["waiting"]}
+	if diff := cmp.Diff([]*float64{some(3), some(9)}, got); diff != "" {
+		t.Fatalf("the mean for up and the maximum for down (-want +got):\n%s", diff)
 	}
 	w.snap.MetricMaxes = map[string]*float64{"waiting": nil} // of one replica nobody knows
 	w.pass(time.Second, nil)

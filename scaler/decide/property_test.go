@@ -119,9 +119,12 @@ func drawHappening(t *rapid.T, w *world) {
 	case 20:
 		w.snap.Out = rapid.SampledFrom([]*Out{nil, nil, {Rule: "stopped", Reason: "stopped by ann"}, {Rule: "purged", Reason: "purged"}}).Draw(t, "out")
 	case 22:
-		w.snap.Metrics = nil
+		w.snap.Metrics, w.snap.MetricMaxes = nil, nil
 		if rapid.IntRange(0, 2).Draw(t, "metric known") > 0 {
 			w.snap.Metrics = map[string]*float64{"waiting": some(rapid.SampledFrom([]float64{0, 5, 100}).Draw(t, "waiting"))}
+			if rapid.Bool().Draw(t, "one has more waiting") {
+				w.snap.MetricMaxes = map[string]*float64{"waiting": some(100)}
+			}
 		}
 	case 23:
 		w.now = w.now.Add(-rapid.SampledFrom([]time.Duration{time.Second, time.Minute, time.Hour}).Draw(t, "clock set back"))
