@@ -209,6 +209,9 @@
 //     slot.
 //   - What was in flight at an activator that is dead by the time Redis loses the
 //     writes that say so is known to nobody but the replica.
+//   - A request that is cancelled, because its client has gone or because another
+//     activator took it over while its owner stood still, gives its slot back when its
+//     connection is closed. An engine that computes on runs it beside the next one.
 //   - A Redis that comes back empty, together with a scaler that remembers nothing,
 //     has nobody to tell it that slots are in use.
 //
