@@ -1,10 +1,96 @@
 package queue
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
+
+// gate holds scripts up on their way to Redis, or refuses them.
+type gate struct {
+	mu      sync.Mutex
+	delayed map[string]time.Duration // by the script's hash
+	refused map[string]bool
+}
+
+func (g *gate) set(fn func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	fn()
+}
+
+func (g *gate) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		hash := ""
+		if args := cmd.Args(); len(args) > 1 && cmd.Name() == "evalsha" {
+			hash, _ = args[1].(string)
+		}
+		g.mu.Lock()
+		delay, refused := g.delayed[hash], g.refused[hash]
+		g.mu.Unlock()
+		if refused {
+			cmd.SetErr(errCut)
+			return errCut
+		}
+		time.Sleep(delay)
+		return next(ctx, cmd)
+	}
+}
+
+func TestASlotThatAStatementHasTakenBackDoesNotComeWithASubmissionAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := newWorld(t), newRunner()
+		a := warm(t, w, r)
+		g := &gate{delayed: map[string]time.Duration{submitScript.Hash(): 1500 * time.Millisecond}, refused: map[string]bool{}}
+		a.cfg.Redis.AddHook(g)
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Submit(t.Context(), keyed("1", "k"), roomy)
+			done <- err
+		}()
+		time.Sleep(1400 * time.Millisecond) // a heartbeat has said that it is free, and leased it anew
+		g.set(func() { g.refused[settleScript.Hash()] = true })
+		time.Sleep(200 * time.Millisecond)
+		if err := now(t, done); err != nil {
+			t.Fatal(err)
+		}
+		inUse := len(r.started)
+		for {
+			if _, ok := a.Try("translate"); !ok {
+				break
+			}
+			inUse++
+		}
+		if inUse > 3 {
+			t.Errorf("%d of three slots in use", inUse)
+		}
+		g.set(func() { clear(g.refused) })
+	})
+}
+
+func TestTheCallThatAcceptsADurableRequestBringsItsSlotWithoutASettlement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := newWorld(t), newRunner()
+		a := warm(t, w, r)
+		g := &gate{refused: map[string]bool{settleScript.Hash(): true}}
+		a.cfg.Redis.AddHook(g)
+		if e, err := a.Submit(t.Context(), keyed("1", "k"), roomy); err != nil || e.State == StateHeld {
+			t.Errorf("entry %+v, %v; want it granted", e, err)
+		}
+		now(t, r.started)
+		g.set(func() { clear(g.refused) })
+	})
+}
 
 // warm returns an activator that has leased all three slots of a replica.
 func warm(t *testing.T, w *world, r *runner) *Queue {
