@@ -29,7 +29,7 @@ type controlPlane struct {
 
 func newControlPlane() (*controlPlane, error) {
 	c := &controlPlane{store: policies.NewMemory(), services: &scalerReports{}}
-	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Version: "test"})
+	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Version: "test"})
 	if err != nil {
 		return nil, err
 	}
@@ -199,4 +199,18 @@ func (d *dataPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		answerJSON(w, http.StatusOK, mediaJSON, map[string]string{"translation": "¡Hola!"})
 	}
+}
+
+// recorded is three requests in the present hour.
+type recorded struct{}
+
+func (recorded) Recorded(_ context.Context, _ string, from, to time.Time) ([]jobs.RecordedHour, error) {
+	h := jobs.RecordedHour{Start: to.Add(-time.Second).UTC().Truncate(time.Hour)}
+	h.Arrive(h.Start, 3)
+	h.Took(2, 3)
+	return []jobs.RecordedHour{h}, nil
+}
+
+func (recorded) Covered(_ context.Context, from, to time.Time) (time.Duration, error) {
+	return time.Hour, nil
 }
