@@ -55,6 +55,12 @@ func (a *auditor) died(from, to time.Time) bool {
 	return a.replicaDied(from, to) || a.during(from, to, lease, KillActivator, StopActivator)
 }
 
+// ownerLost reports whether the activator that ran a request, which need not be the
+// one that was asked, may have died in the middle of its answer.
+func (a *auditor) ownerLost(r *Request, c Call) bool {
+	return (r.Keyed || r.Async) && a.during(c.At, c.Until, lease, KillActivator, StopActivator)
+}
+
 // unexplained says what is wrong with the outcome of a call; "" nothing.
 func (a *auditor) unexplained(r *Request, c Call) string {
 	killed := a.activatorDuring(c.Activator, c.At, c.Until, KillActivator)
@@ -66,7 +72,7 @@ func (a *auditor) unexplained(r *Request, c Call) string {
 		return "no answer within " + patience.String()
 	case c.Refused && !killed:
 		return "nobody listened, and the activator was not killed"
-	case c.Err != "" && !killed && !stood && !a.replicaDied(c.At, c.Until):
+	case c.Err != "" && !killed && !stood && !a.replicaDied(c.At, c.Until) && !a.ownerLost(r, c):
 		return "the connection broke (" + c.Err + "), and neither its activator nor its replica died"
 	case c.Problem == "":
 		return ""
