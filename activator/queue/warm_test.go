@@ -10,11 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// gate holds scripts up on their way to Redis, or refuses them.
+// gate refuses scripts on their way to Redis.
 type gate struct {
 	mu      sync.Mutex
-	delayed map[string]time.Duration // by the script's hash
-	refused map[string]bool
+	refused map[string]bool // by the script's hash
 }
 
 func (g *gate) set(fn func()) {
@@ -36,46 +35,14 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			hash, _ = args[1].(string)
 		}
 		g.mu.Lock()
-		delay, refused := g.delayed[hash], g.refused[hash]
+		refused := g.refused[hash]
 		g.mu.Unlock()
 		if refused {
 			cmd.SetErr(errCut)
 			return errCut
 		}
-		time.Sleep(delay)
 		return next(ctx, cmd)
 	}
-}
-
-func TestASlotThatAStatementHasTakenBackDoesNotComeWithASubmissionAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, r := newWorld(t), newRunner()
-		a := warm(t, w, r)
-		g := &gate{delayed: map[string]time.Duration{submitScript.Hash(): 1500 * time.Millisecond}, refused: map[string]bool{}}
-		a.cfg.Redis.AddHook(g)
-		done := make(chan error, 1)
-		go func() {
-			_, err := a.Submit(t.Context(), keyed("1", "k"), roomy)
-			done <- err
-		}()
-		time.Sleep(1400 * time.Millisecond) // a heartbeat has said that it is free, and leased it anew
-		g.set(func() { g.refused[settleScript.Hash()] = true })
-		time.Sleep(200 * time.Millisecond)
-		if err := now(t, done); err != nil {
-			t.Fatal(err)
-		}
-		inUse := len(r.started)
-		for {
-			if _, ok := a.Try("translate"); !ok {
-				break
-			}
-			inUse++
-		}
-		if inUse > 3 {
-			t.Errorf("%d of three slots in use", inUse)
-		}
-		g.set(func() { clear(g.refused) })
-	})
 }
 
 func TestTheCallThatAcceptsADurableRequestBringsItsSlotWithoutASettlement(t *testing.T) {
