@@ -39,26 +39,6 @@ var fieldWords = map[string]map[string]string{
 		"at":                      "when this was true; null: the scaler has not reported yet",
 		"stale":                   "the scaler should have reported since, and has not",
 	},
-	"ShadowStanding": {
-		"observed_s":       "seconds for which both were looked at, and which the other figures are about",
-		"ready":            "of the replicas that the draft would have",
-		"differs_s":        "seconds in which the two wanted different counts",
-		"gpu_seconds":      "of the replicas that the draft would have had, from launch to stop",
-		"live_gpu_seconds": "of the replicas that were there",
-		"failure":          "why the draft does not decide, in a sentence; empty while it does",
-	},
-	"SimulationInfo": {
-		"state":  "waiting: another one runs; running; done; failed; cancelled",
-		"reason": "why it failed or was cancelled, in a sentence",
-		"report": "null until it is done",
-	},
-	"SimulationOver": {
-		"covered_s":          "seconds of the time in which demand was recorded; the rest counts as time without requests",
-		"slot_times":         "recorded times in a slot, among which each request's is drawn",
-		"cold_starts":        "of the service, among which each launch is drawn if there are five",
-		"cold_start_s":       "median from launch to ready; a guess where cold_starts is 0",
-		"compared_with_live": "false: nothing is in force, or the draft says the same",
-	},
 	"Notice": {
 		"kind":   "changed-by-hand: somebody set the count in Nomad itself; deployed: somebody registered the job again; deployment: one is active and refuses scales; stopped: somebody stopped or purged the job; node-draining: nodes under replicas are being drained; drift: the registered job is not the job spec; metric-unknown: a metric of the policy cannot be read; fleet-silent: the fleet is not heard",
 		"text":   "a sentence",

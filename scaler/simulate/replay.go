@@ -189,6 +189,9 @@ func deliver(ctx context.Context, source Source, feeds []chan []Request) (last t
 		if end != nil && !errors.Is(end, io.EOF) {
 			return 0, 0, end
 		}
+		if err := ctx.Err(); err != nil { // the select below chooses at random
+			return 0, 0, err
+		}
 		if len(requests) > 0 {
 			room = min(2*len(requests), batch)
 			last = requests[len(requests)-1].At
