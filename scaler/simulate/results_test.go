@@ -46,7 +46,7 @@ func TestResultsAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLab(t, "")
-	for _, c := range []trial{{"azure-llm-2023-code", 2 * time.Minute}, {"azure-llm-2023-conv", 6 * time.Minute}, {"mooncake-conversation", 2 * time.Minute}} {
+	for _, c := range []trial{{"azure-llm-2023-code", 2 * time.Minute}, {"azure-llm-2023-conv", 6 * time.Minute}} {
 		rows := rowsOf(t, string(text), c)
 		for _, r := range []row{{defaultBeta, []float64{defaultTheta}}, {2, []float64{0.25}}} {
 			rep := l.each(c, "", func(peaks map[string]int) []Candidate {
