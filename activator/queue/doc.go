@@ -152,8 +152,9 @@
 //
 // Each script compares Redis' run id with the one that wrote last, and the
 // generation that its caller has seen with its own. If the server is another
-// process, the ledger is older than somebody remembers, or an activator returns that
-// was buried together with all others, nothing is granted or leased for one lease:
+// process, the ledger is older than somebody remembers, or newer (it was empty, and
+// the caller knows the one before), or an activator returns that was buried together
+// with all others, nothing is granted or leased for one lease:
 // until then all have stated what they hold or stopped using it. They ask for their
 // tickets again, with their numbers, and claim what they run. Numbers are Redis'
 // clock, so that they rise across what was lost.

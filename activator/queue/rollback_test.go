@@ -58,6 +58,50 @@ func TestAGenerationThatACallerHasSeenAndRedisHasNotGrantsNothingForALease(t *te
 	})
 }
 
+func TestAnEmptyLedgerIsToldByOneWhoHasSeenLittleOfTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		b, _ := w.activator("b")
+		w.offer(replicaWith("r1", 0, 2)) // the first call of all: the scaler has seen no more
+		one := now(t, hold(t.Context(), a, "t1", roomy)).slot
+		two := now(t, hold(t.Context(), a, "t2", roomy)).slot
+		w.redis.FlushAll()
+		w.redis.SetError("LOADING") // a's next words come later than those of the others
+		time.Sleep(500 * time.Millisecond)
+		w.redis.SetError("")
+		ch := hold(t.Context(), b, "t3", roomy) // b has seen nothing of what was lost
+		w.offer(replicaWith("r1", 0, 2))
+		notYet(t, ch)
+		w.tick(8 * time.Second)
+		notYet(t, ch)
+		if d := w.demand(); d.SlotsOut["r1"] != 2 {
+			t.Errorf("slots out = %v: a has stated both of its slots", d.SlotsOut)
+		}
+		one.Release()
+		two.Release()
+		w.tick(time.Second)
+		now(t, ch)
+	})
+}
+
+func TestAnEmptyLedgerWaitsOnceForThoseWhoRememberTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		w.offer(replicaWith("r1", 0, 2))
+		now(t, hold(t.Context(), a, "t1", roomy)).slot.Release()
+		old := w.ledger.gens["translate"]
+		time.Sleep(time.Second)
+		w.redis.FlushAll()
+		w.offer(replicaWith("r1", 0, 2))
+		w.tick(8 * time.Second)
+		w.ledger.gens["translate"] = old // another scaler, that was away so long
+		w.offer(replicaWith("r1", 0, 3))
+		now(t, hold(t.Context(), a, "t2", roomy)).slot.Release()
+	})
+}
+
 func TestAServerThatIsAnotherProcessGrantsNothingForALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -65,7 +65,7 @@ local function bury(id, gone)
   redis.call('HDEL', K_ACT, id)
   fence(id, a.number, NOW + a.timeout, 1)
   if redis.call('EXISTS', K_MINE(id)) == 1 then
-    local name = K_MINE(id) .. '~' .. gen
+    local name = K_MINE(id) .. '~' .. digits(gen)
     redis.call('RENAME', K_MINE(id), name)
     redis.call('SADD', K_ORPHANS, name)
   end
@@ -152,16 +152,29 @@ local function reap(grace)
   end)
 end
 
+-- Redis' clock in 10 us units: more than a server can run scripts.
+local CLOCK = tonumber(time[1]) * 1e5 + math.floor(tonumber(time[2]) / 10)
+
 -- Every script of the ledger begins here. It finds out whether this ledger may
 -- have lost writes: the server is another process than the one that wrote last,
--- or the caller has seen a later generation; or whether all activators may have
--- gone on without it. Then nothing is granted for a lease: by then everybody has
--- stated what it holds, or has stopped using it.
+-- or the caller has seen a later generation, or one from before there was this
+-- ledger; or whether all activators may have gone on without it. Then nothing is
+-- granted for a lease: by then everybody has stated what it holds, or has stopped
+-- using it.
+--
+-- A new ledger counts its generations from the clock on and keeps the first one
+-- (born): counted from 0 it would soon be past what somebody who knew the one
+-- before has seen, and so would pass for that one.
 local function begin()
   local info = redis.pcall('INFO', 'server')
   local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
-  local m = redis.call('HMGET', K_META, 'run', 'gen', 'last', 'grace', 'recover', 'blackout')
+  local m = redis.call('HMGET', K_META, 'run', 'gen', 'last', 'grace', 'recover', 'blackout', 'born')
   gen, recover = tonumber(m[2] or 0), tonumber(m[5] or 0)
+  local born = tonumber(m[7] or 0)
+  if not m[1] then
+    gen, born = CLOCK, CLOCK
+    redis.call('HSET', K_META, 'born', digits(born))
+  end
   local grace, last = tonumber(m[4] or 0), tonumber(m[3] or NOW)
   each(redis.call('HGETALL', K_ACT), function(id, value)
     local seen, number, timeout, runs, address = split(value)
@@ -170,10 +183,11 @@ local function begin()
   -- One that was buried with all others lives: others may, too, and go on.
   local _, _, buried = split(m[6] and ME ~= '' and not acts[ME] and redis.call('HGET', K_FENCED, ME) or '')
   local back = buried == '1'
-  if (m[1] and m[1] ~= run) or SEEN > gen or back then
+  local before = SEEN > 0 and SEEN <= born -- who has seen this ledger has seen more than that
+  if (m[1] and m[1] ~= run) or SEEN > gen or before or back then
     recover = NOW + LEASE_MS
-    redis.call('HSET', K_META, 'recover', recover, 'life', gen .. '.' .. NOW)
-    redis.call('HDEL', K_META, 'blackout')
+    redis.call('HSET', K_META, 'recover', recover, 'life', digits(gen) .. '.' .. NOW)
+    redis.call('HDEL', K_META, 'blackout', 'born') -- the first who remembers speaks for all
     for id, a in pairs(acts) do a.seen = NOW; write_act(id) end
   end
   if math.abs(NOW - last) > LEASE_MS / 2 then
@@ -181,7 +195,7 @@ local function begin()
     redis.call('HSET', K_META, 'grace', grace)
   end
   gen = math.max(gen, SEEN) + 1
-  redis.call('HSET', K_META, 'run', run, 'gen', gen, 'last', NOW)
+  redis.call('HSET', K_META, 'run', run, 'gen', digits(gen), 'last', NOW)
   reap(grace)
 end
 
@@ -299,8 +313,7 @@ end
 -- A ticket's number: the one it brings, or the next.
 local function number_for(own)
   local last = tonumber(redis.call('HGET', K_META, 'seq') or 0)
-  local clock = tonumber(time[1]) * 1e5 + math.floor(tonumber(time[2]) / 10)
-  local n = own > 0 and own or math.max(last + 1, clock)
+  local n = own > 0 and own or math.max(last + 1, CLOCK)
   if n > last then redis.call('HSET', K_META, 'seq', digits(n)) end
   return n
 end
