@@ -378,6 +378,28 @@ func TestAServiceThatComesBackCountsOnlyWhatIsNew(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSetBackMakesNoDemand(t *testing.T) {
+	w := newWorld(t)
+	w.replica("translate", "r1", 2, echo(new(atomic.Int64)))
+	w.do("POST", "/translate", hello)
+	w.until("none is in flight", func() bool { return w.act.countersNow(time.Now()).Services["translate"].InFlight == 0 })
+	s := w.act.routes.Load().services["translate"]
+	latest := s.policy.Hold.MaxWait.Seconds()
+	s.promise(time.Now(), &latest)
+	back := time.Now().Add(-time.Hour)
+	for _, step := range []struct {
+		what     string
+		at, want time.Time
+	}{
+		{"somebody was told to come back", back, back},
+		{"the time is over in which they may", back.Add(s.policy.Hold.MaxWait + time.Minute), back},
+	} {
+		if got := w.act.countersNow(step.at).Services["translate"].LastDemand; !got.Equal(step.want) {
+			t.Errorf("%s: last demand %v before now, want %v", step.what, step.at.Sub(got), step.at.Sub(step.want))
+		}
+	}
+}
+
 func TestEveryErrorOfThePackageHasItsProblem(t *testing.T) {
 	for err, want := range map[error]kind{
 		ErrUnknownService: unknownService, ErrDeadline: deadlinePassed, ErrRequestTimeout: upstreamTimeout,

@@ -2,6 +2,7 @@ package activator
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/DataDog/sketches-go/ddsketch"
@@ -111,6 +112,7 @@ func (a *Activator) countersNow(now time.Time) jobs.Counters {
 		if st.OldestHold.IsZero() {
 			c.OldestHold = time.Time{}
 		}
+		s.setBack(now)
 		if ns := s.lastDone.Load(); ns > 0 {
 			c.LastDemand = time.Unix(0, ns).UTC()
 		}
@@ -135,4 +137,18 @@ func (a *Activator) countersNow(now time.Time) jobs.Counters {
 		out.Services[s.name] = c
 	}
 	return out
+}
+
+// setBack puts right what was noted before the clock was set back: it lies ahead of
+// now, and the service would seem to be asked until that hour has come again.
+func (s *service) setBack(now time.Time) {
+	notAfter(&s.lastDone, now)
+	notAfter(&s.promised, now.Add(s.policy.Hold.MaxWait)) // nobody is told to come back later
+}
+
+// notAfter keeps a moment, in Unix ns, from lying after another.
+func notAfter(at *atomic.Int64, latest time.Time) {
+	if ns := at.Load(); ns > latest.UnixNano() {
+		at.CompareAndSwap(ns, latest.UnixNano())
+	}
 }

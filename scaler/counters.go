@@ -12,6 +12,11 @@ import (
 // forgotten: longer than it goes on publishing a service without traffic.
 const forgetActivator = 25 * time.Minute
 
+// clockApart is how far an activator's clock may be from ours before its times are
+// moved to ours. What it publishes is gone from the store after 3.5 s, so that one
+// that seems older than this, or of the future, is by another clock.
+const clockApart = 5 * time.Second
+
 // traffic is what all activators together have seen of one service since the
 // last reading.
 type traffic struct {
@@ -30,23 +35,33 @@ type traffic struct {
 // differences. An activator that restarted is seen by its start time or by a
 // number that fell.
 type counters struct {
-	heard map[string]jobs.Counters // as last read
-	at    time.Time                // when; zero: never
+	heard map[string]heard // by activator
+	at    time.Time        // when they were last read; zero: never
+}
+
+// heard is what an activator had published when it was last read, by our clock.
+type heard struct {
+	jobs.Counters
+	at time.Time
 }
 
 // differ returns the differences by service. Of an activator met at the first
 // reading only what comes after it counts: how old its numbers are is unknown.
 func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Duration) map[string]*traffic {
 	if c.heard == nil {
-		c.heard = map[string]jobs.Counters{}
+		c.heard = map[string]heard{}
 	}
 	out := map[string]*traffic{}
 	for _, a := range list {
 		last, met := c.heard[a.Activator]
 		if met && !last.Started.Equal(a.Started) {
-			last = jobs.Counters{}
+			last = heard{}
 		}
 		baseline := !met && c.at.IsZero()
+		apart := now.Sub(a.At)
+		if apart.Abs() <= clockApart {
+			apart = 0
+		}
 		for name, s := range a.Services {
 			t := out[name]
 			if t == nil {
@@ -63,12 +78,14 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 				t.failed += s.Failed - before.Failed
 				t.seconds += s.ServiceSeconds - before.ServiceSeconds
 			}
-			if now.Sub(a.At) <= fresh {
+			if now.Sub(a.At)-apart <= fresh {
 				t.inFlight += s.InFlight
 				t.held += s.Held
 			}
-			if s.LastDemand.After(t.lastDemand) {
-				t.lastDemand = s.LastDemand
+			if s.LastDemand.IsZero() {
+				// none yet
+			} else if at := s.LastDemand.Add(apart); at.After(t.lastDemand) {
+				t.lastDemand = at
 			}
 			for _, b := range s.Latency {
 				if unchanged(before.Latency, b) {
@@ -79,10 +96,10 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 				})
 			}
 		}
-		c.heard[a.Activator] = a
+		c.heard[a.Activator] = heard{a, now}
 	}
 	for name, a := range c.heard {
-		if now.Sub(a.At) > forgetActivator {
+		if now.Sub(a.at) > forgetActivator { // not by its own clock: what is forgotten is counted anew
 			delete(c.heard, name)
 		}
 	}

@@ -38,7 +38,7 @@ func TestCountersOfActivatorsBecomeDifferences(t *testing.T) {
 			t.Errorf("%s: %d in flight, want %d", step.what, got.inFlight, step.inFlight)
 		}
 	}
-	late := c.differ(epoch.Add(10*time.Second), []jobs.Counters{publish("a", epoch.Add(time.Minute), 5)}, 3*time.Second)["s"]
+	late := c.differ(epoch.Add(4*time.Second), []jobs.Counters{publish("a", epoch.Add(time.Minute), 5)}, 3*time.Second)["s"]
 	if late.inFlight != 0 {
 		t.Errorf("%d in flight by an activator that is silent, want 0", late.inFlight)
 	}
@@ -70,5 +70,52 @@ func TestLatencyBucketsArePassedOnWhenTheyGrow(t *testing.T) {
 		if len(got) != len(step.want) || len(got) > 0 && got[0] != step.want[0] {
 			t.Errorf("reading %d: buckets of %v, want %v", i, got, step.want)
 		}
+	}
+}
+
+// Requests that are over between two looks are known by the activator's own word
+// alone: the last replica must stay for as long as they come, and no longer than
+// its keep-alive after the last.
+func TestAnActivatorWhoseClockIsWrongNeitherEndsAKeepAliveNorProlongsIt(t *testing.T) {
+	for name, skew := range map[string]time.Duration{
+		"right": 0, "an hour behind": -time.Hour, "an hour ahead": time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, policy(nil), func(t *testing.T, h *house) {
+				h.ledger.set(func() { h.ledger.skew, h.ledger.work, h.ledger.mute = skew, 10*time.Millisecond, true })
+				h.ledger.ask(1)
+				within(t, 10*time.Second, "the answer", func() bool { return h.ledger.waiting() == 0 })
+				for range 30 { // for more than twice the keep-alive
+					pass(5300 * time.Millisecond)
+					h.ledger.ask(1)
+				}
+				last := time.Now()
+				if counts := h.fleet.counts(); len(counts) != 1 {
+					t.Fatalf("scale calls while it was asked: %v, want the launch alone", counts)
+				}
+				within(t, 5*time.Minute, "no replica", func() bool { return h.fleet.running() == 0 })
+				if got := time.Since(last); got < 59*time.Second || got > 63*time.Second {
+					t.Errorf("gone %v after the last demand, want 1m ± a tick", got)
+				}
+			})
+		})
+	}
+}
+
+func TestDemandIsSeenAlsoAfterTheScalersClockWasSetBack(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	s := &service{lastDemand: now.Add(time.Hour)} // noted before
+	s.asks(now, now.Add(time.Hour))
+	if !s.lastDemand.Equal(now) {
+		t.Errorf("last demand at %v, want at %v: it is not ahead of the clock", s.lastDemand, now)
+	}
+	now = now.Add(time.Minute)
+	s.asks(now, time.Time{})
+	if want := now.Add(-time.Minute); !s.lastDemand.Equal(want) {
+		t.Errorf("nobody has asked since %v, and the last demand is at %v", want, s.lastDemand)
+	}
+	s.asks(now, now.Add(-time.Second))
+	if want := now.Add(-time.Second); !s.lastDemand.Equal(want) {
+		t.Errorf("last demand at %v, want at %v", s.lastDemand, want)
 	}
 }

@@ -27,6 +27,7 @@ type ledger struct {
 	down     bool
 	epoch    int64          // latest of the offers
 	mute     bool           // announcements are lost
+	skew     time.Duration  // of the activator's clock against ours
 	reads    int            // of the demand
 	slow     time.Duration  // that reading the demand takes
 	over     int            // most requests ever at once at one replica
@@ -226,8 +227,11 @@ func (l *ledger) Counters(context.Context) ([]jobs.Counters, error) {
 	if c.Held+c.InFlight > 0 {
 		c.LastDemand = time.Now()
 	}
+	if !c.LastDemand.IsZero() {
+		c.LastDemand = c.LastDemand.Add(l.skew)
+	}
 	return []jobs.Counters{{
-		Activator: "a", Started: l.started, At: time.Now(),
+		Activator: "a", Started: l.started, At: time.Now().Add(l.skew),
 		Services: map[string]jobs.ServiceCounters{"translate": c},
 	}}, nil
 }

@@ -120,9 +120,7 @@ func (s *service) onTraffic(now time.Time, t *traffic) {
 	s.serviceTime = s.serviceTime.With(t.completed, t.seconds)
 	s.counted, s.countedAt = t.inFlight, now
 	s.recorded.note(now, t, s.latencies)
-	if t.lastDemand.After(s.lastDemand) {
-		s.lastDemand = earlier(t.lastDemand, now)
-	}
+	s.asks(now, t.lastDemand)
 	s.latency = append(s.latency, t.latency...)
 	if extra := len(s.latency) - maxLatencyItems; extra > 0 {
 		s.latency = s.latency[extra:] // nobody decided for minutes
@@ -135,6 +133,19 @@ func (s *service) onTraffic(now time.Time, t *traffic) {
 		if s.demand.Held == 0 && t.held > 0 {
 			s.read(now) // its announcement was missed
 		}
+	}
+}
+
+// asks notes that somebody asked at a moment; zero is never. What was noted before
+// the clock was set back lies ahead of it, and would hide whoever asks until that
+// hour has come again.
+func (s *service) asks(now, at time.Time) {
+	now = now.Round(0) // by the clock on the wall, as at is
+	if s.lastDemand.Round(0).After(now) {
+		s.lastDemand = now
+	}
+	if at.After(s.lastDemand) {
+		s.lastDemand = earlier(at, now)
 	}
 }
 
