@@ -29,7 +29,8 @@ func (t trial) title() string {
 	return fmt.Sprintf("%s, cold starts of %.0f s", t.trace, t.cold.Seconds())
 }
 
-// seeds is how many draws of cold starts a trial is the median of.
+// seeds is how many draws of cold starts a trial is the median of; RESULTS.md says
+// in each section how many that were.
 func (t trial) seeds() int {
 	switch t.trace {
 	case "servegen-day-night", "servegen-office", "servegen-sparse":
