@@ -180,20 +180,28 @@ func (m *model) disturb(o op) {
 		m.saved, m.savedAt = save(m.t, m.redis), time.Now()
 	case "rollback":
 		if m.saved != nil {
-			m.disorder, m.lost = true, true
 			m.saved.restore(m.redis)
-			for _, u := range m.uses {
-				// Who could say so is dead, and Redis has forgotten (doc.go: what cannot be
-				// excluded).
-				if u.actor.dead && !u.began.Add(100*time.Millisecond).Before(m.savedAt) {
-					u.orphanTil = time.Time{}
-				}
-			}
-			m.saved, m.down = nil, false
-			m.server++
-			m.serverIs(m.server, "")
+			m.lose(m.savedAt)
+		}
+	case "empty":
+		m.redis.FlushAll()
+		m.lose(time.Time{})
+	}
+}
+
+// lose what Redis has been told since then: another process has its place.
+func (m *model) lose(since time.Time) {
+	m.disorder, m.lost = true, true
+	for _, u := range m.uses {
+		// Who could say so is dead, and Redis has forgotten (doc.go: what cannot be
+		// excluded).
+		if u.actor.dead && !u.began.Add(100*time.Millisecond).Before(since) {
+			u.orphanTil = time.Time{}
 		}
 	}
+	m.saved, m.down = nil, false
+	m.server++
+	m.serverIs(m.server, "")
 }
 
 // crash ends an actor as kill -9 does. Its replicas compute on for what it had in

@@ -28,7 +28,7 @@ var genOp = rapid.Custom(func(t *rapid.T) op {
 			"hold", "hold", "hold", "hold", "submit", "submit", "submit", "end", "end", "end", "try", "try",
 			"offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "advance", "observe",
 			"crash", "crash", "bury", "bury", "upload", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
-			"away", "back", "restart", "save", "rollback",
+			"away", "back", "restart", "save", "rollback", "empty",
 		}).Draw(t, "kind"),
 		N: rapid.IntRange(0, 20).Draw(t, "n"),
 		M: rapid.IntRange(0, 7).Draw(t, "m"),
