@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -36,16 +35,32 @@ type follower struct {
 	wake  chan struct{} // capacity 1
 
 	// Owned by the loop.
-	statuses  map[string][]byte // as last published, without the time
-	decisions map[string]time.Time
-	starts    map[string][]string    // ids of the latest cold starts
+	unread    map[change]struct{} // that could not be read, for the repair
+	statuses  map[string][]byte   // as last published, without the time
+	decisions published
+	starts    published
 	policies  map[string]VersionInfo // nil until first read
 	began     time.Time              // what is older was there before the stream
 }
 
+// published is which entries of each service have been, by id. The time of the
+// last one would not do: two may be of one moment, and one may be stored after
+// another that is later.
+type published map[string][]string
+
+// news reports whether an entry has not been published, and notes that it is now.
+func (p published) news(service, id string) bool {
+	if slices.Contains(p[service], id) {
+		return false
+	}
+	const keep = 4 * latestPerTry
+	p[service] = append(p[service][max(0, len(p[service])-keep+1):], id)
+	return true
+}
+
 func (s *Server) follow(ctx context.Context) error {
 	f := &follower{s: s, dirty: make(map[change]struct{}), wake: make(chan struct{}, 1),
-		statuses: make(map[string][]byte), decisions: make(map[string]time.Time), starts: make(map[string][]string), began: time.Now()}
+		unread: make(map[change]struct{}), statuses: make(map[string][]byte), decisions: published{}, starts: published{}, began: time.Now()}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return f.again(ctx, "changes of services", func() error { return s.cfg.Services.Changes(ctx, f.mark) })
@@ -110,6 +125,9 @@ func (f *follower) loop(ctx context.Context) error {
 			return ctx.Err()
 		case <-repair.C:
 			f.mark(topicStatus, "")
+			for c := range f.unread {
+				f.mark(c.topic, c.service)
+			}
 		case <-f.wake:
 			f.publish(ctx, f.take())
 			if err := sleep(ctx, gatherFor); err != nil {
@@ -139,7 +157,9 @@ func (f *follower) publish(ctx context.Context, changes map[change]struct{}) {
 		case topicPoint:
 			err = f.mentionPoint(ctx, c.service)
 		}
+		delete(f.unread, c)
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			f.unread[c] = struct{}{}
 			f.s.cfg.Logger.Warn("change not read", "reason", c.topic, "service", c.service, "err", err)
 		}
 	}
@@ -216,8 +236,8 @@ func (f *follower) publishDecisions(ctx context.Context, service string) error {
 		return err
 	}
 	for _, d := range slices.Backward(list) { // oldest first
-		if d.At.After(f.began) && d.At.After(f.decisions[d.Service]) {
-			f.decisions[d.Service] = d.At
+		id := fmt.Sprint(d.At.UnixNano(), " ", d.From, " ", d.To, " ", d.Rule, " ", d.Reason)
+		if d.At.After(f.began) && f.decisions.news(d.Service, id) {
 			f.emit(topicDecision, d.Service, d)
 		}
 	}
@@ -229,16 +249,12 @@ func (f *follower) publishColdStarts(ctx context.Context, service string) error 
 	if err != nil {
 		return err
 	}
-	latest := make(map[string][]string)
 	for _, c := range slices.Backward(list) {
-		latest[c.Service] = append(latest[c.Service], c.ID)
 		end := c.StartedAt.Add(time.Duration(c.DurMS * float64(time.Millisecond)))
-		// By id, not by time: of two that overlap, the later one may end first.
-		if end.After(f.began) && !slices.Contains(f.starts[c.Service], c.ID) {
+		if end.After(f.began) && f.starts.news(c.Service, c.ID) {
 			f.emit(topicColdStart, c.Service, c)
 		}
 	}
-	maps.Copy(f.starts, latest)
 	return nil
 }
 

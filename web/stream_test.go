@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/scaler/decide"
 )
 
@@ -163,6 +166,14 @@ func TestTheStreamSaysWhatChangedAndNothingElse(t *testing.T) {
 		announce("no new decision")
 
 		services.set(func(f *fakeServices) {
+			at, before := time.Now(), time.Now().Add(-time.Millisecond)
+			f.decided = append([]decide.Decision{{Service: "translate", At: at, Rule: "pinned"}, {Service: "translate", At: at, Rule: "by-hand"}}, f.decided...)
+			f.decided = append(f.decided, decide.Decision{Service: "translate", At: before, Rule: "operator"})
+		})
+		services.announced <- change{topicDecision, "translate"}
+		announce("two of one moment, and one that was stored late", "decision translate", "decision translate", "decision translate")
+
+		services.set(func(f *fakeServices) {
 			long := coldStart("translate", "long", now, float64(time.Hour.Milliseconds()))
 			short := coldStart("translate", "short", now.Add(time.Second), float64(time.Hour.Milliseconds()))
 			f.starts = append([]jobs.ColdStart{short, long}, f.starts...)
@@ -225,6 +236,66 @@ func TestWhatWasNotAnnouncedIsFoundAnyway(t *testing.T) {
 		synctest.Wait()
 		if got := received(r); len(got) != 1 || !strings.Contains(string(got[0].data), `"stale":true`) {
 			t.Errorf("of staleness: %v", topicsOf(got))
+		}
+		stop()
+		<-ended
+	})
+}
+
+// unreadable is a store whose policies cannot be read while it is down; what it
+// announces is heard.
+type unreadable struct {
+	policies.Store
+	down atomic.Bool
+}
+
+func (u *unreadable) List(ctx context.Context) ([]policies.Version, error) {
+	if u.down.Load() {
+		return nil, errors.New("redis: connection refused")
+	}
+	return u.Store.List(ctx)
+}
+
+func TestWhatCouldNotBeReadIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var shelf *unreadable
+		s, services, store := newTestServer(t, func(c *Config) {
+			shelf = &unreadable{Store: c.Policies}
+			c.Policies = shelf
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		r, _, _ := s.feed.join("", []string{topicPolicy, topicDecision}, "")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		received(r)
+
+		shelf.down.Store(true)
+		services.set(func(f *fakeServices) {
+			f.decided = []decide.Decision{{Service: "translate", At: time.Now(), To: 1}}
+			f.err = errors.New("redis: connection refused")
+		})
+		if _, err := store.Put(t.Context(), "translate", translateText+"# more\n", 1, "grace", "why"); err != nil {
+			t.Fatal(err)
+		}
+		services.announced <- change{topicDecision, "translate"}
+		time.Sleep(2 * repairEvery)
+		synctest.Wait()
+		if got := received(r); len(got) != 0 {
+			t.Fatalf("while nothing can be read: %v", topicsOf(got))
+		}
+
+		shelf.down.Store(false)
+		services.set(func(f *fakeServices) { f.err = nil })
+		time.Sleep(repairEvery + time.Second)
+		synctest.Wait()
+		got := map[string]int{}
+		for _, e := range received(r) {
+			got[e.topic]++
+		}
+		if diff := cmp.Diff(map[string]int{topicPolicy: 1, topicDecision: 1}, got); diff != "" {
+			t.Errorf("events when it can be read again (-want +got):\n%s", diff)
 		}
 		stop()
 		<-ended
