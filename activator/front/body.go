@@ -57,7 +57,12 @@ func Patience(grace time.Duration, next http.Handler) http.Handler {
 		if r.ContentLength != 0 {
 			conn := http.NewResponseController(w)
 			_ = conn.SetReadDeadline(time.Now().Add(grace))
-			r.Body = &awaited{r.Body, conn}
+			// The server's own request keeps its body: by that it knows a client that still
+			// waits to be told to send (Expect: 100-continue), and one that has too much left
+			// to be read on, and answers both at once.
+			theirs := *r
+			theirs.Body = &awaited{r.Body, conn}
+			r = &theirs
 		}
 		next.ServeHTTP(w, r)
 	})
