@@ -21,6 +21,7 @@ type call struct {
 	adapter  translate.Adapter // nil: forward as it is
 	keyed    bool
 	prefer   preference
+	fetched  bool   // an earlier request's result: whatever it is, it is no failure of this one
 	replica  string // that answered a durable request
 
 	reserved int64    // bytes of account

@@ -52,11 +52,12 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 		quiet = a.during(r.Context(), c, a.heldInStore(e))
 		defer quiet()
 	}
-	if e, err = a.untilRun(r.Context(), c, e); err == nil {
-		if held {
-			c.waitedSince(begun)
-		}
-		err = a.replay(c.out, r, c, e, false, quiet)
+	e, err = a.untilRun(r.Context(), c, e)
+	if held {
+		c.waitedSince(begun)
+	}
+	if err == nil {
+		err = a.replay(c.out, r, c, e, quiet)
 	}
 	if err != nil {
 		quiet()
@@ -160,19 +161,23 @@ func (a *Activator) withdraw(c *call, e queue.Entry) {
 	}
 }
 
-// waitedSince counts the hold of a durable request as one wait.
-func (c *call) waitedSince(begun time.Time) {
+// waitsSince tells the hold of a durable request as one wait, so far.
+func (c *call) waitsSince(begun time.Time) {
 	c.waited = time.Since(begun)
 	if c.wasCold {
 		c.cold = c.waited
 	}
+}
+
+// waitedSince is waitsSince of a hold that has ended; it is counted.
+func (c *call) waitedSince(begun time.Time) {
+	c.waitsSince(begun)
 	c.service.metrics.held(c)
 }
 
 // replay writes the stored answer of a request to a client, as it is or as it
-// comes. fetched is true for somebody who fetches a result: whatever it is then
-// is no failure of this request. begun is called when it begins.
-func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, fetched bool, begun func()) error {
+// comes. begun is called when it begins.
+func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, begun func()) error {
 	last := time.Now().Add(c.service.policy.Hold.MaxWait + time.Duration(c.service.attempts)*c.service.policy.Request.Timeout)
 	cause := ErrRequestTimeout
 	if c.bounded {
@@ -182,7 +187,7 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	defer cancel()
 	answer, err := a.cfg.Queue.Answer(ctx, e.ID)
 	if err != nil {
-		if errors.Is(err, ErrDeadline) && !fetched {
+		if errors.Is(err, ErrDeadline) && !c.fetched {
 			a.withdraw(c, e)
 		}
 		return ended(err)
@@ -202,8 +207,8 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	for name, values := range answer.Header {
 		h[name] = values
 	}
-	if fetched {
-		h.Del("Content-Length") // of an answer to HEAD, which this is not
+	if c.fetched {
+		h.Del("Content-Length") // it may be of an answer to HEAD, which this is not
 	} else if answer.Entry.State == queue.StateFailed {
 		c.failure = cmp.Or(answer.Entry.Reason, upstreamFailed.name)
 	}
@@ -211,7 +216,7 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	w.WriteHeader(answer.Status)
 	if err := copyAnswer(w, resp.Body, c.service.policy.Request.Idle); err != nil {
 		c.failure = kindOf(ended(err)).name
-		if errors.Is(err, ErrDeadline) && !fetched {
+		if errors.Is(err, ErrDeadline) && !c.fetched {
 			a.withdraw(c, e)
 		}
 		if late && c.out.between() {

@@ -286,7 +286,7 @@ func (a *Activator) tell(p *problem, c *call, k kind, failed *StartFailedError) 
 		return
 	}
 	refused := k.status == http.StatusTooManyRequests || k.status == http.StatusServiceUnavailable
-	if !refused && k != deadlinePassed {
+	if !refused && k != deadlinePassed || k == deadlinePassed && c.fetched { // asked again, it is the same
 		return
 	}
 	most := c.service.policy.Hold.MaxWait

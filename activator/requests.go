@@ -34,6 +34,9 @@ func (a *Activator) stateOf(e queue.Entry) requestState {
 	s := requestState{ID: e.ID, State: string(e.State), Reason: e.Reason}
 	if e.State.Final() {
 		s.Status = e.Status
+		if e.Unanswered() {
+			s.Status = kindOf(ended(&queue.EndedError{Entry: e})).status // as its result says it
+		}
 		return s
 	}
 	if e.State != queue.StateHeld {
@@ -48,17 +51,23 @@ func (a *Activator) stateOf(e queue.Entry) requestState {
 func (a *Activator) accept(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, begun time.Time) error {
 	w.Header().Set("Preference-Applied", c.prefer.applied)
 	if c.prefer.wait > 0 {
-		ctx, cancel := context.WithTimeout(r.Context(), min(c.prefer.wait, c.service.policy.Hold.MaxWait))
-		now, err := a.cfg.Queue.Await(ctx, e.ID, func(e queue.Entry) bool { return e.Status != 0 })
-		cancel()
+		held := e.State == queue.StateHeld
+		now, err := a.await(r.Context(), e.ID, min(c.prefer.wait, c.service.policy.Hold.MaxWait),
+			func(now queue.Entry) bool {
+				if held && now.State != queue.StateHeld {
+					held = false
+					c.waitedSince(begun)
+				}
+				return now.Status != 0
+			})
+		if held {
+			c.waitsSince(begun)
+		}
 		switch {
 		case err == nil:
-			if e.State == queue.StateHeld {
-				c.waitedSince(begun)
-			}
 			now.Joined = true // whatever becomes of this connection, the request was accepted
-			return a.replay(w, r, c, now, false, func() {})
-		case !errors.Is(err, context.DeadlineExceeded):
+			return a.replay(w, r, c, now, func() {})
+		case !errors.Is(err, errWaited):
 			return err
 		case now.ID != "":
 			e = now
@@ -101,7 +110,8 @@ func (a *Activator) serveRequests(w http.ResponseWriter, r *http.Request, c *cal
 		if !e.State.Final() && e.Status == 0 {
 			return a.tellState(w, c, e)
 		}
-		return a.replay(w, r, c, e, true, func() {})
+		c.fetched = true
+		return a.replay(w, r, c, e, func() {})
 	}
 	return fmt.Errorf("%w: there is no %q of a request; use events or result", queue.ErrUnknownRequest, clip(what, 40))
 }
@@ -147,17 +157,33 @@ func pollFor(r *http.Request) (time.Duration, error) {
 // poll answers as soon as the request is final, and at the latest after wait.
 func (a *Activator) poll(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, wait time.Duration) error {
 	if wait > 0 && !e.State.Final() {
-		ctx, cancel := context.WithTimeout(r.Context(), wait)
-		defer cancel()
-		now, err := a.cfg.Queue.Await(ctx, e.ID, func(queue.Entry) bool { return false })
+		now, err := a.await(r.Context(), e.ID, wait, func(queue.Entry) bool { return false })
 		switch {
-		case err == nil, errors.Is(err, context.DeadlineExceeded) && now.ID != "":
+		case err == nil, errors.Is(err, errWaited) && now.ID != "":
 			e = now
-		case !errors.Is(err, context.DeadlineExceeded):
+		case !errors.Is(err, errWaited):
 			return err
 		}
 	}
 	return a.tellState(w, c, e)
+}
+
+// errWaited ends a wait after which the caller is told how far its request has come.
+var errWaited = errors.New("it was waited for long enough")
+
+// await is the queue's Await for so long at most, and not while this activator
+// shuts down: the request goes on elsewhere, and its caller asks there. The error is
+// then errWaited.
+func (a *Activator) await(ctx context.Context, id string, most time.Duration, until func(queue.Entry) bool) (queue.Entry, error) {
+	ctx, done := a.waiting.watching(ctx)
+	defer done()
+	limited, cancel := context.WithTimeoutCause(ctx, most, errWaited)
+	defer cancel()
+	e, err := a.cfg.Queue.Await(limited, id, until)
+	if errors.Is(err, queue.ErrStopped) {
+		err = errWaited
+	}
+	return e, err
 }
 
 func (a *Activator) tellState(w http.ResponseWriter, c *call, e queue.Entry) error {
@@ -190,6 +216,8 @@ func (a *Activator) events(w http.ResponseWriter, r *http.Request, c *call, e qu
 		}
 		return conn.Flush()
 	}
+	ctx, done := a.waiting.watching(r.Context())
+	defer done()
 	for {
 		s := a.stateOf(e)
 		if e.State.Final() {
@@ -199,7 +227,7 @@ func (a *Activator) events(w http.ResponseWriter, r *http.Request, c *call, e qu
 		if send("phase", s) != nil {
 			return nil // nobody reads any more
 		}
-		next, err := a.changed(r.Context(), c.service, e)
+		next, err := a.changed(ctx, c.service, e)
 		if err != nil {
 			return nil // the stream has begun: its end without "done" is all that can be told
 		}

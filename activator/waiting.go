@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// waiting are the connections that wait for a durable request to be run. The
-// queue ends the waits of other connections itself; these it does not know.
+// waiting are the connections that wait for a durable request to be run, or to
+// hear of one. The queue ends the waits of other connections itself; these it does
+// not know.
 type waiting struct {
 	mu sync.Mutex
 	of map[string]map[*context.CancelCauseFunc]time.Time // by service: until when they wait
@@ -37,6 +38,12 @@ func (ws *waiting) add(ctx context.Context, service string, deadline time.Time) 
 			delete(ws.of, service)
 		}
 	}
+}
+
+// watching are waits that nothing but stop ends: of those who only hear of a
+// request, or whose request has been accepted already.
+func (ws *waiting) watching(ctx context.Context) (context.Context, func()) {
+	return ws.add(ctx, "", time.Time{}) // no service is called so
 }
 
 // fail ends the waits for a service with err.

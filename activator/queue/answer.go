@@ -140,7 +140,7 @@ func (q *Queue) Answer(ctx context.Context, id string) (*Answer, error) {
 			a.remove()
 			return nil, err
 		case err != nil:
-		case e.TooLarge || e.State.Final() && e.Status == 0 || ended(e):
+		case e.Unanswered():
 			a.remove()
 			return nil, &EndedError{e}
 		case e.Status != 0:
@@ -153,6 +153,12 @@ func (q *Queue) Answer(ctx context.Context, id string) (*Answer, error) {
 			return nil, err
 		}
 	}
+}
+
+// Unanswered reports whether there is no answer to be read, and will be none: Answer
+// returns an *EndedError then.
+func (e Entry) Unanswered() bool {
+	return e.TooLarge || e.State.Final() && e.Status == 0 || ended(e)
 }
 
 // ended: final, and what is stored of the answer is not all of it.
