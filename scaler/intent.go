@@ -13,6 +13,10 @@ import (
 // ruleReversed is of decisions that tell of an intent that was taken back.
 const ruleReversed = "reversed"
 
+// ruleInherited is of decisions that tell of a scale call whose scaler did not live
+// to store the decision that it carried out: that is written last, the intent first.
+const ruleInherited = "inherited"
+
 // inherit takes over what an earlier scaler was about to do. A scale call of it
 // may still be on its way: the process may only have been stopped.
 func (s *service) inherit(now time.Time, left *history.Intent) {
@@ -25,6 +29,13 @@ func (s *service) inherit(now time.Time, left *history.Intent) {
 			Decided: left.At, Sent: left.At, Hold: left.Hold, Waiting: left.Waiting,
 			Reason: left.Reason, Wake: left.From == 0, unclaimed: n,
 		}
+	}
+	if left.Called && s.memory.Wanted != left.To && s.memory.At.Before(left.At) {
+		d := s.event(left.At, ruleInherited, "by an earlier scaler, which did not live to store its decision: "+left.Reason,
+			map[string]any{"victims": ids(left.Victims), "epoch": left.Epoch})
+		d.From, d.To = left.From, left.To
+		s.entry.Decisions = append(s.entry.Decisions, d)
+		s.changed = true
 	}
 	s.log.Info("an earlier scaler was about to scale", "from", left.From, "to", left.To,
 		"called", left.Called, "victims", len(left.Victims), "reason", left.Reason)
