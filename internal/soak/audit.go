@@ -34,11 +34,12 @@ type auditor struct {
 	services map[string]Service
 	runs     map[string][]Execution // by request, in order
 	requests map[string]*Request
+	late     map[int]map[string]bool // by activator: executions taken for its late requests
 }
 
 // Audit judges evidence by every rule (package comment).
 func Audit(e Evidence) Verdict {
-	a := &auditor{Evidence: e, services: map[string]Service{}, runs: map[string][]Execution{}, requests: map[string]*Request{}}
+	a := &auditor{Evidence: e, services: map[string]Service{}, runs: map[string][]Execution{}, requests: map[string]*Request{}, late: map[int]map[string]bool{}}
 	a.Exceptions = map[string]int{}
 	for _, s := range e.Services {
 		a.services[s.Name] = s

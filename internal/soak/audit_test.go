@@ -56,6 +56,7 @@ func TestEachAccountIsKept(t *testing.T) {
 		requests   []*Request
 		executions []Execution
 		faults     []Fault
+		late       []int
 		leftovers  []string
 		want       string // beginnings of the violations' rules; "" none
 		exceptions int
@@ -239,6 +240,50 @@ func TestEachAccountIsKept(t *testing.T) {
 			exceptions: 1,
 		},
 		{
+			name: "one that overtakes a request without a key whose activator stood still",
+			requests: []*Request{
+				plain("r", "single", post(0, 0, 40, 200, "a#2")), async("s", "single", "succeeded", 4.5, 29)},
+			executions: []Execution{run("s", "a", 1, 27, 28), run("r", "a", 2, 36, 37)},
+			faults:     []Fault{fault(StopActivator, 0, 5, 35)},
+			exceptions: 1,
+		},
+		{
+			name: "the same, while it was another activator that stood still, or died",
+			requests: []*Request{
+				plain("r", "single", post(0, 0, 9, 200, "a#2")), async("s", "single", "succeeded", 4.5, 9)},
+			executions: []Execution{run("s", "a", 1, 5, 6), run("r", "a", 2, 6, 7)},
+			faults:     []Fault{fault(StopActivator, 1, 3, 8), fault(KillActivator, 2, 4, 6)},
+			want:       "order",
+		},
+		{
+			name: "one that overtakes an accepted one which may have lost its activator",
+			requests: []*Request{
+				async("r", "single", "succeeded", 0, 9), async("s", "single", "succeeded", 4.5, 9)},
+			executions: []Execution{run("s", "a", 1, 5, 6), run("r", "a", 2, 6, 7)},
+			faults:     []Fault{fault(StopActivator, 1, 3, 8)},
+			exceptions: 1,
+		},
+		{
+			name: "a late request that was counted",
+			requests: []*Request{
+				plain("r", "single", post(0, 0, 9, 200, "a#1")), plain("s", "single", post(1, 0, 9, 200, "a#2"))},
+			executions: []Execution{run("r", "a", 1, 7, 9), run("s", "a", 2, 6, 8)},
+			faults:     []Fault{fault(StopActivator, 0, 1, 7)},
+			late:       []int{1},
+			exceptions: 1,
+		},
+		{
+			name: "two late requests, of which one was counted",
+			requests: []*Request{
+				plain("r", "single", post(0, 0, 9, 200, "a#1")), plain("s", "single", post(1, 0, 9, 200, "a#2")),
+				plain("t", "single", post(0, 0, 19, 200, "a#3")), plain("u", "single", post(1, 0, 19, 200, "a#4"))},
+			executions: []Execution{run("s", "a", 2, 6, 8), run("r", "a", 1, 7, 9), run("u", "a", 4, 16, 18), run("t", "a", 3, 17, 19)},
+			faults:     []Fault{fault(StopActivator, 0, 1, 7), fault(StopActivator, 0, 11, 17)},
+			late:       []int{1},
+			want:       "slots",
+			exceptions: 1,
+		},
+		{
 			name:      "something that is left in Redis",
 			leftovers: []string{"pl:{single}:queue: it should be empty, and is gone then"},
 			want:      "leftovers",
@@ -250,7 +295,7 @@ func TestEachAccountIsKept(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v := Audit(Evidence{Services: Services, Requests: c.requests, Executions: c.executions, Faults: c.faults, Leftovers: c.leftovers})
+			v := Audit(Evidence{Services: Services, Requests: c.requests, Executions: c.executions, Faults: c.faults, Late: c.late, Leftovers: c.leftovers})
 			var rules []string
 			for _, x := range v.Violations {
 				rules = append(rules, x.Rule)

@@ -41,7 +41,7 @@ func (a *auditor) order() {
 				excuse := ""
 				for _, y := range latest {
 					if y.Sent.After(known.Add(overtake)) && x.at.Sub(y.at) > slack {
-						if excuse = a.excuse(y.at); excuse == "" {
+						if excuse = a.excuse(x.Request, y.at); excuse == "" {
 							a.broken("order", x.ID, "of %s: accepted by %s, it began at %s; request %s, sent at %s, began at %s",
 								s.Name, clock(known), clock(x.at), y.ID, clock(y.Sent), clock(y.at))
 							break
@@ -59,9 +59,10 @@ func (a *auditor) order() {
 	}
 }
 
-// excuse says why somebody may have been passed by one that began at this moment;
-// "" if nothing explains it.
-func (a *auditor) excuse(at time.Time) string {
+// excuse says why a request may have been passed by one that began at this moment;
+// "" if nothing explains it. One without a key waits at its own activator: only when
+// that one is stopped is its place given away.
+func (a *auditor) excuse(r *Request, at time.Time) string {
 	if a.during(at, at, time.Second, KillRedis, RestartRedis, StopRedis) {
 		return "order: while Redis was away activators served their own waiters"
 	}
@@ -69,9 +70,14 @@ func (a *auditor) excuse(at time.Time) string {
 		since := at.Sub(f.From)
 		switch {
 		case since < 0:
-		case (f.Kind == KillActivator || f.Kind == StopActivator) && since < 2*lease:
-			return "order: a granted request lost its activator and came back to its place"
-		case (f.Kind == KillReplica || f.Kind == KillScaler || f.Kind == StopScaler) && since < diesWithin:
+		case r.Keyed || r.Async:
+			if (f.Kind == KillActivator || f.Kind == StopActivator) && since < 2*lease {
+				return "order: a granted request lost its activator and came back to its place"
+			}
+		case f.Kind == StopActivator && f.Index == r.Calls[0].Activator && at.Sub(f.To) < 2*lease:
+			return "order: a request's activator stood still, and asked for its place again when it went on"
+		}
+		if (f.Kind == KillReplica || f.Kind == KillScaler || f.Kind == StopScaler) && since >= 0 && since < diesWithin {
 			return "order: a granted request lost its replica and came back to its place"
 		}
 	}

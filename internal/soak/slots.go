@@ -89,12 +89,30 @@ func (a *auditor) beside(x Execution, at time.Time) string {
 	if a.services[r.Service].ComputesOn && (r.Keyed || r.Async) && !served(r, x) && a.ownerReturned(x, at) {
 		return "a run that was taken over was cancelled, and its engine computes on"
 	}
-	for i, late := range a.Late {
-		if late > 0 && a.activatorDuring(i, x.From.Add(-skew), x.From, StopActivator) {
+	for i := range a.Late {
+		if a.activatorDuring(i, x.From.Add(-skew), x.From, StopActivator) && a.wasLate(i, x) {
 			return "a process was stopped between the check of its lease and the write"
 		}
 	}
 	return ""
+}
+
+// wasLate takes an execution for one of the late requests that an activator has
+// counted: it has sent no more than those.
+func (a *auditor) wasLate(activator int, x Execution) bool {
+	taken := a.late[activator]
+	if taken[x.Name] {
+		return true
+	}
+	if len(taken) >= a.Late[activator] {
+		return false
+	}
+	if taken == nil {
+		taken = map[string]bool{}
+		a.late[activator] = taken
+	}
+	taken[x.Name] = true
+	return true
 }
 
 // served reports whether somebody got the answer of this execution.
