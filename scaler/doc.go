@@ -107,7 +107,10 @@
 // the fleet keeps the request, nothing is asked again, and it goes on by itself.
 //
 // Redis silent for longer than the lease: the scaler touches nothing but goes on
-// observing for a minute, and resumes if nobody led in between. A start that fails is counted with the task's last words; while the launch brake
+// observing for a minute, and resumes if nobody led in between. Then a [Private]
+// fleet stands down: another may lead, and needs what this process keeps.
+//
+// A start that fails is counted with the task's last words; while the launch brake
 // holds, the count is lowered to what works, so that the fleet does not restart
 // for ever what cannot start.
 package scaler

@@ -263,7 +263,7 @@ func (f *Fleet) StandDown() {
 	if !f.cfg.WaitForOwner || !f.wanted {
 		return
 	}
-	f.cfg.Logger.Info("another process commands: all replicas of this one are ended", "count", f.running)
+	f.cfg.Logger.Info("this process commands no more, so that another can: all its replicas are ended", "count", f.running)
 	f.wanted = false
 	select {
 	case <-f.roused:
