@@ -96,8 +96,10 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	} else {
 		r = buffered
 	}
-	t.lines = bufio.NewScanner(r)
+	whole := &lastWords{r: r}
+	t.lines = bufio.NewScanner(whole)
 	t.lines.Buffer(make([]byte, 0, longestLine), longestLine)
+	t.lines.Split(whole.lines)
 	header, err := t.scan()
 	if errors.Is(err, io.EOF) {
 		return nil, t.wrong("is empty; the first line is %q, %q or %q", requestColumns, countColumns, recordedColumns)
@@ -116,6 +118,31 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	}
 	t.last = -1
 	return t, nil
+}
+
+// lastWords remembers why its reader ended, so that the part of a line that was
+// there when reading failed is not taken for a line: of a file that was cut, that
+// part would be told as wrong, or worse, be right with digits missing.
+type lastWords struct {
+	r   io.Reader
+	err error
+}
+
+func (l *lastWords) Read(b []byte) (n int, err error) {
+	n, err = l.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+// lines is a bufio.SplitFunc.
+func (l *lastWords) lines(data []byte, atEnd bool) (advance int, token []byte, err error) {
+	advance, token, err = bufio.ScanLines(data, atEnd)
+	if l.err != nil && atEnd && !bytes.ContainsRune(data, '\n') {
+		return len(data), nil, nil
+	}
+	return advance, token, err
 }
 
 func clip(s string) string {

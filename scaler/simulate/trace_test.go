@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +120,25 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		var wrong *TraceError
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestWhereverAGzipIsCutThatIsSaidAndNoPartOfALineIsTakenForOne(t *testing.T) {
+	draw := rand.New(rand.NewPCG(1, 2))
+	var text strings.Builder
+	text.WriteString(requestColumns + "\n")
+	for i := range 2000 {
+		fmt.Fprintf(&text, "%d,chat,%d,7%03d\n", 1000*i, draw.IntN(5000), draw.IntN(1000))
+	}
+	whole := zipped(t, text.String())
+	for at := 100; at < len(whole); at += 211 {
+		got, err := readAll(whole[:at], 1)
+		if err == nil || !strings.Contains(err.Error(), "the gzip file ends early: it was cut") {
+			t.Fatalf("cut after %d of %d bytes: %v", at, len(whole), err)
+		}
+		if n := len(got); n > 0 && got[n-1].Seconds < 7000*DefaultDurations().Output.Seconds() {
+			t.Fatalf("cut after %d bytes: %+v is a part of a line", at, got[n-1])
 		}
 	}
 }
