@@ -36,7 +36,8 @@ type traffic struct {
 // number that fell.
 type counters struct {
 	heard map[string]heard // by activator
-	at    time.Time        // when they were last read; zero: never
+	first time.Time        // when they were first read; zero: never
+	at    time.Time        // and last
 }
 
 // heard is what an activator had published when it was last read, by our clock.
@@ -45,11 +46,14 @@ type heard struct {
 	at time.Time
 }
 
-// differ returns the differences by service. Of an activator met at the first
-// reading only what comes after it counts: how old its numbers are is unknown.
+// differ returns the differences by service. Of an activator that has counted
+// since before the first reading, or for longer than any is remembered, only what
+// comes after it was met counts: how old its numbers are is unknown. It need not
+// be there at the first reading: after an outage of Redis the store may be read
+// before it publishes again.
 func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Duration) map[string]*traffic {
 	if c.heard == nil {
-		c.heard = map[string]heard{}
+		c.heard, c.first = map[string]heard{}, now
 	}
 	out := map[string]*traffic{}
 	for _, a := range list {
@@ -57,11 +61,12 @@ func (c *counters) differ(now time.Time, list []jobs.Counters, fresh time.Durati
 		if met && !last.Started.Equal(a.Started) {
 			last = heard{}
 		}
-		baseline := !met && c.at.IsZero()
 		apart := now.Sub(a.At)
 		if apart.Abs() <= clockApart {
 			apart = 0
 		}
+		started := a.Started.Add(apart)
+		baseline := !met && (c.at.IsZero() || started.Before(c.first) || now.Sub(started) > forgetActivator)
 		for name, s := range a.Services {
 			t := out[name]
 			if t == nil {

@@ -44,6 +44,40 @@ func TestCountersOfActivatorsBecomeDifferences(t *testing.T) {
 	}
 }
 
+func TestWhatAnActivatorCountedBeforeItWasHeardIsNoBurst(t *testing.T) {
+	epoch := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	publish := func(name string, at, started time.Time, arrivals uint64) []jobs.Counters {
+		return []jobs.Counters{{Activator: name, Started: started, At: at, Services: map[string]jobs.ServiceCounters{
+			"s": {Arrivals: arrivals, Completed: arrivals, ServiceSeconds: float64(arrivals)},
+		}}}
+	}
+	long, young := epoch.Add(-24*time.Hour), epoch.Add(2*time.Second)
+	var c counters
+	for _, step := range []struct {
+		what  string
+		after time.Duration
+		list  []jobs.Counters
+		want  uint64
+	}{
+		{"nobody has published since Redis came back", 0, nil, 0},
+		{"one that has run for a day has", time.Second, publish("a", epoch.Add(time.Second), long, 1_000_000), 0},
+		{"what came since", 2 * time.Second, publish("a", epoch.Add(2*time.Second), long, 1_000_003), 3},
+		{"one that has just started counts whole", 3 * time.Second, publish("b", epoch.Add(3*time.Second), young, 5), 5},
+		{"nobody is heard for longer than any is remembered", time.Hour, nil, 0},
+		{"and both are back", time.Hour + time.Second, append(publish("a", epoch.Add(time.Hour), long, 1_000_009),
+			publish("b", epoch.Add(time.Hour), young, 70)...), 0},
+		{"what came since", time.Hour + 2*time.Second, publish("b", epoch.Add(time.Hour+2*time.Second), young, 72), 2},
+	} {
+		var got traffic
+		if t := c.differ(epoch.Add(step.after), step.list, 3*time.Second)["s"]; t != nil {
+			got = *t
+		}
+		if got.arrivals != step.want || got.completed != step.want || got.seconds != float64(step.want) {
+			t.Errorf("%s: %d arrivals, %d completed, %.0f s; want %d", step.what, got.arrivals, got.completed, got.seconds, step.want)
+		}
+	}
+}
+
 func TestLatencyBucketsArePassedOnWhenTheyGrow(t *testing.T) {
 	epoch := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	publish := func(counts ...uint64) []jobs.Counters {
