@@ -57,10 +57,19 @@ func (s *service) startFailed(now time.Time, r *replica, why string) {
 
 // recentFailures is what the brake judges by.
 func (s *service) recentFailures(now time.Time) decide.Failures {
+	// What lies ahead of a clock that was set back counts from now on: the pause
+	// after a failure would else begin anew at each look until that hour has come.
+	wall := now.Round(0)
+	if s.failures.Last.Round(0).After(wall) {
+		s.failures.Last = wall
+	}
 	f := s.failures
 	f.Seconds = 0
 	kept := s.spells[:0]
 	for _, sp := range s.spells {
+		if sp.At.Round(0).After(wall) {
+			sp.At = wall
+		}
 		if now.Sub(sp.At) <= time.Hour {
 			kept = append(kept, sp)
 			f.Seconds += sp.Seconds

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 	"github.com/pilotlight/pilotlight/scaler/lease"
 )
 
@@ -423,5 +424,29 @@ func TestANodesWrongClockNeitherFailsAStartNorSparesOne(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestAClockThatIsSetBackDoesNotProlongThePauseAfterAFailure(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	ahead := now.Add(time.Hour) // when the start failed, by the clock of then
+	s := &service{failures: decide.Failures{InARow: 1, Last: ahead}, spells: []spell{{At: ahead, Seconds: 10}}}
+	p := policy(nil)
+	snap := decide.Snapshot{Known: true, Held: 1, OldestHold: now}
+	mem := decide.Memory{}
+	for _, step := range []struct {
+		after  time.Duration
+		braked bool
+	}{{0, true}, {20 * time.Second, true}, {31 * time.Second, false}} {
+		at := now.Add(step.after)
+		snap.Failures = s.recentFailures(at)
+		var d decide.Decision
+		d, mem = decide.Decide(at, p, 1, snap, mem)
+		if braked := d.BrakeUntil.After(at); braked != step.braked {
+			t.Errorf("%v after the clock was set back: next start at %v, braked %v, want %v", step.after, d.BrakeUntil, braked, step.braked)
+		}
+	}
+	if f := s.recentFailures(now.Add(61 * time.Minute)); f.Seconds != 0 {
+		t.Errorf("%v GPU-seconds of failed starts within the hour, want none", f.Seconds)
 	}
 }
