@@ -118,7 +118,7 @@
 //
 // What a dead activator had in flight at a replica is one number, and it only
 // falls: the dead begin nothing. It ends when the replica is offered no more, when
-// its owner is heard again (then what that one states counts), after
+// its owner is heard again (then what that one states counts, and below), after
 // request.timeout, or when the replica's own count of its requests, running and
 // waiting, shows less. While something is quarantined, and only then, the scaler
 // reads that count each second from the replica's /metrics.
@@ -142,6 +142,13 @@
 //   - An unknown count is never zero. A replica without one of the metrics that the
 //     scaler knows (vLLM's, SGLang's, TGI's, llama.cpp's) keeps its quarantine to
 //     the end: shorten request.timeout if that is too long.
+//
+// An activator that is heard again cancels those of its runs that others have taken
+// over meanwhile. Their engines may compute on, as for the dead: it gives each such
+// slot up, and states it as left, so that it stays in quarantine until request.timeout
+// has passed since the run began, or the replica's count is none, asked for 2 s later
+// (their connections are closed). A run that had ended by itself leaves none, nor does
+// one that was cancelled by its client.
 //
 // A quarantined slot of an activator that may live is in use as far as anybody
 // knows: it holds up a drain and counts as demand. One of an activator that is gone
@@ -208,11 +215,11 @@
 //   - One that is stopped between Slot.Check and the write, or in the middle of
 //     sending a request, for longer than its quarantine sends one late request per
 //     slot.
-//   - What was in flight at an activator that is dead by the time Redis loses the
-//     writes that say so is known to nobody but the replica.
-//   - A request that is cancelled, because its client has gone or because another
-//     activator took it over while its owner stood still, gives its slot back when its
-//     connection is closed. An engine that computes on runs it beside the next one.
+//   - What was in flight at an activator that is dead, or has given it up as taken
+//     over, by the time Redis loses the writes that say so is known to nobody but the
+//     replica.
+//   - A request that is cancelled because its client has gone gives its slot back when
+//     its connection is closed. An engine that computes on runs it beside the next one.
 //   - A Redis that comes back empty, together with a scaler that remembers nothing,
 //     has nobody to tell it that slots are in use.
 //

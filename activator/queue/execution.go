@@ -19,6 +19,9 @@ var (
 	// ErrFenced: the request is not this activator's any more: it was cancelled, or
 	// another one has taken it over. Nothing of this run is stored.
 	ErrFenced = errors.New("the request is somebody else's by now")
+	// errTakenOver is the ErrFenced of one whose activator was taken for dead: its
+	// slot was in quarantine.
+	errTakenOver = fmt.Errorf("%w: its activator was silent for too long", ErrFenced)
 	// ErrTooLarge: the answer is larger than result.max_size. Nothing of it is kept;
 	// the run may go on for whoever listens, and is finished as always.
 	ErrTooLarge = errors.New("the answer is larger than result.max_size")
@@ -50,6 +53,8 @@ type Execution struct {
 	large   bool
 	done    bool
 	suspect bool
+	began   time.Time // when it may first have been sent; zero: not yet
+	over    bool      // the replica has nothing more to do for it
 }
 
 // acceptDurableLocked takes the grant of a durable ticket and runs it.
@@ -58,7 +63,7 @@ func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, sen
 	s.acks[ticket] = true
 	if e := s.running[ticket]; e != nil {
 		if e.epoch != epoch { // an older run that has been given up has not ended yet
-			e.cancel(ErrFenced)
+			e.cancel(errTakenOver)
 			delete(s.acks, ticket) // come again
 		}
 		return
@@ -78,9 +83,12 @@ func (e *Execution) run() {
 	defer e.cancel(nil)
 	err := e.try()
 	if e.Slot != nil {
-		if e.suspect {
+		switch {
+		case errors.Is(err, errTakenOver) && !e.began.IsZero() && !e.over:
+			e.Slot.leave(fmt.Sprintf("%s.%d", e.ticket, e.epoch), e.began.Add(e.timeout))
+		case e.suspect:
 			e.Slot.ReleaseSuspect()
-		} else {
+		default:
 			e.Slot.Release()
 		}
 	}
@@ -115,6 +123,7 @@ func (e *Execution) try() error {
 	e.s.heardTimeout(e.timeout)
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.timeout, context.DeadlineExceeded)
 	defer cancel()
+	e.began = time.Now()
 	err = e.s.q.cfg.Execute(ctx, e)
 	if e.done {
 		return nil
@@ -167,6 +176,7 @@ func (e *Execution) Write(ctx context.Context, p []byte) error {
 // Finish stores the end of the answer, with its last part if p is not empty: the
 // request has succeeded, whatever status the replica answered with.
 func (e *Execution) Finish(ctx context.Context, p []byte) error {
+	e.over = true
 	return e.store(ctx, p, StateSucceeded, "", false)
 }
 
@@ -209,7 +219,8 @@ func (e *Execution) store(ctx context.Context, p []byte, state State, reason str
 	return nil
 }
 
-// call a script of this execution; one that answers "fenced" is ErrFenced.
+// call a script of this execution; one that answers "fenced" is errTakenOver, one
+// that answers "ended" ErrFenced: it was cancelled.
 func (e *Execution) call(ctx context.Context, script *redis.Script, own ...any) ([]any, error) {
 	q := e.s.q
 	e.s.mu.Lock()
@@ -217,10 +228,16 @@ func (e *Execution) call(ctx context.Context, script *redis.Script, own ...any) 
 	e.s.mu.Unlock()
 	args := argsOf(e.s.name, &q.cfg, gen, q.cfg.Activator, e.ticket, e.epoch)
 	reply, err := run(ctx, script, q.cfg.Redis, e.s.name, append(args, own...))
-	if err == nil && reply[0] == "fenced" {
+	if err != nil {
+		return nil, err
+	}
+	switch reply[0] {
+	case "fenced":
+		return nil, errTakenOver
+	case "ended":
 		return nil, ErrFenced
 	}
-	return reply, err
+	return reply, nil
 }
 
 // persist repeats a call until Redis answers, or ctx ends. A call under way is not
@@ -260,7 +277,7 @@ func (e *Execution) giveUp() {
 func (e *Execution) claim() {
 	_, err := e.call(e.ctx, runScript, 1)
 	if errors.Is(err, ErrFenced) {
-		e.cancel(ErrFenced)
+		e.cancel(err)
 	}
 }
 

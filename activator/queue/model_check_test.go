@@ -63,7 +63,7 @@ func (m *model) check() {
 	for _, u := range m.uses {
 		switch {
 		case u.gone:
-		case u.actor.dead && now.After(u.orphanTil):
+		case u.orphan() && now.After(u.orphanTil):
 		default:
 			n[u.slot.Replica]++
 		}

@@ -195,7 +195,7 @@ func (m *model) lose(since time.Time) {
 	for _, u := range m.uses {
 		// Who could say so is dead, and Redis has forgotten (doc.go: what cannot be
 		// excluded).
-		if u.actor.dead && !u.began.Add(100*time.Millisecond).Before(since) {
+		if u.left || u.actor.dead && !u.began.Add(100*time.Millisecond).Before(since) {
 			u.orphanTil = time.Time{}
 		}
 	}
@@ -212,7 +212,7 @@ func (m *model) crash(a *actor) {
 	s := a.known("translate")
 	now := time.Now()
 	for _, u := range m.uses {
-		if u.actor != a || u.gone {
+		if u.actor != a || u.gone || u.left {
 			continue
 		}
 		if u.sent.After(now) { // half a request is none

@@ -64,7 +64,8 @@ type use struct {
 	began     time.Time
 	sent      time.Time // when the replica has all of it, and begins to count it
 	granted   bool      // by Redis, and not out of a lease
-	orphanTil time.Time // its actor died; the replica computes on
+	orphanTil time.Time // its actor died, or its run was taken over; the replica computes on
+	left      bool      // taken over, and cancelled since
 	execution chan outcomeOfRun
 	gone      bool
 	ended     time.Time // if gone
@@ -83,8 +84,11 @@ func (u *use) end() { u.gone, u.ended = true, time.Now() }
 // counts reports whether the replica had the request in its own count at that
 // moment.
 func (u *use) counts(at time.Time) bool {
-	return !u.sent.After(at) && (!u.gone || u.ended.After(at)) && (!u.actor.dead || at.Before(u.orphanTil))
+	return !u.sent.After(at) && (!u.gone || u.ended.After(at)) && (!u.orphan() || at.Before(u.orphanTil))
 }
+
+// orphan: nobody waits for what the replica computes.
+func (u *use) orphan() bool { return u.actor.dead || u.left }
 
 type outcomeOfRun int
 
@@ -189,6 +193,11 @@ func (m *model) execute(ctx context.Context, a *actor, e *Execution) error {
 	select {
 	case <-ctx.Done():
 		a.faults.stand()
+		if errors.Is(context.Cause(ctx), errTakenOver) {
+			m.mu.Lock()
+			u.left, u.orphanTil = true, e.began.Add(modelTimeout)
+			m.mu.Unlock()
+		}
 		return context.Cause(ctx)
 	case o := <-u.execution:
 		if o == breaks {
@@ -230,7 +239,7 @@ func (m *model) endRun(u *use) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.durable[u.id].live, u.actor)
-	if !u.gone && !u.actor.dead {
+	if !u.gone && !u.orphan() {
 		u.end()
 	}
 }
@@ -241,7 +250,7 @@ var errCancelled = errors.New("cancelled by the test")
 func (m *model) usable() []*use {
 	var out []*use
 	for _, u := range m.uses {
-		if !u.gone && !u.actor.dead && !u.actor.paused {
+		if !u.gone && !u.orphan() && !u.actor.paused {
 			out = append(out, u)
 		}
 	}

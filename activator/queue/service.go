@@ -29,6 +29,7 @@ type service struct {
 	suspect   map[string]bool       // replicas to be reported as suspect
 	dead      map[string]bool       // silent activators whose address refuses: to be reported
 	views     map[string]statedView // of activators that are cut off: to be reported
+	left      map[string]leftSlot   // slots of runs that were taken over: to be quarantined
 	number    int64                 // of the last statement
 	stating   bool                  // it is under way
 	gen       int64                 // latest generation of the ledger seen
@@ -81,7 +82,7 @@ func newService(q *Queue, name string) *service {
 		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), raise: make(chan struct{}, 1),
 		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{}, expected: map[string]bool{},
 		acks: map[string]bool{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
-		dead: map[string]bool{}, views: map[string]statedView{},
+		dead: map[string]bool{}, views: map[string]statedView{}, left: map[string]leftSlot{},
 		timeout: 10 * time.Minute,
 	}
 }
@@ -170,6 +171,10 @@ func (s *service) find(id string) *replica {
 func (s *service) release(id string, suspect bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.releaseLocked(id, suspect)
+}
+
+func (s *service) releaseLocked(id string, suspect bool) {
 	r := s.find(id)
 	if r == nil {
 		return
@@ -196,6 +201,19 @@ func (s *service) release(id string, suspect bool) {
 		}
 	}
 	poke(s.quiet)
+}
+
+// leave a slot to quarantine: it is stated as one that is not ours any more, and
+// may be in use until then.
+func (s *service) leave(id, run string, till time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.find(id); r != nil && time.Now().Before(till) {
+		r.owned--
+		s.left[run] = leftSlot{Replica: id, till: till}
+	}
+	s.releaseLocked(id, false)
+	s.kick()
 }
 
 func (s *service) dropLocked(r *replica) {

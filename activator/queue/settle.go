@@ -19,6 +19,7 @@ type statement struct {
 	Suspect  []string              `json:"suspect,omitempty"`
 	Dead     []string              `json:"dead,omitempty"`
 	Views    map[string]statedView `json:"views,omitempty"`
+	Left     map[string]leftSlot   `json:"left,omitempty"` // by run
 	Waiting  int                   `json:"waiting"`
 	Leaving  bool                  `json:"leaving,omitempty"` // it says nothing more
 
@@ -28,9 +29,18 @@ type statement struct {
 	wantLease bool
 }
 
+// leftSlot is a slot whose run another activator has taken over, and which its
+// engine may have in use for so long.
+type leftSlot struct {
+	Replica string `json:"replica"`
+	MS      int64  `json:"ms"` // from the statement on
+
+	till time.Time
+}
+
 // empty: nothing held, nothing waiting, nothing to say.
 func (st *statement) empty() bool {
-	return len(st.Held) == 0 && len(st.Acks) == 0 && len(st.Withdraw) == 0 && st.Waiting == 0
+	return len(st.Held) == 0 && len(st.Acks) == 0 && len(st.Withdraw) == 0 && len(st.Left) == 0 && st.Waiting == 0
 }
 
 const (
@@ -171,6 +181,13 @@ func (s *service) state() *statement {
 		r.peak = r.busy
 	}
 	st.Acks, st.Withdraw, st.Suspect, st.Dead = keys(s.acks), keys(s.withdraw), keys(s.suspect), keys(s.dead)
+	for run, l := range s.left {
+		if st.Left == nil {
+			st.Left = map[string]leftSlot{}
+		}
+		l.MS = max(time.Until(l.till).Milliseconds(), 0)
+		st.Left[run] = l
+	}
 	if len(s.views) > 0 {
 		st.Views = s.views
 		s.views = map[string]statedView{} // a view that is lost is asked for again
@@ -222,6 +239,9 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	if reply[0] == "stale" {
 		s.number += 1000 // a former statement of this incarnation overtook it, or its number was lost
 		return true, nil
+	}
+	for run := range st.Left {
+		delete(s.left, run)
 	}
 	if !within(sent, time.Now(), s.q.cfg.term()) {
 		return true, nil // this process stood still since: what the answer gives may be others' by now
@@ -346,7 +366,7 @@ func (s *service) holdsAnything() bool {
 			return true
 		}
 	}
-	return len(s.waiters) > 0 || len(s.acks) > 0 || len(s.withdraw) > 0 || len(s.running) > 0 ||
+	return len(s.waiters) > 0 || len(s.acks) > 0 || len(s.withdraw) > 0 || len(s.left) > 0 || len(s.running) > 0 ||
 		s.contended && s.q.runs() == 1
 }
 

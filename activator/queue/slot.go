@@ -44,6 +44,12 @@ func (s *Slot) Release() { s.once.Do(func() { s.service.release(s.Replica, false
 // moment: it refused or broke a connection.
 func (s *Slot) ReleaseSuspect() { s.once.Do(func() { s.service.release(s.Replica, true) }) }
 
+// leave gives up a slot whose request was taken over, as if this activator were dead:
+// its connection is closed, but its engine may compute on until then. run names it.
+func (s *Slot) leave(run string, till time.Time) {
+	s.once.Do(func() { s.service.leave(s.Replica, run, till) })
+}
+
 // within reports whether less than d has passed since from. Both clocks have to
 // say so: the monotonic one does not see a machine that was suspended, the other
 // one may be set.

@@ -86,9 +86,6 @@ func (a *auditor) beside(x Execution, at time.Time) string {
 			}
 		}
 	}
-	if a.services[r.Service].ComputesOn && (r.Keyed || r.Async) && !served(r, x) && a.ownerReturned(x, at) {
-		return "a run that was taken over was cancelled, and its engine computes on"
-	}
 	for i := range a.Late {
 		if a.activatorDuring(i, x.From.Add(-skew), x.From, StopActivator) && a.wasLate(i, x) {
 			return "a process was stopped between the check of its lease and the write"
@@ -113,17 +110,4 @@ func (a *auditor) wasLate(activator int, x Execution) bool {
 	}
 	taken[x.Name] = true
 	return true
-}
-
-// served reports whether somebody got the answer of this execution.
-func served(r *Request, x Execution) bool {
-	return slices.ContainsFunc(r.Calls, func(c Call) bool { return c.Execution == x.Name })
-}
-
-// ownerReturned reports whether an activator was stopped while an execution ran
-// and had gone on before this moment: then it ends what others have taken over.
-func (a *auditor) ownerReturned(x Execution, at time.Time) bool {
-	return slices.ContainsFunc(a.Faults, func(f Fault) bool {
-		return f.Kind == StopActivator && !f.From.Before(x.From.Add(-skew)) && !f.To.After(at.Add(skew))
-	})
 }

@@ -4,8 +4,8 @@
 -- to a ledger that may have forgotten it
 local id, epoch = ARGV[6], tonumber(ARGV[7])
 local t = redis.call('HMGET', K_TICKET(id), 'state', 'owner', 'epoch', 'done', 'attempts')
-if not t[1] or t[4] then return { 'fenced' } end
 local mine = t[2] == ME and tonumber(t[3]) == epoch
+if not t[1] or t[4] then return { mine and 'ended' or 'fenced' } end
 if ARGV[8] == '1' and not mine then
   -- Rolled back to before its grant: who had it then has given it up since.
   if int(t[3], 0) >= epoch then return { 'fenced' } end

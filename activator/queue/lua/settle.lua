@@ -4,7 +4,7 @@
 -- ARGV 6 number, 7 wants leases (1/0), 8 request timeout ms, 9 runs (1/0), 10
 -- address, 11 suspicion ms, 12 silence ms after which others ask for somebody,
 -- 13 statement (JSON: {held: {replica: [owned, busy, peak]}, acks: [ticket],
--- withdraw: [ticket], suspect: [replica], waiting: n, leaving: bool, dead: [activator], views:
+-- withdraw: [ticket], suspect: [replica], left: {run: {replica, ms}}, waiting: n, leaving: bool, dead: [activator], views:
 -- {activator: {number, busy: {replica: n}}}})
 redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
 local number, statement = tonumber(ARGV[6]), cjson.decode(ARGV[13])
@@ -49,6 +49,11 @@ end
 for _, id in ipairs(statement.withdraw or {}) do
   redis.call('HDEL', K_GRANTS, id)
   if not redis.call('HGET', K_TICKET(id), 'durable') then forget_ticket(id) end
+end
+-- Runs that were taken over while it was silent, and are cancelled by now: their
+-- connections are closed, and their engines may compute on.
+for run, left in pairs(statement.left or {}) do
+  quarantine(left.replica, ME .. '~' .. run, 1, NOW + left.ms, true)
 end
 for _, replica in ipairs(statement.suspect or {}) do
   redis.call('HSET', K_SUSPECTS, replica, NOW + tonumber(ARGV[11]))

@@ -7,7 +7,7 @@ local id = ARGV[6]
 local t = redis.call('HMGET', K_TICKET(id), 'state', 'owner', 'epoch', 'size', 'shown')
 if t[2] ~= ME or t[3] ~= ARGV[7] then return 'fenced' end
 if t[1] ~= 'running' and t[1] ~= 'granted' then
-  return t[1] == ARGV[12] and 'ok' or 'fenced' -- stored already, by a copy of this call, or ended by somebody else
+  return t[1] == ARGV[12] and 'ok' or 'ended' -- stored already, by a copy of this call, or cancelled
 end
 local size = int(t[4], 0)
 if ARGV[16] == '1' and size > 0 then
