@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 // raw sends bytes as they are and returns the connection.
@@ -167,5 +169,33 @@ policy "all" {
 	}
 	if n := w.held("all"); n != 0 {
 		t.Errorf("%d held", n)
+	}
+}
+
+func TestALargeBodyMayTakeLongerThanFirstByteToArrive(t *testing.T) {
+	w := newWorld(t, strings.Replace(plainPolicy, "hold {", "request {\n    first_byte = \"2s\"\n  }\n  hold {", 1))
+	w.act.cfg.ClientPace = front.DefaultPace
+	w.replica("plain", "r1", 1, func(rw http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprint(rw, n)
+	})
+	if a := w.do("POST", "/recognize", "x"); a.body != "1" { // warm: the large one is not held first, but streams
+		t.Fatalf("%v %s", a.err, a.body)
+	}
+	const parts, size = 10, 20_000
+	conn := w.raw(fmt.Sprintf("POST /recognize HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", parts*size))
+	for range parts {
+		if _, err := conn.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(250 * time.Millisecond)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 200 || string(b) != "200000" {
+		t.Errorf("%d %s", resp.StatusCode, b)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/pilotlight/pilotlight/activator/front"
 )
@@ -17,7 +19,8 @@ type clientBody struct {
 	*front.Body
 	pace    front.Pace // it holds memory, or a slot
 	touched bool
-	err     error // of the last read, io.EOF included
+	err     error        // of the last read, io.EOF included
+	came    atomic.Int64 // Unix ns of the last bytes; another goroutine asks
 }
 
 func (a *Activator) newClientBody(w http.ResponseWriter, r *http.Request, limit int64) *clientBody {
@@ -30,10 +33,25 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	b.touched = true
 	n, err := b.Body.Read(p)
+	if n > 0 {
+		b.came.Store(time.Now().UnixNano())
+	}
 	if err != nil {
 		b.err = b.fault(err)
 	}
 	return n, b.err
+}
+
+// since is when the client was last waited for, at the earliest at t: a replica
+// cannot answer what it has not got.
+func (b *clientBody) since(t time.Time) time.Time {
+	if b == nil {
+		return t
+	}
+	if came := time.Unix(0, b.came.Load()); came.After(t) {
+		return came
+	}
+	return t
 }
 
 // Close leaves the deadline in place: the server reads on to the body's end

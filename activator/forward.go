@@ -82,7 +82,7 @@ func (a *Activator) tellBreak(ctx context.Context, r *http.Request, c *call) {
 // client, and with the limits of the policy.
 func (c *call) begin(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
-	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel, client: http.NewResponseController(w)}
+	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel, upload: c.stream, client: http.NewResponseController(w)}
 	if c.bounded {
 		c.watch.deadline = c.deadline
 	}

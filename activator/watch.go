@@ -18,6 +18,7 @@ type watch struct {
 	limits   policies.Request
 	deadline time.Time // of the caller; zero: none
 	cancel   context.CancelCauseFunc
+	upload   *clientBody              // that is sent as it comes; nil: it is at hand
 	client   *http.ResponseController // nil: the answer is stored, not written to a client
 
 	mu       sync.Mutex
@@ -85,10 +86,12 @@ func (w *watch) fire() {
 		return
 	}
 	if !w.body {
-		if now.Sub(w.released) >= w.limits.FirstByte {
+		// It counts from the last that the replica was sent of the request.
+		silent := now.Sub(w.upload.since(w.released))
+		if silent >= w.limits.FirstByte {
 			w.cut(ErrFirstByte)
 		} else {
-			w.timer.Reset(w.bounded(w.limits.FirstByte-now.Sub(w.released), now))
+			w.timer.Reset(w.bounded(min(w.limits.FirstByte-silent, w.limits.Timeout-now.Sub(w.released)), now))
 		}
 		return
 	}
