@@ -106,6 +106,10 @@
 // 10 s; what is warm stays warm, for probes and slots need no permission. No room:
 // the fleet keeps the request, nothing is asked again, and it goes on by itself.
 //
+// Clocks that are wrong: an activator's times are moved to ours if they are more than
+// 5 s apart (counters.go), a fleet's are put on ours (replica.go), what was noted
+// before ours was set back counts from now on, and an intent's age is by Redis' clock.
+//
 // Redis silent for longer than the lease: the scaler touches nothing but goes on
 // observing for a minute, and resumes if nobody led in between. Then a [Private]
 // fleet stands down: another may lead, and needs what this process keeps.
