@@ -19,7 +19,9 @@ func ceilOf(x float64) int {
 func (m *model) asked() int { return m.inFlight + m.held.len() }
 
 // fixed keeps what was needed within the last T: wanted = max over T of
-// ceil(D/c). It reacts to every change of demand at once.
+// ceil(D/c). It reacts to every change of demand at once. T counts from when so
+// many were first needed without a break, not from when they were needed last:
+// up to one request's time too little.
 type fixed struct {
 	timeout  time.Duration
 	min, max int
@@ -73,7 +75,8 @@ func (s *single) look(m *model) (int, time.Duration) {
 // kpa is Knative's autoscaler [KPA]: every 2 s, a mean over 60 s and a target of
 // 70 %; panic on the mean over 6 s at twice what the ready replicas should have;
 // no decrease for 60 s of panic; at most half goes at once; to zero when nothing
-// was asked for 60 s, after 30 s of grace.
+// was asked for 60 s, after 30 s of grace. Knative takes no ready replica for one,
+// and so panics at its first burst, too; this does not.
 type kpa struct {
 	min, max int
 	panicked time.Duration // when panic was last entered or renewed
