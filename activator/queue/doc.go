@@ -193,7 +193,8 @@
 //	Redis full           nothing new is accepted (ErrStoreFull); all else goes on.
 //	answer lost          statements are absolute; grants are repeated until
 //	                     acknowledged; hold and submit are idempotent by ticket, run by
-//	                     epoch, store by the number of chunks.
+//	                     epoch, store by the number of chunks; after a silence of a lease
+//	                     all tickets are asked for again, whatever the answer says.
 //	two scalers          offers carry the epoch of the scaler's term; after one of a
 //	                     later epoch, those of an earlier are refused.
 //	ticket unreadable    whatever its fields say, the scripts of its service go on; who was

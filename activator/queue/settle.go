@@ -262,8 +262,12 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 }
 
 // renewLocked notes that Redis has heard of all that we hold by a call that was
-// sent then.
+// sent then. After a silence of a lease it may have forgotten our tickets, and the
+// answer that said so may have been lost.
 func (s *service) renewLocked(sent time.Time) {
+	if !s.renewed.IsZero() && !within(s.renewed, sent, s.q.cfg.term()) {
+		s.forgottenLocked()
+	}
 	if sent.After(s.renewed) {
 		s.renewed = sent
 	}
@@ -275,17 +279,21 @@ func (s *service) renewLocked(sent time.Time) {
 }
 
 // recallLocked finds out whether the ledger has forgotten our tickets: it took us
-// for dead, or lost its last writes. Then they are asked for again, at their
-// places, and what runs here is claimed.
+// for dead, or lost its last writes.
 func (s *service) recallLocked(known int64, life any) {
 	forgot := known == 0 || known == 1 && s.stated
 	if l, _ := life.(string); l != s.life {
 		forgot, s.life = true, l
 	}
 	s.stated = known != 3
-	if !forgot {
-		return
+	if forgot {
+		s.forgottenLocked()
 	}
+}
+
+// forgottenLocked has every ticket asked for again, at its place, and claims what
+// runs here.
+func (s *service) forgottenLocked() {
 	for _, w := range s.waiters {
 		w.numbered = false
 	}

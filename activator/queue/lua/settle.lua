@@ -125,8 +125,9 @@ if waiting == 0 and ARGV[7] == '1' and NOW > recover then
     end
   end
 end
--- One that holds nothing and for which nothing waits need not be heard again.
-if not holding and ARGV[7] == '0' and (waiting == 0 or ARGV[9] == '0') and redis.call('SCARD', K_MINE(ME)) == 0 then
+-- One that holds nothing and for which nothing waits need not be heard again. It
+-- may know of waiters of its own that this ledger has forgotten: then it is told so.
+if not holding and (statement.waiting or 0) == 0 and ARGV[7] == '0' and (waiting == 0 or ARGV[9] == '0') and redis.call('SCARD', K_MINE(ME)) == 0 then
   redis.call('HDEL', K_ACT, ME)
   fence(ME, number, NOW + 2 * LEASE_MS, 0)
   out[3] = 3
