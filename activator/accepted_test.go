@@ -1,6 +1,8 @@
 package activator
 
 import (
+	"bufio"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -88,5 +90,23 @@ func TestTheTimeADurableRequestIsHeldIsNotToldAsItsReplicas(t *testing.T) {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	} else if _, _, upstream := timings(t, a.Header.Get("Server-Timing")); upstream < run {
 		t.Errorf("the replica took %d ms, but: %s", run, a.Header.Get("Server-Timing"))
+	}
+}
+
+func TestAStoredAnswerMayBeReadMoreSlowlyThanAReplicaMayWrite(t *testing.T) {
+	w := newWorld(t, strings.Replace(translatePolicy, "hold {", "request {\n    idle = \"1s\"\n  }\n  hold {", 1))
+	const size = 7 << 20 // more than the buffers on the way
+	w.replica("translate", "r1", 1, func(rw http.ResponseWriter, r *http.Request) { _, _ = rw.Write(make([]byte, size)) })
+	if a := w.do("POST", "/translate", hello, "Idempotency-Key", "k"); a.err != nil || len(a.body) != size {
+		t.Fatalf("%v, %d bytes", a.err, len(a.body))
+	}
+	conn := w.raw(fmt.Sprintf("POST /translate HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: %d\r\n\r\n%s", len(hello), hello))
+	<-time.After(1500 * time.Millisecond)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 || n != size || err != nil {
+		t.Errorf("%d, %d bytes of %d, %v", resp.StatusCode, n, size, err)
 	}
 }

@@ -214,7 +214,7 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	}
 	c.head(h)
 	w.WriteHeader(answer.Status)
-	if err := copyAnswer(w, resp.Body, c.service.policy.Request.Idle); err != nil {
+	if err := copyAnswer(w, resp.Body); err != nil {
 		c.failure = kindOf(ended(err)).name
 		if errors.Is(err, ErrDeadline) && !c.fetched {
 			a.withdraw(c, e)
@@ -227,16 +227,15 @@ func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e qu
 	return nil
 }
 
-// copyAnswer flushes each part as it comes. A client that does not read for so
-// long is cut off: it holds no slot, but memory.
-func copyAnswer(w http.ResponseWriter, answer io.Reader, patience time.Duration) error {
+// copyAnswer flushes each part as it comes. It holds no slot: how slowly a client may
+// read is for the pace of its connection to say, and not for request.idle, which is
+// the replica's.
+func copyAnswer(w http.ResponseWriter, answer io.Reader) error {
 	conn := http.NewResponseController(w)
-	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := answer.Read(buf)
 		if n > 0 {
-			_ = conn.SetWriteDeadline(time.Now().Add(patience)) // not every writer has one
 			if _, err := w.Write(buf[:n]); err != nil {
 				return errClient
 			}

@@ -204,13 +204,11 @@ func (a *Activator) events(w http.ResponseWriter, r *http.Request, c *call, e qu
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Request-Id", c.id)
 	conn := http.NewResponseController(w)
-	defer func() { _ = conn.SetWriteDeadline(time.Time{}) }()
 	send := func(event string, v any) error {
 		data, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		_ = conn.SetWriteDeadline(time.Now().Add(c.service.policy.Request.Idle))
 		if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", event, data); err != nil {
 			return errClient
 		}
