@@ -131,7 +131,9 @@ func (m *model) finish() {
 		if a.paused {
 			m.resume(a)
 		}
-		a.cut = false
+		if a.cut {
+			a.cut, a.back = false, time.Now()
+		}
 		a.faults.set(func(f *faults) { f.cut, f.lost, f.delay = false, 0, 0 })
 	}
 	m.tick(12 * time.Second) // beyond a lease and its grace

@@ -153,7 +153,7 @@ func (m *model) disturb(o op) {
 		}
 	case "mend":
 		if a := m.alive(o.N, func(a *actor) bool { return a.cut }); a != nil {
-			a.cut = false
+			a.cut, a.back = false, time.Now()
 			a.faults.set(func(f *faults) { f.cut = false })
 		}
 	case "lose":
@@ -237,7 +237,7 @@ func (m *model) crash(a *actor) {
 }
 
 func (m *model) resume(a *actor) {
-	a.paused = false
+	a.paused, a.back = false, time.Now()
 	if slot, ok := a.Try("translate"); ok { // the first thing it does, before it has heard of anything
 		s := a.known("translate")
 		if !within(s.renewed, time.Now(), a.cfg.Lease) && s.outage.IsZero() {

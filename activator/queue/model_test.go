@@ -52,9 +52,16 @@ type actor struct {
 	dead   bool
 	paused bool
 	cut    bool
+	back   time.Time // when it last was paused or cut no more
 }
 
 func (a *actor) well() bool { return !a.dead && !a.paused && !a.cut }
+
+// current reports whether a is well, and has had an answer of Redis since it last
+// was not: until then it may have been taken for dead, and cannot know.
+func (a *actor) current() bool {
+	return a.well() && (a.back.IsZero() || a.known("translate").renewed.After(a.back))
+}
 
 // use of a slot: a request as its replica sees it.
 type use struct {
@@ -227,7 +234,7 @@ func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
 		m.fail("%s was run %d times", r.id, r.runs)
 	}
 	for other := range r.live {
-		if other == a || other.well() && a.well() {
+		if other == a || other.current() && a.current() {
 			m.fail("%s runs at %s and %s", r.id, other.Activator(), a.Activator())
 		}
 	}
