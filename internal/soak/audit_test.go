@@ -146,6 +146,28 @@ func TestEachAccountIsKept(t *testing.T) {
 			exceptions: 1,
 		},
 		{
+			name:       "the same of a caller that has come back before the first of them",
+			requests:   []*Request{keyed("r", "single", broke(post(0, 0, 1.1, 0, "")), post(1, 0.8, 9, 200, "a#4"))},
+			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3), run("r", "a", 3, 3, 4), run("r", "a", 4, 4, 5)},
+			faults:     []Fault{kill},
+			want:       "attempts",
+		},
+		{
+			name:       "the same after an answer, of which the key is not freed",
+			requests:   []*Request{keyed("r", "single", broke(post(0, 0, 4, 0, "")), post(1, 4, 9, 200, "a#3"))},
+			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3), run("r", "a", 3, 3, 4), run("r", "a", 4, 4, 5)},
+			faults:     []Fault{kill},
+			want:       "attempts",
+		},
+		{
+			name:       "the same, but that the second ticket is tried too often",
+			requests:   []*Request{keyed("r", "single", broke(post(0, 0, 2, 0, "")), post(1, 2, 9, 200, "a#5"))},
+			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 3, 4), run("r", "a", 3, 4, 5), run("r", "a", 4, 5, 6), run("r", "a", 5, 6, 7)},
+			faults:     []Fault{kill},
+			exceptions: 1,
+			want:       "attempts",
+		},
+		{
 			name:       "a request that may not be repeated, and is",
 			requests:   []*Request{plain("r", "wide", post(0, 0, 9, 200, "a#2"))},
 			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3)},
