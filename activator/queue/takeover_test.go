@@ -96,6 +96,25 @@ func TestTheSlotOfARunThatEndedByItselfIsFreeThoughItWasTakenOver(t *testing.T) 
 	})
 }
 
+func TestASlotThatIsGivenUpIsNotUsedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.activator("a")
+		ch := hold(t.Context(), a, "t1", roomy)
+		w.offer(replicaWith("r1", 0, 1))
+		slot := now(t, ch).slot
+		w.tick(time.Second)
+		slot.leave("a run", time.Now().Add(time.Minute))
+		if _, ok := a.Try("translate"); ok {
+			t.Error("it was in use again before the ledger had heard of it")
+		}
+		w.tick(50 * time.Second)
+		if _, ok := a.Try("translate"); ok || w.demand().Quarantined["r1"] != 1 {
+			t.Errorf("demand = %+v, in use again: %t", w.demand(), ok)
+		}
+	})
+}
+
 func TestTheSlotOfARequestThatWasCancelledIsFreeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r, f := newWorld(t), newRunner(), &faults{}
@@ -110,7 +129,11 @@ func TestTheSlotOfARequestThatWasCancelledIsFreeAtOnce(t *testing.T) {
 			if _, err := b.Cancel(t.Context(), e.Request.ID); err != nil {
 				t.Error(err)
 			}
-			return e.Write(context.WithoutCancel(ctx), []byte("part"))
+			err := e.Write(context.WithoutCancel(ctx), []byte("part"))
+			if !errors.Is(err, ErrFenced) || errors.Is(err, errTakenOver) {
+				t.Errorf("err = %v, want ErrFenced, and not that it was taken over", err)
+			}
+			return err
 		}
 		w.tick(100 * time.Millisecond)
 		if got := w.find(b, e.ID); got.State != StateCancelled {
