@@ -60,7 +60,13 @@ func (a *actor) well() bool { return !a.dead && !a.paused && !a.cut }
 // current reports whether a is well, and has had an answer of Redis since it last
 // was not: until then it may have been taken for dead, and cannot know.
 func (a *actor) current() bool {
-	return a.well() && (a.back.IsZero() || a.known("translate").renewed.After(a.back))
+	if !a.well() || a.back.IsZero() {
+		return a.well()
+	}
+	s := a.known("translate")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed.After(a.back)
 }
 
 // use of a slot: a request as its replica sees it.
