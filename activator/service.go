@@ -78,16 +78,6 @@ func (s *service) repeatable(path string, keyed bool) bool {
 	return keyed || within(path, "/translate") || within(path, "/v1")
 }
 
-// meanSeconds of a request in a replica so far; 0 if none has completed.
-func (t *tally) meanSeconds() float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := t.completed.Load(); n > 0 {
-		return t.seconds / float64(n)
-	}
-	return 0
-}
-
 // done notes the end of a request that was in a slot.
 func (t *tally) done(now time.Time, inReplica time.Duration, failed bool) {
 	t.lastDone.Store(now.UnixNano())

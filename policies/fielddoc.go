@@ -48,12 +48,3 @@ func Fields() []FieldDoc {
 	}
 	return docs
 }
-
-// Blocks returns the meaning of each block, by its name.
-func Blocks() map[string]string {
-	meanings := make(map[string]string, len(blocks))
-	for i := range blocks {
-		meanings[blocks[i].name] = blocks[i].meaning
-	}
-	return meanings
-}

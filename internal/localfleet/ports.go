@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -101,13 +100,3 @@ func bindable(port int) bool {
 }
 
 func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
-
-// labels of ports, sorted.
-func labels(byLabel map[string]int) []string {
-	var all []string
-	for label := range byLabel {
-		all = append(all, label)
-	}
-	slices.Sort(all)
-	return all
-}
