@@ -2,7 +2,6 @@ package nomaddouble
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -34,8 +33,7 @@ func (s *Server) putDrain(w http.ResponseWriter, r *http.Request) {
 		MarkEligible bool
 		Meta         map[string]string
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	s.mu.Lock()

@@ -12,8 +12,7 @@ func (s *Server) planJob(w http.ResponseWriter, r *http.Request) {
 		Diff           bool
 		PreserveCounts bool
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	j, err := readJob(req.Job)

@@ -2,7 +2,6 @@ package nomaddouble
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"path"
@@ -185,8 +184,7 @@ func (s *Server) nodeAllocations(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) putEligibility(w http.ResponseWriter, r *http.Request) {
 	var req struct{ Eligibility string }
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	s.mu.Lock()

@@ -12,8 +12,7 @@ import (
 
 func (s *Server) parseJob(w http.ResponseWriter, r *http.Request) {
 	var req struct{ JobHCL string }
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	if req.JobHCL == "" {

@@ -40,8 +40,7 @@ func (s *Server) registerJob(w http.ResponseWriter, r *http.Request) {
 		JobModifyIndex uint64
 		PreserveCounts bool
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	j, err := readJob(req.Job)
@@ -222,8 +221,7 @@ func (s *Server) evaluateJob(w http.ResponseWriter, r *http.Request) {
 	var req struct {
 		EvalOptions struct{ ForceReschedule bool }
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	s.mu.Lock()

@@ -1,7 +1,6 @@
 package nomaddouble
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -41,8 +40,7 @@ func (s *Server) putScale(w http.ResponseWriter, r *http.Request) {
 		Meta           document
 		JobModifyIndex uint64
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	s.mu.Lock()

@@ -160,6 +160,15 @@ func body(r *http.Request) []byte {
 	return b
 }
 
+// decode reads the body of a request into v, or refuses it.
+func decode(w http.ResponseWriter, r *http.Request, v any) bool {
+	if err := json.Unmarshal(body(r), v); err != nil {
+		refuse(w, 400, "%v", err)
+		return false
+	}
+	return true
+}
+
 // Calls returns the requests so far whose method and path are as given; "" is
 // any.
 func (s *Server) Calls(method, path string) []Call {

@@ -64,8 +64,7 @@ func joined(problems []string) string {
 // validateJob answers 200 whatever the job is like.
 func (s *Server) validateJob(w http.ResponseWriter, r *http.Request) {
 	var req struct{ Job json.RawMessage }
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	j, err := readJob(req.Job)

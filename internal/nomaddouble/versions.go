@@ -29,8 +29,7 @@ func (s *Server) revertJob(w http.ResponseWriter, r *http.Request) {
 		JobVersion          uint64
 		EnforcePriorVersion *uint64
 	}
-	if err := json.Unmarshal(body(r), &req); err != nil {
-		refuse(w, 400, "%v", err)
+	if !decode(w, r, &req) {
 		return
 	}
 	s.mu.Lock()
