@@ -19,9 +19,8 @@ func ceilOf(x float64) int {
 func (m *model) asked() int { return m.inFlight + m.held.len() }
 
 // fixed keeps what was needed within the last T: wanted = max over T of
-// ceil(D/c). It reacts to every change of demand at once. T counts from when so
-// many were first needed without a break, not from when they were needed last:
-// up to one request's time too little.
+// ceil(D/c). It reacts to every change of demand at once, and T counts from the
+// end of what was needed, not from its begin.
 type fixed struct {
 	timeout  time.Duration
 	min, max int
@@ -37,10 +36,12 @@ func (f *fixed) period() (change, first time.Duration) { return 0, 0 }
 
 func (f *fixed) look(m *model) (int, time.Duration) {
 	n := ceilOf(float64(m.asked()) / float64(m.slots))
+	if last := len(f.needed) - 1; last >= 0 {
+		f.needed[last].at = m.now // it was so many until this change
+	}
 	for len(f.needed) > 0 && f.needed[len(f.needed)-1].n <= n {
 		f.needed = f.needed[:len(f.needed)-1]
 	}
-	// What was needed until now was needed until this change.
 	f.needed = append(f.needed, needed{at: m.now, n: n})
 	for len(f.needed) > 1 && f.needed[0].at+f.timeout <= m.now {
 		f.needed = f.needed[1:]
@@ -73,14 +74,15 @@ func (s *single) look(m *model) (int, time.Duration) {
 }
 
 // kpa is Knative's autoscaler [KPA]: every 2 s, a mean over 60 s and a target of
-// 70 %; panic on the mean over 6 s at twice what the ready replicas should have;
-// no decrease for 60 s of panic; at most half goes at once; to zero when nothing
-// was asked for 60 s, after 30 s of grace. Knative takes no ready replica for one,
-// and so panics at its first burst, too; this does not.
+// 70 %; panic on the mean over 6 s at twice what the ready replicas should have,
+// where none is taken for one; no decrease until 60 s after the last moment of
+// panic; at most half goes at once; to zero when nothing was asked for 60 s, after
+// 30 s of grace.
 type kpa struct {
 	min, max int
 	panicked time.Duration // when panic was last entered or renewed
 	panics   bool
+	most     int           // wanted since panic was entered
 	idle     time.Duration // since when the mean is zero
 	idles    bool
 }
@@ -101,17 +103,17 @@ func (k *kpa) look(m *model) (int, time.Duration) {
 		stable = max(stable, 1)
 	}
 	ready := m.countReady()
-	if ready > 0 && quick >= 2*ready {
+	if quick >= 2*max(1, ready) {
 		k.panicked, k.panics = m.now, true
 	}
-	if k.panics && m.now-k.panicked >= kpaPanic {
-		k.panics = false
+	if k.panics && m.now-k.panicked > kpaPanic {
+		k.panics, k.most = false, 0
 	}
-	n := stable
+	n := max(stable, ready/2) // down by half at most
 	if k.panics {
-		n = max(stable, quick, m.wanted)
+		k.most = max(k.most, n, quick)
+		n = k.most
 	}
-	n = max(n, ready/2) // down by half at most
 	if stable > 0 || m.asked() > 0 {
 		n, k.idles = max(n, 1), false
 	} else if !k.idles {
