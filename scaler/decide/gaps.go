@@ -118,6 +118,23 @@ func (g Gaps) climb(now time.Time, n, top int, least time.Duration) Gaps {
 	return g
 }
 
+// setBack is the gaps after a clock was set back: none opened ahead of now, or
+// those to come would be taken for as late as that one.
+func (g Gaps) setBack(now time.Time) Gaps {
+	g.Idle = levelsBefore(g.Idle, now)
+	for _, b := range g.Bands {
+		if b.Last <= now.Unix() {
+			continue
+		}
+		past := b.past()
+		for i := range past {
+			past[i].opened = min(past[i].opened, now.Unix())
+		}
+		g = g.with(b.pack(past))
+	}
+	return g
+}
+
 func (b Band) pack(past []gap) Band {
 	b.Packed = make([]byte, 0, 5*len(past))
 	b.Count, b.Last = len(past), 0

@@ -61,6 +61,19 @@ func (l Latencies) observe(now time.Time, items []LatencyItem, keep time.Duratio
 	return l.prune(now, keep)
 }
 
+// setBack is nothing if the clock was set back to before completions that it
+// knows: they would be taken for the latest until that hour has come again.
+func (l Latencies) setBack(now time.Time) Latencies {
+	ahead := l.Folded > now.Unix()
+	if n := len(l.Recent); n > 0 {
+		ahead = ahead || l.Recent[n-1].Start > now.Add(aheadOfUs).Unix()
+	}
+	if ahead {
+		return Latencies{}
+	}
+	return l
+}
+
 // replace puts items in the place of earlier ones of the same activator and start.
 func (l Latencies) replace(now time.Time, items []LatencyItem) Latencies {
 	own := false

@@ -67,19 +67,26 @@ func (m Memory) Adopted(now time.Time, n int) Memory {
 
 // setBack is the memory after a clock was set back: nothing in it lies ahead of
 // now, or a level would be kept, a step locked and completions left out until
-// that hour has come again. Windows of samples, metrics and schedules see to it
-// themselves.
+// that hour has come again. What lasts a day by itself goes back with the clock,
+// so that what has passed of it has passed. Windows of samples, metrics and
+// schedules see to it themselves.
 func (m Memory) setBack(now time.Time) Memory {
+	back := m.At.Sub(now)
+	for _, t := range []*time.Time{&m.Brake.Spent, &m.Prewarm.Off} {
+		if !t.IsZero() {
+			*t = t.Add(-back)
+		}
+	}
 	for _, t := range []*time.Time{&m.Since, &m.At, &m.LastDemand, &m.LastBuy, &m.LastDown, &m.Panic,
-		&m.Threshold.At, &m.Threshold.Ready, &m.Prewarm.Since, &m.Sleep.At} {
+		&m.Threshold.At, &m.Threshold.Ready, &m.Prewarm.Since, &m.Sleep.At, &m.Wake.At, &m.Wake.Last, &m.Brake.Spent} {
 		if t.After(now) {
 			*t = now
 		}
 	}
-	m.Levels, m.Gaps.Idle = levelsBefore(m.Levels, now), levelsBefore(m.Gaps.Idle, now)
-	if m.Latency.Folded > now.Unix() {
-		m.Latency = Latencies{}
-	}
+	m.Levels = levelsBefore(m.Levels, now)
+	m.Gaps = m.Gaps.setBack(now)
+	m.Prewarm = m.Prewarm.setBack(now)
+	m.Latency = m.Latency.setBack(now)
 	return m
 }
 

@@ -55,7 +55,7 @@ func (p Prewarm) seen(at time.Time, asked bool) Prewarm {
 	day, bin := binAt(at)
 	i := slices.IndexFunc(p.Days, func(d Day) bool { return d.Day == day })
 	if i < 0 {
-		if n := len(p.Days); n > 0 && day < p.Days[n-1].Day { // the clock was set back
+		if n := len(p.Days); n > 0 && day < p.Days[n-1].Day { // demand of before the first look of a day
 			return p
 		}
 		days := slices.Clip(p.Days[max(0, len(p.Days)-prewarmDays-1):])
@@ -68,6 +68,14 @@ func (p Prewarm) seen(at time.Time, asked bool) Prewarm {
 		p.Days = slices.Clone(p.Days)
 		p.Days[i] = d
 	}
+	return p
+}
+
+// setBack is what is remembered after a clock was set back. Days that have not come
+// yet are forgotten: no other could be noted before they have.
+func (p Prewarm) setBack(now time.Time) Prewarm {
+	today, _ := binAt(now)
+	p.Days = slices.DeleteFunc(slices.Clone(p.Days), func(d Day) bool { return d.Day > today })
 	return p
 }
 

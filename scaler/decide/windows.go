@@ -80,7 +80,7 @@ func (s Series) observe(now time.Time, g grid, v gauges, idle bool) Series {
 	at := now.Unix()
 	slot := floor(at, g.sample)
 	first := s.Open.End == 0
-	if first || slot < s.Slot-g.keep { // never sampled, or the clock was set back
+	if first || slot < s.Slot-g.bucket { // never sampled, or the clock was set back by more than those of two scalers may differ
 		s = Series{Arrivals: v.arrivals, ArrivalsSampled: v.arrivals, Slot: slot - g.sample}
 		s.Open = g.bucketAt(slot)
 	}
