@@ -15,8 +15,12 @@ func writeReplayTable(w io.Writer, rep *simulate.Report) error {
 	if rep.Seeds > 1 {
 		seeds = fmt.Sprintf(", medians over %d seeds", rep.Seeds)
 	}
-	_, err := fmt.Fprintf(w, "%s: %s requests of %s over %s; policy %s; cold starts %s%s\n\n",
-		rep.Trace, simulate.Count(rep.Requests), counted(rep.Services, "service"),
+	requests := simulate.Count(rep.Requests) + " requests"
+	if rep.Requests == 1 {
+		requests = "1 request"
+	}
+	_, err := fmt.Fprintf(w, "%s: %s of %s over %s; policy %s; cold starts %s%s\n\n",
+		rep.Trace, requests, counted(rep.Services, "service"),
 		time.Duration(rep.SpanS*float64(time.Second)).Round(time.Second), rep.Policy,
 		time.Duration(rep.ColdStartS*float64(time.Second)), seeds)
 	if err != nil {

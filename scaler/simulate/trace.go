@@ -3,7 +3,6 @@ package simulate
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -73,8 +72,10 @@ const (
 // Trace reads a trace as it is written, plain or gzipped, line by line.
 type Trace struct {
 	file   string
+	gzip   *gunzip // nil: it is plain
 	lines  *bufio.Scanner
 	line   int
+	found  bool // a request
 	of     Durations
 	last   int64 // of the first column
 	names  map[string]string
@@ -87,14 +88,13 @@ type Trace struct {
 func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
 	t := &Trace{file: name, of: of, names: map[string]string{}, times: map[string]*slotTimes{}}
-	if magic, _ := buffered.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(buffered)
+	r = buffered
+	if magic, _ := buffered.Peek(2); isGzip(magic) {
+		z, err := newGunzip(buffered)
 		if err != nil {
 			return nil, &TraceError{name, 1, "is not readable as gzip: " + err.Error()}
 		}
-		r = z
-	} else {
-		r = buffered
+		t.gzip, r = z, z
 	}
 	whole := &lastWords{r: r}
 	t.lines = bufio.NewScanner(whole)
@@ -152,9 +152,19 @@ func clip(s string) string {
 	return s
 }
 
+// wrong is about the line that was read last. Of a damaged gzip file the damage is
+// told, because the line is not what somebody wrote and could mend.
 func (t *Trace) wrong(format string, args ...any) error {
-	return &TraceError{t.file, max(t.line, 1), fmt.Sprintf(format, args...)}
+	message := fmt.Sprintf(format, args...)
+	if t.gzip != nil {
+		if fault := t.gzip.judge(); fault != "" {
+			message = fault + ", at or before this line; get or compress it again"
+		}
+	}
+	return t.at(message)
 }
+
+func (t *Trace) at(message string) error { return &TraceError{t.file, max(t.line, 1), message} }
 
 // scan returns the next line that is not empty.
 func (t *Trace) scan() (string, error) {
@@ -170,18 +180,31 @@ func (t *Trace) scan() (string, error) {
 		return "", io.EOF
 	case errors.Is(err, bufio.ErrTooLong):
 		return "", t.wrong("is longer than %d bytes", longestLine)
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return "", t.wrong("the gzip file ends early: it was cut")
+	case compressionFault(err) != "":
+		return "", t.at(compressionFault(err) + ", at or before this line; get or compress it again")
 	default:
-		return "", t.wrong("cannot be read: %v", err)
+		return "", t.at(fmt.Sprintf("cannot be read: %v", err))
 	}
 }
 
-// Next returns the next request. Errors: io.EOF, *TraceError.
+// Next returns the next request. Errors: io.EOF after the last one, *TraceError;
+// a trace without any request is one: nothing can be said of it.
 func (t *Trace) Next() (Request, error) {
+	next := t.request
 	if t.counts != nil {
-		return t.counts.Next()
+		next = t.counts.Next
 	}
+	r, err := next()
+	switch {
+	case err == nil:
+		t.found = true
+	case errors.Is(err, io.EOF) && !t.found:
+		return Request{}, t.at("the trace has no requests: there is nothing to replay")
+	}
+	return r, err
+}
+
+func (t *Trace) request() (Request, error) {
 	text, err := t.scan()
 	if err != nil {
 		return Request{}, err
@@ -218,7 +241,7 @@ func (t *Trace) split(text string, into []string) error {
 	for i := range into {
 		cell, after, more := strings.Cut(rest, ",")
 		if more != (i < len(into)-1) {
-			return t.wrong("%d columns are expected: %q", len(into), clip(text))
+			return t.wrong("%d columns are expected, and there are %d: %q", len(into), 1+strings.Count(text, ","), clip(text))
 		}
 		into[i], rest = strings.TrimSpace(cell), after
 	}

@@ -97,8 +97,8 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 	}{
 		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
 		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
-		{"a column too few", requestColumns + "\n0,chat,1\n", `t.csv:2: 4 columns are expected: "0,chat,1"`},
-		{"a column too many", countColumns + "\n0,web,1,2\n", `t.csv:2: 3 columns are expected: "0,web,1,2"`},
+		{"a column too few", requestColumns + "\n0,chat,1\n", `t.csv:2: 4 columns are expected, and there are 3: "0,chat,1"`},
+		{"a column too many", countColumns + "\n0,web,1,2\n", `t.csv:2: 3 columns are expected, and there are 4: "0,web,1,2"`},
 		{"unsorted", requestColumns + "\n5,chat,1,1\n4,chat,1,1\n", "t.csv:3: t_ms: 4 comes after 5: a trace is sorted by time"},
 		{"a negative time", requestColumns + "\n-5,chat,1,1\n", "t.csv:2: t_ms: -5 is out of range; allowed: a whole number from 0 to 3153600000000"},
 		{"negative tokens", requestColumns + "\n5,chat,-1,1\n", "t.csv:2: input_tokens: -1 is out of range; allowed: a whole number from 0 to 10000000"},
@@ -111,6 +111,17 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"times that fall", recordedColumns + "\n0,web,1,0,1000x1 900x2\n", `t.csv:2: slot_ms: "900x2": allowed: times with weights, rising, such as "1000x12 1189x40"`},
 		{"a time without a weight", recordedColumns + "\n0,web,1,0,1000\n", `t.csv:2: slot_ms: "1000": allowed`},
 		{"a negative slot time", recordedColumns + "\n0,web,1,0,-1x1\n", `t.csv:2: slot_ms: "-1x1": allowed`},
+		{"endless", requestColumns + "\n5,chat,1,+Inf\n", `t.csv:2: output_tokens: "+Inf" is not a whole number from 0 to 10000000`},
+		{"a number too large for a float", requestColumns + "\n1e400,chat,1,1\n", `t.csv:2: t_ms: "1e400" is not a whole number from 0 to 3153600000000`},
+		{"a number too large for a trace", requestColumns + "\n99999999999999999999,chat,1,1\n", `t.csv:2: t_ms: "99999999999999999999" is not a whole number`},
+		{"a little less than nothing", requestColumns + "\n-0.5,chat,1,1\n", "t.csv:2: t_ms: -0.5 is out of range"},
+		{"a wrong line behind CRLF", requestColumns + "\r\n0,chat,1,1\r\n0,chat,1\r\n", "t.csv:3: 4 columns are expected, and there are 3"},
+		{"a mark and nothing else", "\ufeff", `t.csv:1: columns are "\ufeff"`},
+		{"UTF-16", "\xff\xfet\x00_\x00", `t.csv:1: columns are "\xff\xfet\x00_\x00"; allowed: `},
+		{"blank lines only", "\n\r\n\n", "t.csv:4: is empty"},
+		{"a header and no more", requestColumns + "\n", "t.csv:2: the trace has no requests: there is nothing to replay"},
+		{"counts of nothing", countColumns + "\n0,web,0\n7,web,0\n", "t.csv:4: the trace has no requests: there is nothing to replay"},
+		{"a recording of nothing", recordedColumns, "t.csv:2: the trace has no requests: there is nothing to replay"},
 		{"no service", requestColumns + "\n5,,1,1\n", `t.csv:2: service: "" is no name; allowed: 1 to 200 characters`},
 		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes"},
 		{"a cut gzip", string(cut[:len(cut)-12]), "the gzip file ends early: it was cut"},
@@ -143,16 +154,61 @@ func TestWhereverAGzipIsCutThatIsSaidAndNoPartOfALineIsTakenForOne(t *testing.T)
 	}
 }
 
+func TestADamagedGzipIsToldAsSuchAndNotAsAWrongLine(t *testing.T) {
+	draw := rand.New(rand.NewPCG(3, 4))
+	var text strings.Builder
+	text.WriteString(requestColumns + "\n")
+	for i := range 2000 {
+		fmt.Fprintf(&text, "%d,chat,%d,%d\n", 1000*i, draw.IntN(5000), draw.IntN(1000))
+	}
+	whole := zipped(t, text.String())
+	if got, err := readAll(whole, 1); err != nil || len(got) != 2000 {
+		t.Fatalf("undamaged: %d requests, %v", len(got), err)
+	}
+	// A flip may leave a file that reads as one that was cut; its header is not checked.
+	for at := 10; at < len(whole); at += 97 {
+		damaged := bytes.Clone(whole)
+		damaged[at] ^= 0x5a
+		_, err := readAll(damaged, 1)
+		var wrong *TraceError
+		if !errors.As(err, &wrong) || wrong.File != "t.csv" || wrong.Line < 1 || wrong.Line > 2100 || !strings.HasPrefix(wrong.Message, "the gzip file ") ||
+			!strings.HasSuffix(wrong.Message, ", at or before this line; get or compress it again") {
+			t.Errorf("byte %d of %d is flipped: %v", at, len(whole), err)
+		}
+	}
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"its last byte":          {append(bytes.Clone(whole[:len(whole)-5]), append([]byte{whole[len(whole)-5] ^ 1}, whole[len(whole)-4:]...)...), "its checksum does not match"},
+		"a tail that is no gzip": {append(bytes.Clone(whole), "tail"...), "what follows the compressed part is not gzip"},
+		"a tail of one byte":     {append(bytes.Clone(whole), 0), "what follows the compressed part is not gzip"},
+	} {
+		if _, err := readAll(c.file, 1); err == nil || !strings.Contains(err.Error(), "t.csv:2002: the gzip file is damaged: "+c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A wrong line of a whole file is that line's fault, and two parts are one file.
+	parts := append(zipped(t, twoRequests), zipped(t, "2000,chat,1,1\n1900,chat,1,1\n")...)
+	if _, err := readAll(parts, 1); err == nil || !strings.Contains(err.Error(), "t.csv:6: t_ms: 1900 comes after 2000") {
+		t.Errorf("a wrong line in a second part: %v", err)
+	}
+}
+
 func FuzzTrace(f *testing.F) {
 	f.Add([]byte(twoRequests))
 	f.Add([]byte(countColumns + "\n0,web,3\n1,web,0\n"))
+	f.Add([]byte(recordedColumns + "\n0,web,3,10,100x2 900x1\n1,web,2,0,\n"))
 	f.Add(zipped(f, twoRequests))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		trace, err := NewTrace(bytes.NewReader(text), "t.csv", DefaultDurations(), 1)
 		var last time.Duration
 		for n := 0; err == nil && n < 10_000; n++ {
 			var r Request
-			if r, err = trace.Next(); err == nil {
+			if r, err = trace.Next(); n == 0 && errors.Is(err, io.EOF) {
+				t.Fatal("a trace without requests is read")
+			}
+			if err == nil {
 				if r.At < last || r.Seconds <= 0 || r.Service == "" {
 					t.Fatalf("after %v: %+v", last, r)
 				}
