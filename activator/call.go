@@ -174,6 +174,15 @@ func (c *call) head(h http.Header) {
 
 var yesNo = map[bool][]string{true: {"true"}, false: {"false"}}
 
+// longest that an answer is waited for. What is read again after its service's policy
+// was removed is there, or will never be.
+func (c *call) longest() time.Duration {
+	if c.service == nil {
+		return longestPoll
+	}
+	return c.service.policy.Hold.MaxWait + time.Duration(c.service.attempts)*c.service.policy.Request.Timeout
+}
+
 // timing: the three parts add up to the time from arrival to the answer's first
 // byte. cold is the wait until a replica was there, hold the rest of the wait,
 // upstream all else: the replica's own time and what forwarding cost.

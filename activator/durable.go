@@ -28,8 +28,7 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
-	cold := len(a.cfg.Queue.Offers(c.service.name)) == 0
+	held := a.heldFrom(c)
 	e, err := a.cfg.Queue.Submit(r.Context(), req, c.service.limits)
 	if err != nil {
 		return err
@@ -40,10 +39,9 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 	async, streaming := req.Async, streams(r.Header, c.body)
 	req = nil // the store has it: while its answer is awaited it is in memory no more
 	c.letGo()
-	c.wasCold = cold && !e.State.Final()
-	held := e.State == queue.StateHeld
+	held.submitted(e)
 	if async {
-		return a.accept(w, r, c, e, begun)
+		return a.accept(w, r, c, e, held)
 	}
 	c.out = &heartbeat{ResponseWriter: w, asked: r.Header}
 	defer c.out.end()
@@ -52,12 +50,9 @@ func (a *Activator) durable(w http.ResponseWriter, r *http.Request, c *call) err
 		quiet = a.during(r.Context(), c, a.heldInStore(e))
 		defer quiet()
 	}
-	e, err = a.untilRun(r.Context(), c, e)
-	if held {
-		c.waitedSince(begun)
-	}
+	e, err = a.untilRun(r.Context(), c, e, held)
 	if err == nil {
-		err = a.replay(c.out, r, c, e, quiet)
+		err = a.replay(c.out, r, c, e, held, quiet)
 	}
 	if err != nil {
 		quiet()
@@ -124,7 +119,7 @@ var notStored = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-
 	"Pilotlight-Deadline", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded"}
 
 // untilRun waits until a submitted request has left the queue.
-func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry) (queue.Entry, error) {
+func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry, held *heldTime) (queue.Entry, error) {
 	if e.State != queue.StateHeld {
 		return e, nil
 	}
@@ -140,7 +135,11 @@ func (a *Activator) untilRun(ctx context.Context, c *call, e queue.Entry) (queue
 	}
 	limited, cancel := context.WithDeadlineCause(ctx, c.deadline, ErrDeadline)
 	defer cancel()
-	now, err := a.cfg.Queue.Await(limited, e.ID, func(e queue.Entry) bool { return e.State != queue.StateHeld })
+	now, err := a.cfg.Queue.Await(limited, e.ID, func(e queue.Entry) bool {
+		held.sees(e)
+		return e.State != queue.StateHeld
+	})
+	held.so(err == nil && now.State == queue.StateHeld)
 	now.Joined = e.Joined
 	var failed *StartFailedError
 	if errors.Is(err, ErrDeadline) || errors.Is(err, ErrPaused) || errors.Is(err, ErrJobStopped) || errors.As(err, &failed) {
@@ -161,31 +160,17 @@ func (a *Activator) withdraw(c *call, e queue.Entry) {
 	}
 }
 
-// waitsSince tells the hold of a durable request as one wait, so far.
-func (c *call) waitsSince(begun time.Time) {
-	c.waited = time.Since(begun)
-	if c.wasCold {
-		c.cold = c.waited
-	}
-}
-
-// waitedSince is waitsSince of a hold that has ended; it is counted.
-func (c *call) waitedSince(begun time.Time) {
-	c.waitsSince(begun)
-	c.service.metrics.held(c)
-}
-
 // replay writes the stored answer of a request to a client, as it is or as it
-// comes. begun is called when it begins.
-func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, begun func()) error {
-	last := time.Now().Add(c.service.policy.Hold.MaxWait + time.Duration(c.service.attempts)*c.service.policy.Request.Timeout)
-	cause := ErrRequestTimeout
+// comes. What it is held meanwhile is added to held; begun is called when it begins.
+func (a *Activator) replay(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, held *heldTime, begun func()) error {
+	last, cause := time.Now().Add(c.longest()), ErrRequestTimeout
 	if c.bounded {
 		last, cause = c.deadline, ErrDeadline
 	}
 	ctx, cancel := context.WithDeadlineCause(r.Context(), last, cause)
 	defer cancel()
-	answer, err := a.cfg.Queue.Answer(ctx, e.ID)
+	answer, err := a.cfg.Queue.Answer(ctx, e.ID, held.sees)
+	held.so(false)
 	if err != nil {
 		if errors.Is(err, ErrDeadline) && !c.fetched {
 			a.withdraw(c, e)

@@ -155,7 +155,7 @@ func (s *serviceMetrics) finish(c *call, now time.Time) {
 	}
 }
 
-func (s *serviceMetrics) held(c *call) { s.holdDuration.Observe(c.waited.Seconds()) }
+func (s *serviceMetrics) held(wait time.Duration) { s.holdDuration.Observe(wait.Seconds()) }
 
 func (s *serviceMetrics) retried(err error) {
 	reason := "broken"

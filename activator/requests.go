@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 // requestsPath is where callers find durable requests again.
@@ -34,9 +35,7 @@ func (a *Activator) stateOf(e queue.Entry) requestState {
 	s := requestState{ID: e.ID, State: string(e.State), Reason: e.Reason}
 	if e.State.Final() {
 		s.Status = e.Status
-		if e.Unanswered() {
-			s.Status = kindOf(ended(&queue.EndedError{Entry: e})).status // as its result says it
-		}
+		s.Status = StatusOf(e)
 		return s
 	}
 	if e.State != queue.StateHeld {
@@ -47,26 +46,29 @@ func (a *Activator) stateOf(e queue.Entry) requestState {
 	return s
 }
 
+// StatusOf a request that is final: the one of its result, also where that is no
+// replica's answer.
+func StatusOf(e queue.Entry) int {
+	if e.Unanswered() {
+		return kindOf(ended(&queue.EndedError{Entry: e})).status
+	}
+	return e.Status
+}
+
 // accept answers a request whose caller prefers not to wait, or not for long.
-func (a *Activator) accept(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, begun time.Time) error {
+func (a *Activator) accept(w http.ResponseWriter, r *http.Request, c *call, e queue.Entry, held *heldTime) error {
 	w.Header().Set("Preference-Applied", c.prefer.applied)
 	if c.prefer.wait > 0 {
-		held := e.State == queue.StateHeld
 		now, err := a.await(r.Context(), e.ID, min(c.prefer.wait, c.service.policy.Hold.MaxWait),
 			func(now queue.Entry) bool {
-				if held && now.State != queue.StateHeld {
-					held = false
-					c.waitedSince(begun)
-				}
+				held.sees(now)
 				return now.Status != 0
 			})
-		if held {
-			c.waitsSince(begun)
-		}
+		held.so(now.State == queue.StateHeld)
 		switch {
 		case err == nil:
 			now.Joined = true // whatever becomes of this connection, the request was accepted
-			return a.replay(w, r, c, now, func() {})
+			return a.replay(w, r, c, now, held, func() {})
 		case !errors.Is(err, errWaited):
 			return err
 		case now.ID != "":
@@ -111,25 +113,29 @@ func (a *Activator) serveRequests(w http.ResponseWriter, r *http.Request, c *cal
 			return a.tellState(w, c, e)
 		}
 		c.fetched = true
-		return a.replay(w, r, c, e, func() {})
+		return a.replay(w, r, c, e, nil, func() {})
 	}
 	return fmt.Errorf("%w: there is no %q of a request; use events or result", queue.ErrUnknownRequest, clip(what, 40))
 }
 
-// lookUp finds a request and its service. One that was kept for as long as its
-// policy says has expired; one of another tenant is as unknown as one that never was.
+// lookUp finds a request and its service; that one is nil if its policy was removed
+// since: what was accepted and stored is still its caller's. One that was kept for as
+// long as its policy says has expired; one of another tenant is as unknown as one that
+// never was.
 func (a *Activator) lookUp(ctx context.Context, id string, c *call) (queue.Entry, error) {
 	rt, err := a.routesSoon(ctx)
 	if err != nil {
 		return queue.Entry{}, err
 	}
 	name, at, ok := madeAt(id)
-	if !ok || rt.services[name] == nil {
+	if !ok {
 		return queue.Entry{}, fmt.Errorf("%w: %s", queue.ErrUnknownRequest, clip(id, 100))
 	}
 	s := rt.services[name]
 	e, err := a.cfg.Queue.Find(ctx, id)
 	switch {
+	case errors.Is(err, queue.ErrUnknownRequest) && s == nil:
+		return e, fmt.Errorf("%w: %s", queue.ErrUnknownRequest, clip(id, 100))
 	case errors.Is(err, queue.ErrUnknownRequest) && time.Since(at) > s.policy.Result.Keep:
 		return e, fmt.Errorf("%w: %s", ErrExpired, s.policy.Result.Keep)
 	case err != nil:
@@ -235,7 +241,11 @@ func (a *Activator) events(w http.ResponseWriter, r *http.Request, c *call, e qu
 
 // changed waits until a request is seen to be another, for one heartbeat at most.
 func (a *Activator) changed(ctx context.Context, s *service, e queue.Entry) (queue.Entry, error) {
-	beat, cancel := context.WithTimeout(ctx, s.policy.Hold.Heartbeat)
+	policy := policies.New(e.Service) // its own was removed
+	if s != nil {
+		policy = s.policy
+	}
+	beat, cancel := context.WithTimeout(ctx, policy.Hold.Heartbeat)
 	defer cancel()
 	next, err := a.cfg.Queue.Await(beat, e.ID, func(now queue.Entry) bool {
 		return now.State != e.State || now.Position != e.Position

@@ -162,8 +162,7 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 	cancel()
 	quiet()
 	c.seq = t.Seq
-	c.held(wait, time.Now())
-	c.service.metrics.held(c)
+	c.service.metrics.held(c.held(wait, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -171,18 +170,14 @@ func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) err
 	return nil
 }
 
-// held adds one wait to what the request has waited so far.
-func (c *call) held(wait queue.Wait, now time.Time) {
+// held adds one wait to what the request has waited so far, and returns how long it
+// was.
+func (c *call) held(wait queue.Wait, now time.Time) time.Duration {
 	c.wait = wait
 	c.waited += now.Sub(wait.From)
-	if wait.Cold {
-		c.wasCold = true
-		till := wait.ColdTill
-		if till.IsZero() {
-			till = now
-		}
-		c.cold += till.Sub(wait.From)
-	}
+	c.wasCold = c.wasCold || wait.Cold
+	c.cold += wait.ColdFor
+	return now.Sub(wait.From)
 }
 
 // hopeless says why holding a request would be in vain: the launch brake pauses,

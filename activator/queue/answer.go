@@ -129,12 +129,16 @@ type Answer struct {
 
 // Answer waits until the answer of a durable request has begun and returns it, to
 // be read until ctx ends; close it. Any number may read it, at any activator, live
-// or later. Errors: *EndedError, ErrUnknownRequest, or the cause of ctx's end.
-func (q *Queue) Answer(ctx context.Context, id string) (*Answer, error) {
+// or later. Each look at the request until then is shown to seen; nil: to nobody.
+// Errors: *EndedError, ErrUnknownRequest, or the cause of ctx's end.
+func (q *Queue) Answer(ctx context.Context, id string, seen func(Entry)) (*Answer, error) {
 	a := &Answer{q: q, ctx: ctx, id: id}
 	a.changed, a.remove = q.readers.add(id)
 	for {
 		e, chunks, err := q.read(ctx, id, 0)
+		if err == nil && seen != nil {
+			seen(e)
+		}
 		switch {
 		case errors.Is(err, ErrUnknownRequest):
 			a.remove()

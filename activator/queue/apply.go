@@ -50,6 +50,7 @@ func (s *service) applyLocked(reply []any, st *statement, sent time.Time) {
 			s.q.askAfter(it.id, it.a, []string{s.name})
 		}
 	}
+	s.heardReadyLocked(slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.offered && r.Slots > 0 }))
 	for _, it := range items {
 		switch it.kind {
 		case "r": // less than was stated: the rest went to others while we were silent
@@ -83,14 +84,6 @@ func (s *service) offerLocked(offer jobs.SlotOffer) {
 		})
 	}
 	r.offered = true
-	if offer.Slots > 0 {
-		now := time.Now()
-		for e := s.order.Front(); e != nil; e = e.Next() {
-			if w := e.Value.(*waiter); w.wait.Cold && w.wait.ColdTill.IsZero() {
-				w.wait.ColdTill = now
-			}
-		}
-	}
 }
 
 // acceptLocked takes a grant of Redis: the slot is ours, its ticket has left
@@ -109,8 +102,5 @@ func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
 	}
 	s.acks[ticket] = true
 	r.owned++
-	if w.wait.Cold && w.wait.ColdTill.IsZero() {
-		w.wait.ColdTill = time.Now()
-	}
 	s.endLocked(w, outcome{slot: s.slotLocked(r, sent)})
 }

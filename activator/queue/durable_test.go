@@ -83,7 +83,7 @@ func (w *world) find(q *Queue, id string) Entry {
 
 func (w *world) answer(q *Queue, id string) string {
 	w.t.Helper()
-	a, err := q.Answer(w.t.Context(), id)
+	a, err := q.Answer(w.t.Context(), id, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestARequestIsTriedAsOftenAsAllowedThenItsFailureIsStored(t *testing.T) {
 			t.Errorf("entry = %+v", got)
 		}
 		var ended *EndedError
-		if _, err := a.Answer(t.Context(), e.ID); !errors.As(err, &ended) {
+		if _, err := a.Answer(t.Context(), e.ID, nil); !errors.As(err, &ended) {
 			t.Errorf("answer: %v", err)
 		}
 	})
@@ -295,7 +295,7 @@ func TestABrokenOffAnswerIsReplacedUnlessSomebodyHasReadItsBeginning(t *testing.
 			}
 			<-begun
 			if read {
-				answer, err := a.Answer(t.Context(), e.ID)
+				answer, err := a.Answer(t.Context(), e.ID, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -355,7 +355,7 @@ func TestAPartOfAnAnswerIsNeverTakenForTheWhole(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			if test.read {
-				answer, err := a.Answer(t.Context(), e.ID)
+				answer, err := a.Answer(t.Context(), e.ID, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -367,7 +367,7 @@ func TestAPartOfAnAnswerIsNeverTakenForTheWhole(t *testing.T) {
 			if got := w.find(a, e.ID); got.State != StateFailed || got.Reason != test.reason {
 				t.Errorf("%s: %+v", test.name, got)
 			}
-			answer, err := a.Answer(t.Context(), e.ID)
+			answer, err := a.Answer(t.Context(), e.ID, nil)
 			if test.want == "" {
 				var ended *EndedError
 				if !errors.As(err, &ended) {
@@ -406,7 +406,7 @@ func TestAnAnswerThatIsTooLargeIsNotKept(t *testing.T) {
 			t.Errorf("entry = %+v", got)
 		}
 		var ended *EndedError
-		if _, err := a.Answer(t.Context(), e.ID); !errors.As(err, &ended) {
+		if _, err := a.Answer(t.Context(), e.ID, nil); !errors.As(err, &ended) {
 			t.Errorf("answer: %v", err)
 		}
 	})

@@ -31,7 +31,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 		s.mu.Unlock()
 		return nil, w.wait, err
 	}
-	w.wait.Cold = !s.readyLocked()
+	w.begins(s)
 	s.waiters[t.ID] = w
 	w.place = s.order.PushBack(w)
 	s.heldBytes += w.bytes
@@ -175,7 +175,11 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		s.renewLocked(sent)
 	}
 	w.numbered = true
-	w.wait.Cold = number(reply[3]) == 0
+	if ready := number(reply[3]) > 0; t.Seq == 0 {
+		w.heardReady(s, ready)
+	} else {
+		s.heardReadyLocked(ready)
+	}
 	switch reply[0] {
 	case "full":
 		w.numbered = false

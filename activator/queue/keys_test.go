@@ -117,7 +117,7 @@ func TestAFullStoreRefusesWhatIsNewAndLetsTheRestGoOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := q.Answer(ctx, e.ID)
+		a, err := q.Answer(ctx, e.ID, nil)
 		if err != nil || a.Status != http.StatusOK {
 			t.Errorf("%+v, %v", a, err)
 		}

@@ -32,7 +32,7 @@ func TestAHeldRequestIsInRedisUntilAReplicaIsOffered(t *testing.T) {
 		if got.err != nil || got.slot.Replica != "r1" || !got.wait.Cold {
 			t.Fatalf("got %+v, want a slot of r1 after a cold wait", got)
 		}
-		if d := got.wait.ColdTill.Sub(got.wait.From); d != 3*time.Second {
+		if d := got.wait.ColdFor; d != 3*time.Second {
 			t.Errorf("cold wait = %s, want 3s", d)
 		}
 		if w.redis.Exists(key) {

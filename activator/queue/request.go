@@ -204,6 +204,9 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	}
 	s.mu.Lock()
 	s.gen = max(s.gen, number(reply[1]))
+	if ready := number(reply[7]); ready >= 0 {
+		s.heardReadyLocked(ready > 0)
+	}
 	if !s.grantedLocked(reply, sent) {
 		s.contended = true // this ticket may be waiting for a slot that we hold
 	}

@@ -222,7 +222,7 @@ func serves(t *testing.T, r realRedis, services []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := a.Answer(ctx, e.ID)
+		answer, err := a.Answer(ctx, e.ID, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestASentinelFailoverKeepsWhatWasReplicated(t *testing.T) {
 	until(t, func() bool { return ledger.Offer(ctx, "translate", 1, offersOf(1)) == nil })
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	answer, err := b.Answer(wait, e.ID)
+	answer, err := b.Answer(wait, e.ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

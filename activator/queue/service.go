@@ -41,6 +41,9 @@ type service struct {
 	heldBytes int64
 	timeout   time.Duration // request.timeout, as last heard
 
+	cold      time.Duration // for how long no replica had slots, but for
+	coldSince time.Time     // since when none has, as last heard; zero: one has
+
 	renewed   time.Time // when the call was sent whose answer last renewed our lease
 	away      bool      // the last call to Redis failed
 	awaySince time.Time
@@ -69,6 +72,8 @@ type waiter struct {
 	numbered bool // Redis has the ticket
 	wait     Wait
 	outcome  chan outcome // one; buffered
+
+	coldAt time.Duration // coldLocked when it began
 }
 
 // outcome of a waiter: a slot, or why not.
@@ -83,7 +88,7 @@ func newService(q *Queue, name string) *service {
 		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{}, expected: map[string]bool{},
 		acks: map[string]bool{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
 		dead: map[string]bool{}, views: map[string]statedView{}, left: map[string]leftSlot{},
-		timeout: 10 * time.Minute,
+		timeout: 10 * time.Minute, coldSince: time.Now(),
 	}
 }
 
@@ -244,6 +249,7 @@ func (s *service) handOffLocked(now time.Time) {
 
 // endLocked ends a waiter's wait.
 func (s *service) endLocked(w *waiter, o outcome) {
+	w.ends(s)
 	delete(s.waiters, w.ticket.ID)
 	s.order.Remove(w.place)
 	s.heldBytes -= w.bytes
@@ -260,15 +266,6 @@ func (s *service) offersNow() []jobs.SlotOffer {
 		}
 	}
 	return out
-}
-
-func (s *service) readyLocked() bool {
-	for _, r := range s.replicas {
-		if r.offered && r.Slots > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // Standing is what this process itself knows of one service.

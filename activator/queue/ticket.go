@@ -105,8 +105,8 @@ func storedHeader(h http.Header) []byte {
 
 // Wait tells how a request came to its slot.
 type Wait struct {
-	Held     bool      // it had to wait for Redis to hand it a slot
-	Cold     bool      // no replica was ready when it arrived
-	From     time.Time // when it began to wait
-	ColdTill time.Time // when a replica with slots was first seen, if Cold
+	Held    bool          // it had to wait for Redis to hand it a slot
+	From    time.Time     // when it began to wait
+	Cold    bool          // for a while no replica was ready
+	ColdFor time.Duration // for so long
 }

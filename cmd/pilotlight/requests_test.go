@@ -74,7 +74,7 @@ func TestRequestsAreListedShownAndCancelledAndTheirSecretsAreNot(t *testing.T) {
 		{[]string{"show", "translate.nobody"}, exitFailure, []string{"no such request"}},
 		{[]string{"cancel", e.ID}, exitDone, []string{"cancelled"}},
 		{[]string{"list", "--service", "translate"}, exitDone, []string{"No request waits"}},
-		{[]string{"show", e.ID, "-o", "json"}, exitDone, []string{`"state": "cancelled"`}},
+		{[]string{"show", e.ID, "-o", "json"}, exitDone, []string{`"state": "cancelled"`, `"status": 409`}},
 	} {
 		text := pilotlight(test.code, test.args...)
 		for _, want := range test.want {

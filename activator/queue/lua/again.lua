@@ -8,6 +8,4 @@ if t[2] ~= ME or t[3] ~= ARGV[7] then return 'fenced' end
 if t[1] == 'held' then return 'held' end
 if t[1] ~= 'granted' and t[1] ~= 'running' then return 'fenced' end
 redis.call('HDEL', K_GRANTS, id)
-local state = again(id)
-if state == 'held' then tell(id) end
-return state
+return again(id)

@@ -7,8 +7,7 @@ local id, deadline, bytes = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 begin()
 local known = heard(0, tonumber(ARGV[13]), ARGV[14], ARGV[15])
 local offers, used = load_slots()
-local ready = 0
-for _, offer in pairs(offers) do if offer.slots > 0 then ready = ready + 1 end end
+local ready = ready_of(offers)
 local function answer(kind, a, b, c) return { kind, gen, known, ready, a, b, c } end
 
 local granted = redis.call('HGET', K_GRANTS, id)

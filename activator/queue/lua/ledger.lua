@@ -97,6 +97,7 @@ local function again(id)
   redis.call('HDEL', K_TICKET(id), 'replica')
   redis.call('HSET', K_TICKET(id), 'state', 'held')
   enqueue(id, level, seq, deadline, true, bytes)
+  tell(id)
   return 'held'
 end
 
@@ -215,6 +216,12 @@ local function load_slots()
   each(redis.call('HGETALL', K_GRANTS), function(_, value) add(value, 1) end)
   each(redis.call('HGETALL', K_QUARANTINE), function(field, value) add(field, (split(value))) end)
   return offers, used
+end
+
+local function ready_of(offers)
+  local n = 0
+  for _, offer in pairs(offers) do if offer.slots > 0 then n = n + 1 end end
+  return n
 end
 
 local function suspects()

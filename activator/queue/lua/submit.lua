@@ -8,7 +8,8 @@
 local id, key, hash, deadline, bytes = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 begin()
 local known = heard(0, tonumber(ARGV[18]), ARGV[19], ARGV[20])
-local function answer(kind, a, b, offer, epoch) return { kind, gen, known, a, b, offer or '', epoch or 0 } end
+local ready = -1 -- replicas that have slots; not looked at for one that is there already
+local function answer(kind, a, b, offer, epoch) return { kind, gen, known, a, b, offer or '', epoch or 0, ready } end
 
 local same = id
 if key ~= '' then same = redis.call('GET', K_KEY(key)) or id end
@@ -60,6 +61,7 @@ if ARGV[22] ~= '' and acts[ME].number == tonumber(ARGV[23]) then
   end
 end
 local offers, used = load_slots()
+ready = ready_of(offers)
 if grant(offers, used) > 0 then nudge('o') end
 announce(redis.call('ZCARD', K_QUEUE))
 local replica, to, _, epoch = split(redis.call('HGET', K_GRANTS, id) or '')
