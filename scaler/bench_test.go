@@ -83,7 +83,7 @@ func BenchmarkAnnouncedToScale(b *testing.B) {
 		until("waking", state(jobs.StateWaking))
 		withdraw()
 		<-gone
-		if err := hist.Operate(ctx, "translate", jobs.Command{Verb: jobs.VerbSleep}); err != nil {
+		if _, err := hist.Operate(ctx, "translate", jobs.Command{Verb: jobs.VerbSleep}); err != nil {
 			b.Fatal(err)
 		}
 	}

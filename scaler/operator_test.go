@@ -73,3 +73,18 @@ func TestADecisionNamesWhoOrderedWhatItObeysAndNotWhoeverCameLater(t *testing.T)
 		}
 	})
 }
+
+func TestAWakeByAProcessWhoseClockIsWrongIsObeyedAtOnce(t *testing.T) {
+	for name, off := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour behind": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			play(t, policy(nil), func(t *testing.T, h *house) {
+				pass(2 * time.Second)
+				h.operate(jobs.Command{Verb: jobs.VerbWake, By: "ann", Reason: "demo", At: time.Now().Add(off)})
+				h.ready(1)
+				if n := h.fleet.placements(); n != 1 {
+					t.Errorf("%d launches, want 1", n)
+				}
+			})
+		})
+	}
+}

@@ -286,7 +286,7 @@ func TestMissingJobSpecBlocksWithTheReason(t *testing.T) {
 
 func (h *house) operate(cmd jobs.Command) {
 	h.t.Helper()
-	if err := h.history.Operate(h.t.Context(), "translate", cmd); err != nil {
+	if _, err := h.history.Operate(h.t.Context(), "translate", cmd); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -24,8 +24,9 @@ type Services interface {
 	// "point") and the service it is about, as they happen; blocks until ctx ends.
 	// After a reconnection it calls fn("status", "").
 	Changes(ctx context.Context, fn func(topic, service string)) error
-	// Operate carries out an operator's command; the scaler obeys it at once.
-	Operate(ctx context.Context, service string, cmd jobs.Command) error
+	// Operate carries out an operator's command; the scaler obeys it at once. It
+	// returns the command as it was recorded, with the moment by the store's clock.
+	Operate(ctx context.Context, service string, cmd jobs.Command) (jobs.Command, error)
 }
 
 // Recordings is what was asked of services in the last two weeks;

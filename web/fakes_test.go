@@ -70,11 +70,12 @@ func (f *fakeServices) Changes(ctx context.Context, fn func(topic, service strin
 	}
 }
 
-func (f *fakeServices) Operate(_ context.Context, service string, cmd jobs.Command) error {
+func (f *fakeServices) Operate(_ context.Context, service string, cmd jobs.Command) (jobs.Command, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	cmd.At = time.Now().UTC()
 	f.commands[service] = append(f.commands[service], cmd)
-	return f.err
+	return cmd, f.err
 }
 
 func firstOf[T any](list []T, limit int, keep func(T) bool) []T {

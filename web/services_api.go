@@ -104,11 +104,12 @@ func (s *Server) operate(c echo.Context, name, verb string, body PinRequest, by 
 		p.Service, p.Errors = name, wrong
 		return jobs.Command{}, p
 	}
-	cmd := jobs.Command{Verb: verb, Reason: cutText(strings.TrimSpace(body.Reason), 500), By: author(c, by), At: time.Now().UTC()}
+	cmd := jobs.Command{Verb: verb, Reason: cutText(strings.TrimSpace(body.Reason), 500), By: author(c, by)}
 	if verb == jobs.VerbPin {
 		cmd.Replicas = *body.Replicas
 	}
-	if err := s.cfg.Services.Operate(ctx, name, cmd); err != nil {
+	cmd, err = s.cfg.Services.Operate(ctx, name, cmd)
+	if err != nil {
 		return jobs.Command{}, fromStore(fmt.Errorf("%s %s: %w", verb, name, err))
 	}
 	s.cfg.Logger.Info("operator command", "service", name, "verb", verb, "replicas", cmd.Replicas, "by", cmd.By, "reason", cmd.Reason)

@@ -124,11 +124,11 @@ func (s *scalerReports) Changes(ctx context.Context, _ func(topic, service strin
 	return ctx.Err()
 }
 
-func (s *scalerReports) Operate(_ context.Context, service string, cmd jobs.Command) error {
+func (s *scalerReports) Operate(_ context.Context, service string, cmd jobs.Command) (jobs.Command, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commands = append(s.commands, fmt.Sprintf("%s %s %d %q", service, cmd.Verb, cmd.Replicas, cmd.Reason))
-	return nil
+	return cmd, nil
 }
 
 // dataPlane is a scripted one: the text of a request says what comes of it.

@@ -200,16 +200,20 @@ func (l *look) tau(k int) time.Duration { return l.keep.of(k, &l.mem.Gaps) }
 // awaitWake lets an operator's wake count as a request would: it waits until a
 // replica is ready, as long as a request may be held, and is demand until then.
 func (l *look) awaitWake() {
-	at := l.snap.Operator.WakeAt.Round(0).UTC()
-	if l.snap.Operator.WakeAt.IsZero() || at.After(l.now) || at.Equal(l.mem.Woken) {
+	wake := l.snap.Operator.WakeAt.Round(0).UTC()
+	if l.snap.Operator.WakeAt.IsZero() || wake.Equal(l.mem.Woken) {
 		return
+	}
+	at := wake
+	if at.After(l.now) { // what is seen has happened: another clock says when
+		at = l.now
 	}
 	asleep := l.snap.Operator.Asleep && !l.mem.Sleep.Over
 	switch {
 	case asleep || l.p.Hold.MaxWait > 0 && l.now.Sub(at) >= l.p.Hold.MaxWait:
-		l.mem.Woken = at
+		l.mem.Woken = wake
 	case l.ready > 0:
-		l.mem.Woken = at
+		l.mem.Woken = wake
 		first := l.now
 		for i := range l.snap.Replicas {
 			if r := &l.snap.Replicas[i]; r.Phase == jobs.Ready && !r.ReadyAt.IsZero() && r.ReadyAt.Before(first) {

@@ -82,3 +82,25 @@ func TestAWakeIsHeardWhileDemandIsUnknown(t *testing.T) {
 		t.Errorf("to %d by %s (%s), want 1", d.To, d.Rule, d.Reason)
 	}
 }
+
+// A wake bears the time of another clock than the scaler's. What is seen of it has
+// happened, and happens once.
+func TestAWakeByAClockThatIsAheadIsAnsweredAtOnceAndOnce(t *testing.T) {
+	p := plain(0, 4, 2)
+	w := newWorld(t, p)
+	w.snap.Operator = Operator{WakeAt: w.now.Add(10 * time.Minute), By: "ada"}
+	if d := w.look(); d.To != 1 || d.Rule != "wake" {
+		t.Fatalf("%d→%d by %s, want one replica by the wake", d.From, d.To, d.Rule)
+	}
+	w.replica("r1", jobs.Ready)
+	w.pass(61*time.Second, nil)
+	if w.last.To != 0 {
+		t.Errorf("wanted %d by %s a minute after it was ready, want the keep-alive of a minute over", w.last.To, w.last.Rule)
+	}
+	w.replica("r1", jobs.Gone)
+	w.pass(20*time.Minute, func(d Decision) {
+		if d.To != 0 {
+			t.Fatalf("%s: wanted %d by %s, woken again by the same wake", d.At.Sub(epoch), d.To, d.Rule)
+		}
+	})
+}

@@ -23,7 +23,7 @@ import (
 //	policy [example=chatglm]     an HCL policy block, or a shipped example
 //	advance 10s                  look each second; prints every change of count, rule or lock
 //	again 6 100s                 a request of 2 s and a gap, so many times, without a line
-//	rest 24h                     look only when the decision before says so
+//	rest 24h [served]            look only when the decision before says so; whatever is wanted is ready
 //	look [inputs]                decide now and print it
 //	arrive 40, hold 3, inflight 2
 //	pending|start|ready|drain|gone r1 [r2 …]
@@ -81,6 +81,9 @@ func TestTranscripts(t *testing.T) {
 				}
 				var out strings.Builder
 				w.rest(d, func(d Decision) {
+					if td.HasArg("served") {
+						w.serve(d.To)
+					}
 					if now := state(d); now != printed {
 						printed = now
 						fmt.Fprintln(&out, w.line(d))

@@ -155,6 +155,14 @@ func (w *world) replica(id string, phase jobs.Phase) {
 	}
 }
 
+// serve lets n replicas be ready.
+func (w *world) serve(n int) {
+	w.snap.Replicas = nil
+	for i := range n {
+		w.replica(fmt.Sprint("r", i+1), jobs.Ready)
+	}
+}
+
 func (w *world) gpu(id string, percent *float64) {
 	w.snap.Replicas = slices.Clone(w.snap.Replicas)
 	for i := range w.snap.Replicas {

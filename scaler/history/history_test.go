@@ -127,7 +127,8 @@ func TestForgottenServiceHasNoStatusButItsDecisions(t *testing.T) {
 }
 
 func TestCommandsOfOperatorsAddUp(t *testing.T) {
-	h := open(t)
+	server, client := redistest.Redis(t)
+	h := history.New(client)
 	three := 3
 	var pinned, resumed time.Time
 	var given []jobs.Command
@@ -151,8 +152,11 @@ func TestCommandsOfOperatorsAddUp(t *testing.T) {
 		case jobs.VerbResume:
 			resumed = step.cmd.At
 		}
-		if err := h.Operate(t.Context(), "a", step.cmd); err != nil {
-			t.Fatal(err)
+		server.SetTime(step.cmd.At)
+		sent := step.cmd
+		sent.At = noon.Add(time.Hour) // by a clock that is wrong
+		if done, err := h.Operate(t.Context(), "a", sent); err != nil || done != step.cmd {
+			t.Fatalf("%+v, %v; want what was sent, stamped by Redis' clock", done, err)
 		}
 		given = append(given, step.cmd)
 		setting, err := h.Setting(t.Context(), "a")
@@ -181,7 +185,7 @@ func TestTheNewestCommandsAreKeptForWhoHasNotRecordedThemYet(t *testing.T) {
 func TestWrongCommandIsRefused(t *testing.T) {
 	h := open(t)
 	for _, cmd := range []jobs.Command{{Verb: "explode"}, {Verb: jobs.VerbPin, Replicas: -1}} {
-		if err := h.Operate(t.Context(), "a", cmd); !errors.Is(err, history.ErrBadCommand) {
+		if _, err := h.Operate(t.Context(), "a", cmd); !errors.Is(err, history.ErrBadCommand) {
 			t.Errorf("%v: %v, want %v", cmd, err, history.ErrBadCommand)
 		}
 	}
@@ -192,7 +196,7 @@ func TestCommandsAtTheSameTimeAreAllObeyed(t *testing.T) {
 	var wait sync.WaitGroup
 	for _, verb := range []string{jobs.VerbPause, jobs.VerbSleep, jobs.VerbPin} {
 		wait.Go(func() {
-			if err := h.Operate(t.Context(), "a", jobs.Command{Verb: verb, At: noon}); err != nil {
+			if _, err := h.Operate(t.Context(), "a", jobs.Command{Verb: verb, At: noon}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -219,7 +223,7 @@ func TestChangesAreToldAsTheyHappen(t *testing.T) {
 		synctest.Wait()
 		write(t, h, history.Entry{Service: "a", Status: &jobs.Status{Name: "a"}, Decisions: []decide.Decision{{At: noon}}})
 		synctest.Wait()
-		if err := h.Operate(t.Context(), "a", jobs.Command{Verb: jobs.VerbWake}); err != nil {
+		if _, err := h.Operate(t.Context(), "a", jobs.Command{Verb: jobs.VerbWake}); err != nil {
 			t.Fatal(err)
 		}
 		if err := h.Announce(t.Context(), history.TopicPolicy, "a"); err != nil {
@@ -268,7 +272,7 @@ func TestUnreachableRedisIsAnError(t *testing.T) {
 	_, calls["ColdStarts"] = h.ColdStarts(t.Context(), "", 1)
 	_, calls["Memory"] = h.Memory(t.Context(), "a")
 	_, calls["Setting"] = h.Setting(t.Context(), "a")
-	calls["Operate"] = h.Operate(t.Context(), "a", jobs.Command{Verb: jobs.VerbWake})
+	_, calls["Operate"] = h.Operate(t.Context(), "a", jobs.Command{Verb: jobs.VerbWake})
 	calls["Forget"] = h.Forget(t.Context(), "a")
 	for name, err := range calls {
 		if err == nil {

@@ -48,7 +48,8 @@ func TestWhoClaimsAServiceFindsWhatTheLastOneMeantAndRemembered(t *testing.T) {
 	}
 	write(t, h, history.Entry{Service: "a", Memory: []byte("m"), Epoch: 3})
 	cmd := jobs.Command{Verb: jobs.VerbPause, Reason: "because", By: "ann", At: noon}
-	if err := h.Operate(t.Context(), "a", cmd); err != nil {
+	cmd, err := h.Operate(t.Context(), "a", cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := h.Claim(t.Context(), "a", 4)

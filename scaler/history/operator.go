@@ -106,54 +106,66 @@ if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`)
 
-// Operate carries out an operator's command; the active scaler obeys it at
-// once, or the next one when it becomes active. A zero cmd.At is now.
-func (h *History) Operate(ctx context.Context, service string, cmd jobs.Command) error {
-	if cmd.At.IsZero() {
-		cmd.At = time.Now().UTC()
-	}
+// beforeCommand reads the operator key and Redis' clock, in milliseconds.
+var beforeCommand = redis.NewScript(`
+local time = redis.call('TIME')
+return {redis.call('GET', KEYS[1]) or '', time[1] * 1000 + math.floor(time[2] / 1000)}`)
+
+// Operate carries out an operator's command and returns it as it is recorded; the
+// active scaler obeys it at once, or the next one when it becomes active. Its At is
+// the moment by Redis' clock, whatever cmd.At and the clock of this process say:
+// commands that different processes took are compared with each other. If it
+// returns an error, the command may have been recorded all the same.
+func (h *History) Operate(ctx context.Context, service string, cmd jobs.Command) (jobs.Command, error) {
 	for ctx.Err() == nil {
-		before, setting, err := h.setting(ctx, service)
+		reply, err := beforeCommand.Run(ctx, h.client, []string{key(service, "operator")}).Slice()
 		if err != nil {
-			return err
+			return cmd, fmt.Errorf("read setting of %s: %w", service, err)
+		}
+		before, _ := reply[0].(string)
+		at, _ := reply[1].(int64)
+		cmd.At = time.UnixMilli(at).UTC()
+		setting, err := decodeSetting(service, before)
+		if err != nil {
+			return cmd, err
 		}
 		setting, err = setting.Apply(cmd)
 		if err != nil {
-			return fmt.Errorf("operate %s: %w", service, err)
+			return cmd, fmt.Errorf("operate %s: %w", service, err)
 		}
 		after, err := json.Marshal(setting)
 		if err != nil {
-			return fmt.Errorf("encode setting of %s: %w", service, err)
+			return cmd, fmt.Errorf("encode setting of %s: %w", service, err)
 		}
 		done, err := replace.Run(ctx, h.client, []string{key(service, "operator")}, before, after).Int()
 		if err != nil {
-			return fmt.Errorf("operate %s: %w", service, err)
+			return cmd, fmt.Errorf("operate %s: %w", service, err)
 		}
 		if done == 1 {
-			return h.client.Publish(ctx, operateChannel, service).Err()
+			return cmd, h.client.Publish(ctx, operateChannel, service).Err()
 		}
 		// Another operator was faster; their commands add up.
 	}
-	return ctx.Err()
+	return cmd, ctx.Err()
 }
 
 // Setting returns what operators have set for a service, the zero Setting if
 // nothing.
 func (h *History) Setting(ctx context.Context, service string) (Setting, error) {
-	_, setting, err := h.setting(ctx, service)
-	return setting, err
+	text, err := h.client.Get(ctx, key(service, "operator")).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return Setting{}, fmt.Errorf("read setting of %s: %w", service, err)
+	}
+	return decodeSetting(service, text)
 }
 
-func (h *History) setting(ctx context.Context, service string) (text string, s Setting, err error) {
-	text, err = h.client.Get(ctx, key(service, "operator")).Result()
-	if errors.Is(err, redis.Nil) {
-		return "", s, nil
-	}
-	if err != nil {
-		return "", s, fmt.Errorf("read setting of %s: %w", service, err)
+// decodeSetting reads what Operate wrote; "" is nothing.
+func decodeSetting(service, text string) (s Setting, err error) {
+	if text == "" {
+		return s, nil
 	}
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		return "", s, fmt.Errorf("decode setting of %s: %w", service, err)
+		return s, fmt.Errorf("decode setting of %s: %w", service, err)
 	}
-	return text, s, nil
+	return s, nil
 }
