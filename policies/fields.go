@@ -121,7 +121,7 @@ var fields = []field{
 
 	one("request.timeout", timeout, "", "in a slot, whole",
 		func(p *Policy) *time.Duration { return &p.Request.Timeout }),
-	one("request.first_byte", timeout, "", "until the first byte of the answer",
+	one("request.first_byte", timeout, "", "from when the replica has the whole request until the first byte of its answer",
 		func(p *Policy) *time.Duration { return &p.Request.FirstByte }),
 	one("request.idle", timeout, "", "between bytes of a stream",
 		func(p *Policy) *time.Duration { return &p.Request.Idle }),
