@@ -120,3 +120,13 @@ func Locate(files []File, errs []FieldError) []FieldError {
 	}
 	return located
 }
+
+// LocateIn fills in line and column of errors without a place, from the text that
+// their policies were parsed from.
+func LocateIn(text string, errs []FieldError) []FieldError {
+	if len(errs) == 0 {
+		return nil
+	}
+	file, _ := readFile("", []byte(text))
+	return Locate([]File{file}, errs)
+}

@@ -63,11 +63,7 @@ func CheckDraft(draft *Policy, text string, others []*Policy) error {
 	slices.SortFunc(set, func(a, b *Policy) int { return cmp.Compare(a.Name, b.Name) })
 	errs, _ := CheckSet(append(set, draft)).(ValidationErrors) // the draft last: a clash is its error
 	errs = slices.DeleteFunc(errs, func(e FieldError) bool { return e.Policy != draft.Name })
-	if len(errs) == 0 {
-		return nil
-	}
-	file, _ := readFile("", []byte(text))
-	return ValidationErrors(Locate([]File{file}, errs)).err()
+	return ValidationErrors(LocateIn(text, errs)).err()
 }
 
 // workload is the job that a policy runs a group of.

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 
+	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
 )
 
@@ -28,6 +30,10 @@ type Config struct {
 	Shadows Shadows
 	// GPUs of a replica under a policy. Optional: what the policy says.
 	GPUs func(p *policies.Policy) int
+	// Room that the cluster has for a policy's replicas, asked when a draft is
+	// judged; an error says in words why it is not known. Optional: without it
+	// nothing is said about max and the cluster.
+	Room func(ctx context.Context, p *policies.Policy) (jobs.Room, error)
 	// Version of the binary, shown in the footer and in openapi.json.
 	Version string
 	// Logger for changes made by people and for failures. Default: discarded.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pilotlight/pilotlight/policies"
 )
@@ -64,7 +65,8 @@ func textOfJSON(body []byte) (string, error) {
 }
 
 // judge says what is wrong with text as the policy called name, alone and
-// together with the other policies in force.
+// together with the other policies in force. The policy is nil if it is wrong
+// alone.
 func (s *Server) judge(ctx context.Context, name, text string) (*policies.Policy, Verdict, error) {
 	verdict := Verdict{Errors: []FieldProblem{}, Warnings: []FieldProblem{}}
 	draft, err := parseDraft(name, text)
@@ -75,18 +77,38 @@ func (s *Server) judge(ctx context.Context, name, text string) (*policies.Policy
 	switch {
 	case errors.As(err, &invalid):
 		verdict.Errors = fieldProblems(invalid)
-		return nil, verdict, nil
 	case err != nil:
 		return nil, Verdict{}, err
-	}
-	verdict.Valid = true
-	verdict.Warnings = fieldProblems(policies.Warnings(draft, s.usualColdStart(ctx, name)))
-	if len(s.cfg.Specs) > 0 && !slices.Contains(s.cfg.Specs, draft.Job) {
-		verdict.Warnings = append(verdict.Warnings, FieldProblem{Field: "job", Line: lineOf(text, "job"),
-			Message: "no job spec of the id " + strconv.Quote(draft.Job) + " is known here", Allowed: strings.Join(s.cfg.Specs, ", ")})
+	default:
+		verdict.Valid = true
 	}
 	return draft, verdict, nil
 }
+
+// warningsOf says what of a draft is allowed and probably not meant: by itself,
+// for its service, and on the cluster, which is asked.
+func (s *Server) warningsOf(ctx context.Context, draft *policies.Policy, text string) []FieldProblem {
+	found := policies.Warnings(draft, s.usualColdStart(ctx, draft.Name))
+	if s.cfg.Room != nil {
+		ctx, cancel := context.WithTimeout(ctx, roomTimeout)
+		defer cancel()
+		if room, err := s.cfg.Room(ctx, draft); err != nil {
+			found = append(found, policies.RoomUnknown(draft, err)...)
+		} else {
+			found = append(found, policies.BeyondRoom(draft, room)...)
+		}
+	}
+	warnings := fieldProblems(policies.LocateIn(text, found))
+	if len(s.cfg.Specs) > 0 && !slices.Contains(s.cfg.Specs, draft.Job) {
+		warnings = append(warnings, FieldProblem{Field: "job", Line: lineOf(text, "job"),
+			Message: "no job spec of the id " + strconv.Quote(draft.Job) + " is known here", Allowed: strings.Join(s.cfg.Specs, ", ")})
+	}
+	return warnings
+}
+
+// roomTimeout bounds what the fleet is waited for, whoever implements Room: a
+// warning is not worth more.
+const roomTimeout = 1500 * time.Millisecond
 
 func (s *Server) fitsOthers(ctx context.Context, draft *policies.Policy, text string) error {
 	others, err := s.policiesInForce(ctx)

@@ -74,13 +74,24 @@ func (set schemaSet) operation(r route) map[string]any {
 		if a.of != nil {
 			response["content"] = set.contents(a.of)
 		}
+		headers := map[string]any{}
 		if a.etag {
-			response["headers"] = map[string]any{"ETag": map[string]any{"description": "the version", "schema": map[string]any{"type": "string"}}}
+			headers["ETag"] = header("the version")
+		}
+		if a.warns {
+			headers["Warning"] = header("299 pilotlight \"…\": what is probably not meant in what was saved, each in a line of its own; it is in force all the same")
+		}
+		if len(headers) > 0 {
+			response["headers"] = headers
 		}
 		responses[strconv.Itoa(a.status)] = response
 	}
 	op["responses"] = responses
 	return op
+}
+
+func header(about string) map[string]any {
+	return map[string]any{"description": about, "schema": map[string]any{"type": "string"}}
 }
 
 func (set schemaSet) contents(list []content) map[string]any {

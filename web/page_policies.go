@@ -124,6 +124,9 @@ func (s *Server) policyPage(c echo.Context) error {
 		body.Text, body.Base, body.Current = current.Text, current.Version, &current
 		if n, err := strconv.Atoi(c.QueryParam("saved")); err == nil && n == current.Version {
 			body.Saved = n
+			if current.Policy != nil {
+				body.Verdict.Warnings = s.warningsOf(c.Request().Context(), current.Policy, current.Text)
+			}
 		}
 		body.Verdict.Errors = textProblems(current)
 		body.Checked = body.Unreadable()
@@ -185,10 +188,10 @@ func (s *Server) policyForm(c echo.Context) error {
 		return badRequest("base is missing: which version did the text begin from?")
 	}
 	body.Base = base
-	if err := s.check(c.Request().Context(), &body); err != nil {
+	do := form.Get("do")
+	if err := s.check(c.Request().Context(), &body, do); err != nil {
 		return err
 	}
-	do := form.Get("do")
 	switch {
 	case do != "save" && do != "simulate" && do != "shadow":
 		return s.renderEditor(c, http.StatusOK, body)
@@ -219,8 +222,9 @@ func lostRace(err error) bool {
 	return errors.As(err, &conflict) || errors.Is(err, policies.ErrExists) || errors.Is(err, policies.ErrNotFound)
 }
 
-// check fills in what is known of the draft in body.
-func (s *Server) check(ctx context.Context, body *editorBody) error {
+// check fills in what is known of the draft in body. What is to be saved is not
+// asked about: the page that shows it saved says what to think of.
+func (s *Server) check(ctx context.Context, body *editorBody, do string) error {
 	current, err := s.currentVersion(ctx, body.Name)
 	switch {
 	case errors.Is(err, policies.ErrNotFound):
@@ -235,8 +239,12 @@ func (s *Server) check(ctx context.Context, body *editorBody) error {
 	}
 	body.Checked, body.Verdict = true, verdict
 	body.Diff = diffText(current.Text, body.Text)
-	if draft != nil {
-		body.Changes = policies.Diff(current.Policy, draft)
+	if draft == nil {
+		return nil
+	}
+	body.Changes = policies.Diff(current.Policy, draft)
+	if do != "save" || !verdict.Valid {
+		body.Verdict.Warnings = s.warningsOf(ctx, draft, body.Text)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/labstack/echo/v4"
 
@@ -112,11 +113,31 @@ func (s *Server) putPolicy(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.warn(c, v)
 	if base == 0 {
 		c.Response().Header().Set("Location", apiBase+"/policies/"+name)
 		return sendPolicy(c, http.StatusCreated, v)
 	}
 	return sendPolicy(c, http.StatusOK, v)
+}
+
+// warn puts what is to be thought of in a version that was saved into the head of
+// the answer, whose body is the policy: a Warning of code 299 each, as the API of
+// Kubernetes does.
+func (s *Server) warn(c echo.Context, v policies.Version) {
+	if v.Policy == nil {
+		return
+	}
+	for _, w := range s.warningsOf(c.Request().Context(), v.Policy, v.Text) {
+		text := policies.FieldError{Line: w.Line, Field: w.Field, Message: w.Message, Allowed: w.Allowed}.Error()
+		text = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return ' '
+			}
+			return r
+		}, text)
+		c.Response().Header().Add("Warning", `299 pilotlight "`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)+`"`)
+	}
 }
 
 func (s *Server) deletePolicy(c echo.Context) error {
@@ -151,9 +172,12 @@ func (s *Server) validatePolicy(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	_, verdict, err := s.judge(c.Request().Context(), name, text)
+	draft, verdict, err := s.judge(c.Request().Context(), name, text)
 	if err != nil {
 		return err
+	}
+	if draft != nil {
+		verdict.Warnings = s.warningsOf(c.Request().Context(), draft, text)
 	}
 	return c.JSON(http.StatusOK, verdict)
 }
@@ -203,6 +227,7 @@ func (s *Server) rollbackPolicy(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.warn(c, v)
 	return sendPolicy(c, http.StatusOK, v)
 }
 

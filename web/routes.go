@@ -51,6 +51,7 @@ type answer struct {
 	about  string
 	of     []content
 	etag   bool
+	warns  bool // has Warning headers
 }
 
 var (
@@ -164,6 +165,11 @@ func (s *Server) policyRoutes() []route {
 	withTag := func(status int, about string) answer {
 		return answer{status: status, about: about, of: policyContents, etag: true}
 	}
+	saved := func(status int, about string) answer {
+		a := withTag(status, about)
+		a.warns = true
+		return a
+	}
 	return []route{
 		{method: "GET", path: apiBase + "/policies", handler: s.getPolicies, api: &operation{
 			summary: "All policies, by name; as text/hcl one document",
@@ -174,7 +180,7 @@ func (s *Server) policyRoutes() []route {
 		{method: "PUT", path: one, handler: s.putPolicy, limit: policyBody, api: &operation{
 			summary: "Create or change a policy by compare-and-set",
 			params:  []parameter{nameParam, ifMatch, ifNoneMatch, commentParam, fromHeader}, body: policyContents,
-			answers: append(answers(withTag(200, "changed"), no400, no412, no413, no415, no422, no428, no503), withTag(201, "created"))}},
+			answers: append(answers(saved(200, "changed"), no400, no412, no413, no415, no422, no428, no503), saved(201, "created"))}},
 		{method: "DELETE", path: one, handler: s.deletePolicy, api: &operation{
 			summary: "Delete a policy; its history stays", params: []parameter{nameParam, ifMatch, commentParam, fromHeader},
 			answers: answers(answer{status: 204, about: "deleted"}, no400, no404, no412, no428, no503)}},
@@ -190,6 +196,6 @@ func (s *Server) policyRoutes() []route {
 		{method: "POST", path: one + "/rollback", handler: s.rollbackPolicy, limit: smallBody, api: &operation{
 			summary: "Save the text of an earlier version as the newest", params: []parameter{nameParam, ifMatch, fromHeader},
 			body:    []content{{media: mediaJSON, of: RollbackRequest{}}},
-			answers: answers(withTag(200, "saved"), no400, no404, no412, no413, no415, no422, no503)}},
+			answers: answers(saved(200, "saved"), no400, no404, no412, no413, no415, no422, no503)}},
 	}
 }

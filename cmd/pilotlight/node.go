@@ -18,6 +18,7 @@ import (
 	"github.com/pilotlight/pilotlight/activator"
 	"github.com/pilotlight/pilotlight/activator/front"
 	"github.com/pilotlight/pilotlight/activator/queue"
+	"github.com/pilotlight/pilotlight/nomad"
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/scaler"
 	"github.com/pilotlight/pilotlight/scaler/history"
@@ -46,7 +47,8 @@ type fleet struct {
 type node struct {
 	roles        []string
 	redis        redis.UniversalClient
-	fleet        fleet // for the scaler role
+	fleet        fleet            // for the scaler role
+	inventory    *nomad.Inventory // what room Nomad's cluster has, for the web role; nil: nobody to ask
 	specs        jobSpecs
 	log          *slog.Logger
 	addrs        addresses
@@ -149,8 +151,12 @@ func (n *node) run(ctx context.Context) error {
 			return err
 		}
 		requests := insight{ledger: queue.NewLedger(n.redis, n.log), queue: asked, history: hist}
-		ui, err := web.New(web.Config{Services: hist, Policies: store, Requests: requests, Recordings: hist, Shadows: hist, GPUs: n.gpus, Specs: ids, Version: version, Logger: n.log,
-			Dev: n.dev, DataURL: "http://" + n.addrs.Data, Warnings: n.warnings})
+		cfg := web.Config{Services: hist, Policies: store, Requests: requests, Recordings: hist, Shadows: hist, GPUs: n.gpus, Specs: ids, Version: version, Logger: n.log,
+			Dev: n.dev, DataURL: "http://" + n.addrs.Data, Warnings: n.warnings}
+		if n.inventory != nil {
+			cfg.Room = n.room
+		}
+		ui, err := web.New(cfg)
 		if err != nil {
 			return err
 		}

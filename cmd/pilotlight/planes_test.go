@@ -29,12 +29,21 @@ type controlPlane struct {
 
 func newControlPlane() (*controlPlane, error) {
 	c := &controlPlane{store: policies.NewMemory(), services: &scalerReports{}}
-	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Version: "test"})
+	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Room: roomForTwo, Version: "test"})
 	if err != nil {
 		return nil, err
 	}
 	c.handler = server.Handler()
 	return c, nil
+}
+
+// roomForTwo is a cluster that can run two replicas of the job "large", and any
+// number of others.
+func roomForTwo(_ context.Context, p *policies.Policy) (jobs.Room, error) {
+	if p.Job != "large" {
+		return jobs.Room{}, nil
+	}
+	return jobs.Room{PerReplica: 4, Device: "nvidia/gpu", GPUs: 8, Nodes: 1, Replicas: 2, Where: "datacenter dc1"}, nil
 }
 
 func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {

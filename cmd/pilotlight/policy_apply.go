@@ -51,6 +51,7 @@ func (p policyApplyCommand) Run(ctx context.Context, std streams) error {
 	if err := plan.show(std.out, std.err); err != nil || len(plan.changes) == 0 {
 		return err
 	}
+	c.tellWarnings(ctx, std.err, plan.changes, set.warnings)
 	if !p.Yes {
 		yes, err := confirm(ctx, std, "Apply this ("+plan.sum()+")?")
 		if err != nil {
@@ -142,12 +143,7 @@ func (ch policyChange) refusal(err error) error {
 	case len(p.Errors) > 0 && ch.file != "":
 		lines := make([]string, len(p.Errors))
 		for i, e := range p.Errors {
-			at := fieldErrorOf(e)
-			at.File, at.Policy = ch.file, ch.name
-			if at.Line > 0 {
-				at.Line += ch.skip
-			}
-			lines[i] = at.Error()
+			lines[i] = ch.at(e).Error()
 		}
 		return errors.New(strings.Join(lines, "\n"))
 	}

@@ -81,22 +81,17 @@ func (c *control) names(ctx context.Context) ([]string, error) {
 func planChanges(ctx context.Context, files []policies.File, names []string, now lookup, prune bool) (policyPlan, error) {
 	var plan policyPlan
 	wanted := map[string]bool{}
-	for _, f := range files {
-		skip := 0
-		for i, p := range f.Policies {
-			wanted[p.Name] = true
-			ch := policyChange{name: p.Name, after: tidy(f.Sources[i]), file: f.Path, skip: skip + blankLines(f.Sources[i])}
-			skip += strings.Count(f.Sources[i], "\n")
-			var err error
-			if ch.before, err = now(ctx, p.Name); err != nil {
-				return policyPlan{}, err
-			}
-			if ch.before.text == ch.after {
-				plan.unchanged++
-				continue
-			}
-			plan.changes = append(plan.changes, ch)
+	for _, ch := range wantedBy(files) {
+		wanted[ch.name] = true
+		var err error
+		if ch.before, err = now(ctx, ch.name); err != nil {
+			return policyPlan{}, err
 		}
+		if ch.before.text == ch.after {
+			plan.unchanged++
+			continue
+		}
+		plan.changes = append(plan.changes, ch)
 	}
 	for _, name := range names {
 		if wanted[name] {
@@ -225,26 +220,30 @@ func (p policyDiffCommand) Run(ctx context.Context, std streams) error {
 	var (
 		names []string
 		now   lookup
+		live  *control // nil: compared with files
 	)
 	if p.Against != "" {
 		if names, now, err = inFiles(p.Against); err != nil {
 			return err
 		}
 	} else {
-		c, err := p.client()
-		if err != nil {
+		if live, err = p.client(); err != nil {
 			return err
 		}
-		if names, err = c.names(ctx); err != nil {
+		if names, err = live.names(ctx); err != nil {
 			return err
 		}
-		now = c.inForce
+		now = live.inForce
 	}
 	plan, err := planChanges(ctx, set.files, names, now, false)
 	if err != nil {
 		return err
 	}
-	return plan.show(std.out, std.err)
+	if err := plan.show(std.out, std.err); err != nil || live == nil {
+		return err
+	}
+	live.tellWarnings(ctx, std.err, plan.changes, set.warnings)
+	return nil
 }
 
 // inFiles are policies to compare with that are in no store.

@@ -15,20 +15,33 @@ import (
 )
 
 type policyValidateCommand struct {
-	Paths []string `arg:"" name:"path" help:"Files of policies, or folders of them (*.hcl)."`
+	Paths   []string `arg:"" name:"path" help:"Files of policies, or folders of them (*.hcl)."`
+	Control string   `env:"-" help:"Also ask the control plane of a running Pilotlight for what it warns of: a max beyond the GPUs of the cluster, a keep-alive shorter than a cold start." placeholder:"URL"`
 	outputFlags
 }
 
 // Help is an example.
 func (policyValidateCommand) Help() string {
-	return "All files are judged as one set: no two policies may have one name or take the same requests.\n\nExample:\n  pilotlight policy validate policies/"
+	return "All files are judged as one set: no two policies may have one name or take the same requests. Offline, unless --control names somebody to ask.\n\nExample:\n  pilotlight policy validate policies/"
 }
 
 // Run says all that is wrong at once.
-func (p policyValidateCommand) Run(_ context.Context, std streams) error {
+func (p policyValidateCommand) Run(ctx context.Context, std streams) error {
 	set, err := readPolicySet(p.Paths)
 	if err != nil {
 		return err
+	}
+	if p.Control != "" {
+		c, err := controlFlags{Control: p.Control}.client()
+		if err != nil {
+			return err
+		}
+		more, err := c.warnings(ctx, wantedBy(set.files), set.warnings)
+		if err != nil {
+			return err
+		}
+		set.warnings = append(set.warnings, more...)
+		slices.SortStableFunc(set.warnings, byPlace)
 	}
 	if p.json() {
 		err = set.writeJSON(std.out)

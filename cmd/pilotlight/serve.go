@@ -93,6 +93,12 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 			return err
 		}
 	}
+	if slices.Contains(s.Role, roleWeb) && s.knowsNomad() {
+		if n.inventory, err = nomad.NewInventory(s.nomad()); err != nil {
+			return err
+		}
+		defer n.inventory.Close()
+	}
 	if s.Policies != "" {
 		if err := seed(ctx, client, s.Policies, log); err != nil {
 			return err
@@ -102,6 +108,21 @@ func (s serveCommand) Run(ctx context.Context, std streams) error {
 		log.Info("serving", "roles", strings.Join(s.Role, ","), "data", a.Data, "control", a.Control, "metrics", a.Metrics, "version", version)
 	}
 	return n.run(ctx)
+}
+
+// nomad is how the flags and the environment say to reach Nomad.
+func (s serveCommand) nomad() nomad.Config {
+	cfg := nomad.FromEnvironment(os.Getenv)
+	if s.Nomad != "" {
+		cfg.Address = s.Nomad
+	}
+	return cfg
+}
+
+// knowsNomad reports whether this process was told to use Nomad. One of the web
+// role alone needs nothing but Redis, and does not miss a Nomad that nobody named.
+func (s serveCommand) knowsNomad() bool {
+	return s.Fleet == "nomad" && (slices.Contains(s.Role, roleScaler) || s.Nomad != "" || os.Getenv("NOMAD_ADDR") != "")
 }
 
 // fleet of the scaler role.
@@ -117,10 +138,7 @@ func (s serveCommand) fleet(log *slog.Logger) (fleet, error) {
 		}
 		return localFleet(dir, true, log)
 	}
-	cfg := nomad.FromEnvironment(os.Getenv)
-	if s.Nomad != "" {
-		cfg.Address = s.Nomad
-	}
+	cfg := s.nomad()
 	cfg.Logger = log
 	metrics := newNomadMetrics()
 	cfg.OnCall = metrics.called

@@ -26,9 +26,12 @@ export function edit() {
     }
   };
 
+  /** Numbers of the lines that are to be put right; what is only worth a thought is not. */
+  const wrongLines = () => [...verdict.querySelectorAll('.problems li[data-line]')]
+    .filter((item) => !item.closest('.warnings')).map((item) => Number(item.getAttribute('data-line')));
+
   const mark = () => {
-    const wrong = new Set([...verdict.querySelectorAll('.problems li[data-line]')]
-      .filter((item) => !item.closest('.warnings')).map((item) => Number(item.getAttribute('data-line'))));
+    const wrong = new Set(wrongLines());
     [...gutter.children].forEach((line, i) => line.classList.toggle('wrong', wrong.has(i + 1)));
     text.setAttribute('aria-invalid', String(wrong.size > 0));
   };
@@ -78,7 +81,8 @@ export function edit() {
 
   number();
   mark();
-  if (verdict.querySelector('.problems li[data-line]')) select(text, Number(verdict.querySelector('.problems li[data-line]')?.getAttribute('data-line')));
+  const [first] = wrongLines();
+  if (first) select(text, first);
   else if (document.querySelector('.conflict h2')) /** @type {HTMLElement} */ (document.querySelector('.conflict h2')).focus();
 }
 
