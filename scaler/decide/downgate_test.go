@@ -108,3 +108,24 @@ func TestTheKeepAliveBeginsAtTheActivatorsOwnLastDemand(t *testing.T) {
 		t.Errorf("to %d by %s (%s), want 0", d.To, d.Rule, d.Reason)
 	}
 }
+
+// What is not known now is unknown for scale_down, though it was known all through
+// the window and until a moment ago.
+func TestUtilizationThatIsNotKnownNowHoldsTheCount(t *testing.T) {
+	p := plain(0, 4, 4)
+	p.ScaleDown.GPUUtilization = some(50)
+	w := newWorld(t, p)
+	for _, id := range []string{"r1", "r2"} {
+		w.replica(id, jobs.Ready)
+		w.gpu(id, some(10))
+	}
+	w.snap.InFlight = 1
+	w.pass(5*time.Minute+2*time.Second, nil) // amid a bucket of samples
+	if v := w.last.Signals.Down.GPUUtilization; v == nil || *v != 10 {
+		t.Fatalf("utilization over the window is %v, want 10", v)
+	}
+	w.gpu("r2", nil)
+	if v := w.look().Signals.Down.GPUUtilization; v != nil {
+		t.Errorf("utilization over the window is %g with one replica unknown, want it unknown", *v)
+	}
+}

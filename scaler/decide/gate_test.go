@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 func TestSleepEndsAtTheFirstDemandAfterIt(t *testing.T) {
@@ -103,4 +104,18 @@ func TestAWakeByAClockThatIsAheadIsAnsweredAtOnceAndOnce(t *testing.T) {
 			t.Fatalf("%s: wanted %d by %s, woken again by the same wake", d.At.Sub(epoch), d.To, d.Rule)
 		}
 	})
+}
+
+func TestAPinIsObeyedBelowASchedule(t *testing.T) {
+	p := plain(0, 6, 4)
+	p.Schedules = []policies.Schedule{{Name: "day", Cron: "0 8 * * *", Zone: "UTC", For: time.Hour, Min: 3}}
+	w := newWorld(t, p)
+	one := 1
+	w.snap.Operator = Operator{Pinned: &one, By: "ada"}
+	if d := w.look(); d.To != 1 || d.Rule != "pinned" {
+		t.Errorf("wanted %d by %s, want the one it is pinned to", d.To, d.Rule)
+	}
+	if w.snap.Operator = (Operator{}); w.look().To != 3 {
+		t.Errorf("wanted %d by %s without the pin, want the schedule's three", w.last.To, w.last.Rule)
+	}
 }
