@@ -27,7 +27,9 @@
 // very look that mattered, and mean waits were half of the real ones.
 //
 // TestTheSimulatorIsTrue plays ten minutes of traces to the real activator, queue,
-// lease and scaler and holds GPU-seconds within 2 % and mean waits within 3 %.
+// lease and scaler and holds launches equal, GPU-seconds within 2 %, mean waits
+// within 3 %, p95, p99 and the longest within 1.3 s, and those who were cold-started,
+// refused or timed out within 5 %.
 //
 // # Determinism
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"reflect"
@@ -203,23 +204,26 @@ func (silence) Watch(ctx context.Context, _ func(string)) error { <-ctx.Done(); 
 type reality struct {
 	gpuSeconds float64
 	launches   int
-	waits      []float64 // seconds, in order of arrival
-	failed     int
+	waits      []float64 // seconds, of those that were answered
+	cold       int       // answered, and held while no replica was ready
+	refused    int       // the hold was full
+	timedOut   int       // held for hold.max_wait
+	failed     int       // anything else
 }
 
-func (r reality) mean() (sum float64) {
+func (r *reality) mean() (sum float64) {
 	for _, w := range r.waits {
 		sum += w
 	}
 	return sum / float64(max(1, len(r.waits)))
 }
 
-func (r reality) quantile(q float64) float64 {
+func (r *reality) quantile(q float64) float64 {
 	sorted := slices.Sorted(slices.Values(r.waits))
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+	return sorted[min(max(0, int(math.Ceil(q*float64(len(sorted))))-1), len(sorted)-1)]
 }
 
 // live plays the requests of one service to the real activator, queue, ledger,
@@ -281,19 +285,32 @@ func live(t *testing.T, p *policies.Policy, starts time.Duration, requests []sim
 	}()
 	time.Sleep(time.Until(begin))
 
-	out := reality{waits: make([]float64, len(requests))}
+	var out reality
 	callers := &http.Client{Transport: &http.Transport{DialContext: road.dial, DisableKeepAlives: true}}
 	var mu sync.Mutex
 	var calls sync.WaitGroup
 	for i, r := range requests {
 		time.Sleep(time.Until(begin.Add(r.At)))
 		calls.Go(func() {
-			wait, err := ask(callers, r.Seconds)
+			got, err := ask(callers, r.Seconds)
 			mu.Lock()
 			defer mu.Unlock()
-			if out.waits[i] = wait.Seconds(); err != nil {
+			switch {
+			case err != nil:
 				out.failed++
 				t.Logf("request %d: %v", i, err)
+			case got.status == http.StatusOK:
+				out.waits = append(out.waits, got.waited.Seconds())
+				if got.cold {
+					out.cold++
+				}
+			case got.status == http.StatusTooManyRequests:
+				out.refused++
+			case got.status == http.StatusGatewayTimeout:
+				out.timedOut++
+			default:
+				out.failed++
+				t.Logf("request %d: status %d: %s", i, got.status, got.text)
 			}
 		})
 	}
@@ -303,25 +320,34 @@ func live(t *testing.T, p *policies.Policy, starts time.Duration, requests []sim
 	return out
 }
 
-// ask sends one request and returns how long it waited for its replica.
-func ask(client *http.Client, seconds float64) (time.Duration, error) {
+// answer is what came of one request.
+type answer struct {
+	status int
+	waited time.Duration // for its replica
+	cold   bool
+	text   []byte
+}
+
+// ask sends one request.
+func ask(client *http.Client, seconds float64) (answer, error) {
 	arrived := time.Now()
 	req, err := http.NewRequest(http.MethodGet, "http://activator:80/truth/x", nil)
 	if err != nil {
-		return 0, err
+		return answer{}, err
 	}
 	req.Header.Set(secondsHeader, strconv.FormatFloat(seconds, 'g', -1, 64))
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, err
+		return answer{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	text, _ := io.ReadAll(resp.Body)
-	began, err := strconv.ParseInt(resp.Header.Get("Test-Began"), 10, 64)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("status %d: %s", resp.StatusCode, text)
+	got := answer{status: resp.StatusCode, cold: resp.Header.Get("Pilotlight-Cold-Start") == "true"}
+	if got.text, err = io.ReadAll(resp.Body); err != nil || got.status != http.StatusOK {
+		return got, err
 	}
-	return time.Unix(0, began).Sub(arrived), nil
+	began, err := strconv.ParseInt(resp.Header.Get("Test-Began"), 10, 64)
+	got.waited = time.Unix(0, began).Sub(arrived)
+	return got, err
 }
 
 // redial makes the activator reach replicas without sockets, which a bubble

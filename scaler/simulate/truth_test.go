@@ -14,14 +14,35 @@ import (
 	"github.com/pilotlight/pilotlight/scaler/simulate"
 )
 
-// How far the simulation may be from the real house. The house finds a replica
-// ready up to a second late (its pause between probes), and lets one that is to go
-// finish what it has before it is stopped: the simulation knows neither.
-const (
-	gpuTolerance  = 0.02 // of the real GPU-seconds
-	waitTolerance = 0.03 // of the real mean wait
-	waitLeast     = 0.05 // seconds that are no difference
-)
+// figures say how far the simulation may be from the real house in each: a share of
+// what was met, but not less than the least. The house knows two things that the
+// simulation does not: it finds a replica ready up to a second late (its pause
+// between probes), and lets one that is to go finish what it has before it is
+// stopped.
+var figures = []struct {
+	name         string
+	of           func(*simulate.Result) float64
+	met          func(*reality) float64
+	share, least float64
+	cut          float64 // the least where waits are cut off at hold.max_wait; 0: as above
+}{
+	// Most replicas live longer than a minute, and are paid for half a second longer.
+	{"GPU-seconds", func(r *simulate.Result) float64 { return r.GPUSeconds }, func(r *reality) float64 { return r.gpuSeconds }, 0.02, 0, 0},
+	// Where waits are cut off, a start that is found a second later does not lengthen
+	// the longest waits, but takes them out of the mean: up to a second either way.
+	{"mean wait", func(r *simulate.Result) float64 { return r.AddedWait.Mean }, (*reality).mean, 0.03, 0.05, 1},
+	// Whoever waits for a start waits for the probe, too, up to a second longer; the
+	// rest is the three digits of the histogram, and that those who are last of a
+	// hundredth change places.
+	{"p95 wait", func(r *simulate.Result) float64 { return r.AddedWait.P95 }, func(r *reality) float64 { return r.quantile(0.95) }, 0.002, 1.3, 0},
+	{"p99 wait", func(r *simulate.Result) float64 { return r.AddedWait.P99 }, func(r *reality) float64 { return r.quantile(0.99) }, 0.002, 1.3, 0},
+	{"longest wait", func(r *simulate.Result) float64 { return r.AddedWait.Max }, func(r *reality) float64 { return r.quantile(1) }, 0.002, 1.3, 0},
+	// Those who come in the second of the probe are cold-started in one and not in the other.
+	{"cold-started", func(r *simulate.Result) float64 { return float64(r.ColdStarted) }, func(r *reality) float64 { return float64(r.cold) }, 0.05, 2, 0},
+	{"launches", func(r *simulate.Result) float64 { return float64(r.Launches) }, func(r *reality) float64 { return float64(r.launches) }, 0, 0, 0},
+	{"refused", func(r *simulate.Result) float64 { return float64(r.Refused) }, func(r *reality) float64 { return float64(r.refused) }, 0.05, 0, 0},
+	{"timed out", func(r *simulate.Result) float64 { return float64(r.TimedOut) }, func(r *reality) float64 { return float64(r.timedOut) }, 0.05, 0, 0},
+}
 
 // TestTheSimulatorIsTrue plays ten minutes of traces to the real activator,
 // queue, lease and scaler, all in one process on virtual time, with replicas that
@@ -30,23 +51,29 @@ func TestTheSimulatorIsTrue(t *testing.T) {
 	for name, c := range map[string]struct {
 		trace  string
 		from   time.Duration
+		long   time.Duration
 		starts time.Duration
 		policy func(p *policies.Policy)
 	}{
-		"bursts of code completion": {"azure-llm-2023-code", 0, time.Minute, nil},
-		"a chat that starts at full load": {"azure-llm-2023-conv", 0, 30 * time.Second, func(p *policies.Policy) {
+		"bursts of code completion": {"azure-llm-2023-code", 0, tenMinutes, time.Minute, nil},
+		"a chat that starts at full load": {"azure-llm-2023-conv", 0, tenMinutes, 30 * time.Second, func(p *policies.Policy) {
 			p.Replicas.Max = 8
 		}},
-		"a quick model that goes to zero between bursts": {"azure-llm-2023-code", 20 * time.Minute, 10 * time.Second, func(p *policies.Policy) {
+		"a quick model that goes to zero between bursts": {"azure-llm-2023-code", 20 * time.Minute, tenMinutes, 10 * time.Second, func(p *policies.Policy) {
 			p.ToZero.Mode, p.ToZero.After = "after", 5*time.Second
 			p.Replicas.Max, p.Replicas.Concurrency = 3, 4
+		}},
+		"more than may be held, and longer than it may wait": {"azure-llm-2023-code", 40 * time.Minute, 5 * time.Minute, 20 * time.Second, func(p *policies.Policy) {
+			p.ToZero.Mode, p.ToZero.After = "after", 15*time.Second
+			p.Replicas.Max, p.Replicas.Concurrency = 1, 6
+			p.Hold.MaxRequests, p.Hold.MaxWait = 40, 15*time.Second
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && c.policy == nil {
 				t.Skip("takes seconds")
 			}
-			requests := tenMinutes(t, c.trace, c.from)
+			requests := part(t, c.trace, c.from, c.long)
 			p := policies.New("truth")
 			p.Job, p.Route.PathPrefixes = "truth", []string{"/truth"}
 			p.Replicas = policies.Replicas{Max: 6, Concurrency: 8}
@@ -62,28 +89,33 @@ func TestTheSimulatorIsTrue(t *testing.T) {
 			sim := rep.Results[0]
 			var real reality
 			synctest.Test(t, func(t *testing.T) { real = live(t, p, setup.Launch+c.starts, requests) })
-			t.Logf("%d requests: simulated %.1f GPU-seconds, %d launches, wait %.3f s (p99 %.2f); real %.1f, %d, %.3f (%.2f)", len(requests),
-				sim.GPUSeconds, sim.Launches, sim.AddedWait.Mean, sim.AddedWait.P99, real.gpuSeconds, real.launches, real.mean(), real.quantile(0.99))
 			if real.failed > 0 {
 				t.Errorf("%d requests failed", real.failed)
 			}
-			if off := math.Abs(sim.GPUSeconds-real.gpuSeconds) / real.gpuSeconds; off > gpuTolerance {
-				t.Errorf("GPU-seconds are %.1f %% off", 100*off)
-			}
-			if off := math.Abs(sim.AddedWait.Mean - real.mean()); off > max(waitLeast, waitTolerance*real.mean()) {
-				t.Errorf("the mean wait is %.3f s off", off)
+			for _, f := range figures {
+				simulated, was := f.of(&sim), f.met(&real)
+				within := max(f.least, f.share*was)
+				if real.timedOut > 0 {
+					within = max(within, f.cut)
+				}
+				t.Logf("%-13s simulated %9.3f, real %9.3f, may differ by %.3f", f.name, simulated, was, within)
+				if math.Abs(simulated-was) > within {
+					t.Errorf("%s is %.3f simulated and %.3f in reality; allowed: a difference of %.3f", f.name, simulated, was, within)
+				}
 			}
 		})
 	}
 }
 
-// tenMinutes of a trace, from a moment on.
-func tenMinutes(t *testing.T, trace string, from time.Duration) []simulate.Request {
+const tenMinutes = 10 * time.Minute
+
+// part of a trace, from a moment on.
+func part(t *testing.T, trace string, from, long time.Duration) []simulate.Request {
 	source := open(t, trace)
 	var requests []simulate.Request
 	for {
 		r, err := source.Next()
-		if err == io.EOF || r.At >= from+10*time.Minute {
+		if err == io.EOF || r.At >= from+long {
 			return requests
 		}
 		if err != nil {
