@@ -100,10 +100,16 @@ var templateFuncs = template.FuncMap{
 	"count":    simulate.Count,
 	"hours":    func(s float64) string { return short(s / 3600) },
 	"number":   short,
-	"percent":  func(share float64) string { return strconv.FormatFloat(100*share, 'f', 0, 64) + " %" },
-	"seconds":  func(s float64) string { return simulate.Span(time.Duration(s * float64(time.Second))) },
-	"add":      func(a, b int) int { return a + b },
-	"sub":      func(a, b time.Time) time.Duration { return max(0, a.Sub(b).Truncate(time.Second)) },
+	"usd": func(v *float64) string { // nil: not known
+		if v == nil {
+			return "–"
+		}
+		return strconv.FormatFloat(*v, 'f', 2, 64)
+	},
+	"percent": func(share float64) string { return strconv.FormatFloat(100*share, 'f', 0, 64) + " %" },
+	"seconds": func(s float64) string { return simulate.Span(time.Duration(s * float64(time.Second))) },
+	"add":     func(a, b int) int { return a + b },
+	"sub":     func(a, b time.Time) time.Duration { return max(0, a.Sub(b).Truncate(time.Second)) },
 	"short": func(id string) string {
 		if len(id) > 12 {
 			return id[:8]

@@ -221,7 +221,9 @@ func (s *Server) onRecorded(ctx context.Context, j *simulation, q url.Values) er
 			"%s requests came in that time, and a simulation takes %s at most: choose a shorter one", simulate.Count(j.total), simulate.Count(simulationRequests)))
 	}
 	times := r.Times()
-	j.chosen = "last=" + q.Get("last")
+	if last := q.Get("last"); last != "" {
+		j.chosen = "last=" + last
+	}
 	j.over.From, j.over.To, j.over.CoveredS = &w.from, &w.to, ptrTo(covered.Seconds())
 	j.over.Requests, j.over.SlotTimes = ptrTo(j.total), &times
 	j.long, j.setup.Lasts, j.setup.Begins = w.long(), w.long(), w.from

@@ -255,7 +255,8 @@ func TestTheEditorLeadsToASimulationAndBackWithTheDraft(t *testing.T) {
 	if code != 422 || !strings.Contains(page, "to put right") {
 		t.Errorf("a wrong draft: %d", code)
 	}
-	code, at, _ := form("/policies/translate", url.Values{"do": {"simulate"}, "base": {"1"}, "text": {draftText1}, "over": {"trace=azure-llm-2023-code"}, "sweep": {"true"}})
+	priced := strings.TrimSuffix(strings.TrimSpace(draftText1), "}") + "  cost {\n    usd_per_hour = 3600\n  }\n}\n"
+	code, at, _ := form("/policies/translate", url.Values{"do": {"simulate"}, "base": {"1"}, "text": {priced}, "over": {"trace=azure-llm-2023-code"}, "sweep": {"true"}})
 	if code != 303 || !strings.HasPrefix(at, "/policies/translate/simulations/") {
 		t.Fatalf("%d to %q", code, at)
 	}
@@ -270,6 +271,10 @@ func TestTheEditorLeadsToASimulationAndBackWithTheDraft(t *testing.T) {
 	}
 	w := call(s, "GET", at, "")
 	wantStatus(t, w, 200)
+	report := decode[SimulationInfo](t, call(s, "GET", "/api/v1/simulations/"+id, "")).Report
+	if usd := fmt.Sprintf(`<td class="n">%.2f</td>`, report.Results[0].GPUSeconds); !strings.Contains(w.Body.String(), usd) || strings.Contains(w.Body.String(), "%!") {
+		t.Errorf("the page does not say %s for a GPU that costs 1 USD a second", usd)
+	}
 	for _, part := range []string{"The draft would have used ", "Tried on the trace azure-llm-2023-code, 8,819 requests: demand of others",
 		"which is a guess: this service has none of its own", "p99 added wait against GPU-hours", `class="live"`, "<polyline class=\"curve c0\"",
 		"Replicas and held requests over time: live", `<option value="trace=azure-llm-2023-code" selected>`, "after = &#34;2m&#34;", "Back to the editor"} {

@@ -11,32 +11,41 @@ import (
 // class is replay.
 type Drawing struct {
 	ID, Title, Describe string
-	SVG                 template.HTML
-	Rows                []Point // of a timeline: the table behind it
-	Step                string  // of a row
+	SVG, Narrow         template.HTML // for a wide window, and for one of a telephone
+	Rows                []Point       // of a timeline: the table behind it
+	Step                string        // of a row
 }
 
 // Paretos draws price against waiting: the 99th percentile, and the mean.
 func (rep *Report) Paretos() ([]Drawing, error) {
 	var list []Drawing
-	for _, c := range []paretoChart{newPareto("p99", "p99 added wait", rep, p99Wait), newPareto("mean", "mean added wait", rep, meanWait)} {
-		svg, err := draw("drawn", c)
+	for _, c := range rep.charts() {
+		wide, err := draw("drawn", c.Wide)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Drawing{ID: c.ID, Title: c.Title, Describe: c.Describe, SVG: svg})
+		narrow, err := draw("drawn", c.Narrow)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Drawing{ID: c.Wide.ID, Title: c.Title, Describe: c.Wide.Describe, SVG: wide, Narrow: narrow})
 	}
 	return list, nil
 }
 
 // Timeline draws the series of a result; false if it has none.
 func (r *Result) Timeline() (Drawing, bool, error) {
-	t := newTimeline(r.Name+"-timeline", "Replicas and held requests over time: "+r.Name, r.Series)
+	id, title := r.Name+"-timeline", "Replicas and held requests over time: "+r.Name
+	t := newTimeline(id, title, r.Series, wideFrame)
 	if t == nil {
 		return Drawing{}, false, nil
 	}
-	svg, err := draw("timeline", t)
-	return Drawing{ID: t.ID, Title: t.Title, Describe: t.Describe, SVG: svg, Rows: t.Rows, Step: t.Step}, true, err
+	wide, err := draw("timeline", t)
+	if err != nil {
+		return Drawing{}, false, err
+	}
+	narrow, err := draw("timeline", newTimeline(id+"-narrow", title, r.Series, narrowFrame))
+	return Drawing{ID: t.ID, Title: t.Title, Describe: t.Describe, SVG: wide, Narrow: narrow, Rows: t.Rows, Step: t.Step}, true, err
 }
 
 func draw(name string, of any) (template.HTML, error) {

@@ -55,8 +55,23 @@ type page struct {
 	Span        string
 	Priced      bool
 	Main, Swept []Result // by themselves, and of the sweep
-	Charts      []paretoChart
+	Charts      []chart
 	Timeline    *timeline
+	Narrow      *timeline // the same for a narrow window
+}
+
+// chart is a Pareto chart, drawn for a wide window and for a narrow one.
+type chart struct {
+	Title        string
+	Wide, Narrow paretoChart
+}
+
+func (rep *Report) charts() []chart {
+	both := func(id, what string, wait func(*Result) float64) chart {
+		wide := newPareto(id, what, rep, wait, abreast)
+		return chart{wide.Title, wide, newPareto(id+"-narrow", what, rep, wait, narrow)}
+	}
+	return []chart{both("p99", "p99 added wait", p99Wait), both("mean", "mean added wait", meanWait)}
 }
 
 // WriteHTML writes the report as one page that needs nothing from elsewhere:
@@ -72,10 +87,12 @@ func (rep *Report) WriteHTML(w io.Writer) error {
 		p.Priced = p.Priced || r.USD != nil
 	}
 	if len(p.Main) > 2 || len(p.Swept) > 0 {
-		p.Charts = []paretoChart{newPareto("p99", "p99 added wait", rep, p99Wait), newPareto("mean", "mean added wait", rep, meanWait)}
+		p.Charts = rep.charts()
 	}
 	if len(rep.Results) > 0 {
-		p.Timeline = newTimeline("timeline", "Replicas and held requests over time", rep.Results[0].Series)
+		const title = "Replicas and held requests over time"
+		p.Timeline = newTimeline("timeline", title, rep.Results[0].Series, wideFrame)
+		p.Narrow = newTimeline("timeline-narrow", title, rep.Results[0].Series, narrowFrame)
 	}
 	return pages.ExecuteTemplate(w, "page", p)
 }

@@ -7,10 +7,18 @@ import (
 	"strings"
 )
 
-// Size of a Pareto chart in pixels, and the room around its plot.
-const (
-	paretoWidth, paretoHeight                     = 760.0, 440.0
-	paretoLeft, paretoRight, paretoTop, paretoLow = 62.0, 24.0, 34.0, 48.0
+// size of a Pareto chart in pixels, and the room around its plot.
+type size struct {
+	width, height         float64
+	left, right, top, low float64
+	ticks                 int     // on the axis of GPU-hours
+	legend                float64 // from one text of the legend to the next
+}
+
+var (
+	alone   = size{width: 760, height: 440, left: 62, right: 24, top: 34, low: 48, ticks: 7, legend: 130}
+	abreast = size{width: 610, height: 420, left: 54, right: 18, top: 34, low: 48, ticks: 6, legend: 130} // two of them
+	narrow  = size{width: 366, height: 350, left: 42, right: 12, top: 34, low: 48, ticks: 4, legend: 108} // on a telephone
 )
 
 // paretoChart is what the template "pareto" draws: price against waiting.
@@ -26,11 +34,12 @@ type paretoChart struct {
 	Curves        []curve
 	Points        []mark
 	Legend        []legend
+	legend        float64 // from one text of it to the next
 }
 
 type legend struct {
 	Class, Text string
-	X           float64
+	X, Y        float64 // of the middle of its sign's left end
 }
 
 type curve struct {
@@ -51,11 +60,11 @@ type mark struct {
 
 // newPareto draws results by GPU-hours and a wait in seconds: the sweep as one
 // curve for each headroom, everything else as points.
-func newPareto(id, what string, rep *Report, wait func(*Result) float64) paretoChart {
+func newPareto(id, what string, rep *Report, wait func(*Result) float64, of size) paretoChart {
 	c := paretoChart{
-		ID: id, Title: what + " against GPU-hours", YLabel: what + ", seconds (square-root scale)",
-		Width: paretoWidth, Height: paretoHeight, Left: paretoLeft, Right: paretoWidth - paretoRight,
-		Top: paretoTop, Bottom: paretoHeight - paretoLow, Opt: -1,
+		ID: id, Title: what + " against GPU-hours", YLabel: what + ", s (square-root scale)",
+		Width: of.width, Height: of.height, Left: of.left, Right: of.width - of.right,
+		Top: of.top, Bottom: of.height - of.low, Opt: -1, legend: of.legend,
 	}
 	opt := rep.LowerBound.GPUSeconds / 3600
 	xs, ys := []float64{opt}, []float64{0}
@@ -67,7 +76,7 @@ func newPareto(id, what string, rep *Report, wait func(*Result) float64) paretoC
 	pad := max((hi-lo)*0.06, hi*0.01, 1e-6)
 	x := axis{lo: max(0, lo-pad), hi: hi + pad, from: c.Left, to: c.Right}
 	y := axis{hi: max(top*1.12, 0.01), from: c.Bottom, to: c.Top, root: true}
-	c.X, c.Y = x.ticks(7), y.ticks(6)
+	c.X, c.Y = x.ticks(of.ticks), y.ticks(6)
 	c.Opt = x.at(opt)
 	c.Describe = fmt.Sprintf("%s of %d ways to scale. OPT0, the least for nobody to wait, is %s GPU-hours.", c.Title, len(rep.Results), shortNumber(opt))
 	place := func(r *Result) mark {
@@ -111,7 +120,7 @@ func (c *paretoChart) draw(results []Result, place func(*Result) mark) {
 			at = len(c.Curves)
 			byHeadroom[*r.Headroom] = at
 			c.Curves = append(c.Curves, curve{Class: fmt.Sprintf("curve c%d", at%3)})
-			c.Legend = append(c.Legend, legend{c.Curves[at].Class, "headroom " + shortNumber(*r.Headroom), c.Left + 8 + 130*float64(at)})
+			c.Legend = append(c.Legend, legend{c.Curves[at].Class, "headroom " + shortNumber(*r.Headroom), c.Left + 8 + c.legend*float64(at), 18})
 		}
 		k := &c.Curves[at]
 		m.Class = k.Class
@@ -136,10 +145,17 @@ func (b box) overlap(o box) float64 {
 	return w * h
 }
 
-// spread puts every label where it covers the least of marks and other labels.
+// spread puts every label where it covers the least of marks, curves and other
+// labels.
 func (c *paretoChart) spread() {
 	var taken []box
 	var named []*mark
+	if c.Opt >= c.Left {
+		taken = append(taken, box{c.Opt + 5, c.Bottom - 17, c.Opt + 38, c.Bottom - 3}, box{c.Opt - 1, c.Top, c.Opt + 1, c.Bottom})
+	}
+	for i := range c.Curves {
+		taken = append(taken, along(c.Curves[i].Marks)...)
+	}
 	note := func(m *mark) {
 		taken = append(taken, box{m.X - 5, m.Y - 5, m.X + 5, m.Y + 5})
 		if m.label {
@@ -164,6 +180,7 @@ func (c *paretoChart) spread() {
 			{9, 4, "start"}, {-9, 4, "end"}, {0, -10, "middle"}, {0, 19, "middle"},
 			{9, -8, "start"}, {9, 16, "start"}, {-9, -8, "end"}, {-9, 16, "end"},
 			{14, -22, "start"}, {14, 30, "start"}, {-14, -22, "end"}, {-14, 30, "end"}, {0, -36, "middle"}, {0, 44, "middle"},
+			{14, 44, "start"}, {-14, 44, "end"}, {14, -36, "start"}, {-14, -36, "end"}, {0, -50, "middle"}, {14, -50, "start"}, {-14, -50, "end"},
 		} {
 			x, y := m.X+off.x, m.Y+off.y
 			b := box{x, y - 11, x + width, y + 3}
@@ -177,7 +194,7 @@ func (c *paretoChart) spread() {
 			for _, t := range taken {
 				cost += b.overlap(t)
 			}
-			if b.x0 < c.Left || b.x1 > c.Right+paretoRight || b.y0 < c.Top-4 || b.y1 > c.Bottom+2 {
+			if b.x0 < c.Left || b.x1 > c.Width || b.y0 < c.Top-9 || b.y1 > c.Bottom+2 {
 				cost += 1e5
 			}
 			if cost < least {
@@ -187,6 +204,21 @@ func (c *paretoChart) spread() {
 		}
 		taken = append(taken, best)
 	}
+}
+
+// along covers the line through marks with small boxes.
+func along(marks []mark) []box {
+	const step = 6.0
+	var boxes []box
+	for i := 1; i < len(marks); i++ {
+		from, to := marks[i-1], marks[i]
+		n := math.Ceil(math.Hypot(to.X-from.X, to.Y-from.Y) / step)
+		for k := 0.0; k < n; k++ {
+			x, y := from.X+(to.X-from.X)*k/n, from.Y+(to.Y-from.Y)*k/n
+			boxes = append(boxes, box{x - 2, y - 2, x + 2, y + 2})
+		}
+	}
+	return boxes
 }
 
 func p99Wait(r *Result) float64  { return r.AddedWait.P99 }
@@ -199,5 +231,5 @@ func (rep *Report) WritePareto(w io.Writer, mean bool) error {
 	if mean {
 		what, wait = "mean added wait", meanWait
 	}
-	return pages.ExecuteTemplate(w, "image", newPareto("chart", what, rep, wait))
+	return pages.ExecuteTemplate(w, "image", newPareto("chart", what, rep, wait, alone))
 }

@@ -6,13 +6,27 @@ import (
 	"time"
 )
 
-const (
-	timelineWidth, timelineHeight = 1000.0, 340.0
-	timelineLeft, timelineRight   = 52.0, 12.0
-	timelineSplit                 = 214.0 // where the upper plot ends
-	timelineTop, timelineLower    = 30.0, 306.0
-	mostColumns, mostRows         = 900, 168
-	timelineGap                   = 26.0
+const mostColumns, mostRows = 900, 168
+
+// frame of a timeline in pixels: of the upper plot from top to split, of the lower
+// from lower to bottom.
+type frame struct {
+	width, height             float64
+	left, right               float64
+	top, split, lower, bottom float64
+	ticks                     int // of time
+	legend                    []legend
+}
+
+var (
+	wideFrame = frame{
+		width: 1000, height: 340, left: 52, right: 12, top: 30, split: 214, lower: 240, bottom: 306, ticks: 10,
+		legend: []legend{{"wanted", "replicas wanted", 60, 16}, {"ready", "replicas ready", 210, 16}, {"held", "requests held (lower plot, square-root scale)", 350, 16}},
+	}
+	narrowFrame = frame{ // on a telephone
+		width: 366, height: 330, left: 34, right: 12, top: 48, split: 206, lower: 232, bottom: 300, ticks: 5,
+		legend: []legend{{"wanted", "replicas wanted", 34, 14}, {"ready", "replicas ready", 170, 14}, {"held", "requests held (below, square-root scale)", 34, 34}},
+	}
 )
 
 // timeline is what the template "timeline" draws: replicas wanted and ready, and
@@ -25,6 +39,7 @@ type timeline struct {
 	Top, Split          float64 // the upper plot
 	Lower, Bottom       float64 // the lower plot
 	X, Y, HeldY         []tickMark
+	Legend              []legend
 	Wanted, Ready, Held string  // points of polylines, and of a polygon
 	Rows                []Point // the table behind it
 	Step                string  // of a row
@@ -32,13 +47,13 @@ type timeline struct {
 
 // newTimeline draws a series; nil if it is too short to draw. id tells it from
 // others of the page.
-func newTimeline(id, title string, points []Point) *timeline {
+func newTimeline(id, title string, points []Point, in frame) *timeline {
 	if len(points) < 2 {
 		return nil
 	}
 	t := &timeline{
-		ID: id, Title: title, Width: timelineWidth, Height: timelineHeight, Left: timelineLeft, Right: timelineWidth - timelineRight,
-		Top: timelineTop, Split: timelineSplit, Lower: timelineSplit + timelineGap, Bottom: timelineLower,
+		ID: id, Title: title, Width: in.width, Height: in.height, Left: in.left, Right: in.width - in.right,
+		Top: in.top, Split: in.split, Lower: in.lower, Bottom: in.bottom, Legend: in.legend,
 	}
 	step := time.Duration((points[1].AtS - points[0].AtS) * float64(time.Second))
 	var every int
@@ -54,7 +69,7 @@ func newTimeline(id, title string, points []Point) *timeline {
 	x := axis{hi: last / unit, from: t.Left, to: t.Right}
 	y := axis{hi: float64(replicas) * 1.08, from: t.Split, to: t.Top}
 	h := axis{hi: float64(held) * 1.08, from: t.Bottom, to: t.Lower, root: true}
-	t.X, t.Y, t.HeldY = x.ticks(10), whole(y.ticks(5)), whole(h.ticks(3))
+	t.X, t.Y, t.HeldY = x.ticks(in.ticks), whole(y.ticks(5)), whole(h.ticks(3))
 	for i := range t.X {
 		t.X[i].Label += name
 	}
