@@ -184,3 +184,13 @@ func TestAStoredDecisionHasNeitherAnEmptyTimeNorWhatIsForTheLoopOnly(t *testing.
 		}
 	}
 }
+
+func TestAServiceThatServesIsLookedAtEachSecond(t *testing.T) {
+	w := newWorld(t, plain(0, 1, 8))
+	w.replica("r1", jobs.Ready)
+	w.snap.InFlight = 1
+	w.pass(5*time.Minute, nil)
+	if rest := w.last.Next.Sub(w.last.At); rest != time.Second {
+		t.Errorf("the next look is in %s, want in 1s", rest)
+	}
+}
