@@ -78,7 +78,7 @@ func (l *look) expire(idle time.Duration) {
 
 // note records the intermediate figures by symbol.
 func (l *look) note(s sizes) {
-	if l.count == 0 && !l.asked() {
+	if !l.tell || l.count == 0 && !l.asked() {
 		return
 	}
 	in := &l.inputs

@@ -26,6 +26,9 @@ func Quietly(now time.Time, p *policies.Policy, version int, snap Snapshot, mem 
 
 func decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory, tell bool) (Decision, Memory) {
 	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem, tell: tell}
+	if tell {
+		l.inputs.list = new([maxInputs]input)
+	}
 	l.see()
 	if !l.gate() {
 		if p.Sizing.Mode == modeThresholds {

@@ -3,6 +3,7 @@ package decide
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"time"
 )
 
@@ -95,13 +96,11 @@ func (g Gaps) closed(number int, from, to time.Time, least time.Duration) Gaps {
 	if from.IsZero() || length < max(least, time.Second) || number >= maxBands {
 		return g
 	}
-	b := g.band(number)
-	past := append(b.past(), gap{max(from.Unix(), b.Last), seconds(length)})
 	most := maxGaps
 	if number > 0 {
 		most = maxUpperGaps
 	}
-	return g.with(b.pack(past[max(0, len(past)-most):]))
+	return g.with(g.band(number).append(from.Unix(), seconds(length), most))
 }
 
 // climb notes that n levels are needed now: the gaps of those that were not end.
@@ -126,41 +125,64 @@ func (g Gaps) setBack(now time.Time) Gaps {
 		if b.Last <= now.Unix() {
 			continue
 		}
-		past := b.past()
-		for i := range past {
-			past[i].opened = min(past[i].opened, now.Unix())
+		before := Band{Number: b.Number, Choice: b.Choice}
+		for _, p := range b.past() {
+			before = before.append(min(p.opened, now.Unix()), p.seconds, maxGaps)
 		}
-		g = g.with(b.pack(past))
+		g = g.with(before)
 	}
 	return g
 }
 
-func (b Band) pack(past []gap) Band {
-	b.Packed = make([]byte, 0, 5*len(past))
-	b.Count, b.Last = len(past), 0
-	for _, p := range past {
-		b.Packed = binary.AppendUvarint(b.Packed, uint64(max(0, p.opened-b.Last)))
-		b.Packed = binary.AppendUvarint(b.Packed, uint64(p.seconds))
-		b.Last = p.opened
+// append remembers one more gap, and forgets the oldest ones beyond most. Those
+// between stay packed as they are: a busy service has one each minute.
+func (b Band) append(opened, length int64, most int) Band {
+	var head, tail [2 * binary.MaxVarintLen64]byte
+	oldest, rest := head[:0], b.Packed
+	if over := b.Count + 1 - most; over > 0 {
+		g, ok := gap{}, true
+		for range over + 1 { // the last of these is the oldest one now
+			if g, rest, ok = unpacked(rest, g.opened); !ok {
+				b, rest = Band{Number: b.Number, Choice: b.Choice}, nil
+				break
+			}
+		}
+		if ok {
+			b.Count, oldest = b.Count-over, g.pack(oldest, 0)
+		}
 	}
+	g := gap{max(opened, b.Last), length}
+	b.Packed = slices.Concat(oldest, rest, g.pack(tail[:0], b.Last))
+	b.Count, b.Last = b.Count+1, g.opened
 	return b
 }
 
+// pack appends the gap, after one that opened at a moment.
+func (g gap) pack(to []byte, before int64) []byte {
+	to = binary.AppendUvarint(to, uint64(max(0, g.opened-before)))
+	return binary.AppendUvarint(to, uint64(g.seconds))
+}
+
+// unpacked is the first of packed gaps, after one that opened at a moment, and
+// what follows it; false: there is none.
+func unpacked(packed []byte, before int64) (g gap, rest []byte, ok bool) {
+	after, n := binary.Uvarint(packed)
+	if n <= 0 {
+		return gap{}, nil, false
+	}
+	length, m := binary.Uvarint(packed[n:])
+	if m <= 0 {
+		return gap{}, nil, false
+	}
+	return gap{before + int64(after), int64(length)}, packed[n+m:], true
+}
+
+// past are the gaps, oldest first.
 func (b Band) past() []gap {
-	past := make([]gap, 0, b.Count+1)
+	past := make([]gap, 0, b.Count)
 	opened := int64(0)
-	for rest := b.Packed; len(rest) > 0; {
-		after, n := binary.Uvarint(rest)
-		if n <= 0 {
-			break
-		}
-		length, m := binary.Uvarint(rest[n:])
-		if m <= 0 {
-			break
-		}
-		rest = rest[n+m:]
-		opened += int64(after)
-		past = append(past, gap{opened, int64(length)})
+	for g, rest, ok := unpacked(b.Packed, opened); ok; g, rest, ok = unpacked(rest, opened) {
+		past, opened = append(past, g), g.opened
 	}
 	return past
 }

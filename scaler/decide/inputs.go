@@ -1,10 +1,10 @@
 package decide
 
 // inputs are the intermediate figures of one decision by symbol, as they are
-// noted. They become the map of a stored decision only when one is told: most
-// looks of a replay are not.
+// noted. They are kept only where the decision is told, and then become its map:
+// most looks are not.
 type inputs struct {
-	list [maxInputs]input
+	list *[maxInputs]input // nil: nobody is told
 	n    int
 }
 
@@ -18,7 +18,7 @@ type input struct {
 }
 
 func (in *inputs) add(i input) {
-	if in.n < maxInputs {
+	if in.list != nil && in.n < maxInputs {
 		in.list[in.n] = i
 		in.n++
 	}
@@ -33,7 +33,8 @@ func (in *inputs) say(symbol string, text string) { in.add(input{symbol: symbol,
 // told is the map of a decision; of a symbol noted twice the later value.
 func (in *inputs) told() map[string]any {
 	m := make(map[string]any, in.n)
-	for _, i := range in.list[:in.n] {
+	for k := range in.n {
+		i := &in.list[k]
 		switch {
 		case i.text != "":
 			m[i.symbol] = i.text

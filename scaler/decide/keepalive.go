@@ -3,7 +3,6 @@ package decide
 import (
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/pilotlight/pilotlight/policies"
@@ -17,14 +16,14 @@ const (
 )
 
 const (
-	gapHalfLife   = 7 * 24 * 3600.0 // seconds until a gap weighs half
-	sameTime      = 90 * 60         // seconds of the day that count as the same time of day
-	otherTime     = 0.1             // weight of a gap at another time of day
-	enoughWeight  = 6.0             // Σw from which history is believed
-	worthwhile    = 0.95            // of break-even's cost that the best keep-alive must stay below
-	choiceLasts   = 60              // seconds in which a band that flutters is not chosen for again
-	samePrice     = 0.05            // share by which a price may differ for a choice to hold
-	gapMargin     = 1.02            // a keep-alive just after a gap of g is 1.02·g + 1 s
+	gapHalfLife   = 7 * 24 * 3600 // seconds until a gap weighs half
+	sameTime      = 90 * 60       // seconds of the day that count as the same time of day
+	otherTime     = 0.1           // weight of a gap at another time of day
+	enoughWeight  = 6.0           // Σw from which history is believed
+	worthwhile    = 0.95          // of break-even's cost that the best keep-alive must stay below
+	choiceLasts   = 60            // seconds in which a band that flutters is not chosen for again
+	samePrice     = 0.05          // share by which a price may differ for a choice to hold
+	gapMargin     = 1.02          // a keep-alive just after a gap of g is 1.02·g + 1 s
 	gapMarginSecs = 1.0
 )
 
@@ -87,15 +86,19 @@ type Choice struct {
 func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
 	even := clampKeep(c, z).Seconds()
 	out := Choice{At: now.Unix(), Price: c, Keep: even, Seen: b.Count}
-	w := weigh(b, now)
+	var w weighed
+	w.weigh(b, now)
 	if w.total < enoughWeight {
 		return out
 	}
 	best := w.cost(even, c) * worthwhile
-	i := 0
+	i, before := 0, -1.0
 	consider := func(tau float64) { // never below the one before
-		tau = clampKeep(tau, z).Seconds()
-		for i < len(w.gaps) && w.gaps[i].length <= tau {
+		if tau = clampKeep(tau, z).Seconds(); tau == before {
+			return
+		}
+		before = tau
+		for i < w.n && w.length(i) <= tau {
 			i++
 		}
 		if j := w.costOf(i, tau, c); j < best {
@@ -103,74 +106,20 @@ func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
 		}
 	}
 	consider(0)
-	for _, g := range w.gaps {
-		consider(gapMargin*g.length + gapMarginSecs)
+	for k := range w.n {
+		if k > 0 && w.order[k]>>placeBits == w.order[k-1]>>placeBits {
+			continue
+		}
+		consider(gapMargin*w.length(k) + gapMarginSecs)
 	}
 	consider(math.MaxInt32)
 	if out.History {
 		i := w.upTo(out.Keep)
 		if out.Below = w.weight[i] / w.total; i > 0 {
-			out.Gap = int64(w.gaps[i-1].length)
+			out.Gap = int64(w.length(i - 1))
 		}
 	}
 	return out
-}
-
-// weighed are gaps sorted by length, with running sums.
-type weighed struct {
-	gaps   []weighedGap
-	weight []float64 // of the first i
-	sum    []float64 // Σ w·g of the first i
-	total  float64
-}
-
-type weighedGap struct{ length, weight float64 }
-
-func weigh(b Band, now time.Time) weighed {
-	past := b.past()
-	w := weighed{gaps: make([]weighedGap, len(past)), weight: make([]float64, len(past)+1), sum: make([]float64, len(past)+1)}
-	const day = 24 * 3600
-	// Sorted as numbers, length before place: sorting by a function takes thrice the
-	// time, and this is most of what a gap costs.
-	order := make([]uint64, len(past))
-	for i, p := range past {
-		order[i] = uint64(p.seconds)<<16 | uint64(i)
-	}
-	slices.Sort(order)
-	for i, o := range order {
-		p := past[o&0xffff]
-		apart := (now.Unix() - p.opened) % day
-		apart = min(max(apart, -apart), day-max(apart, -apart))
-		weight := math.Exp2(-float64(max(0, now.Unix()-p.opened)) / gapHalfLife)
-		if apart > sameTime {
-			weight *= otherTime
-		}
-		w.gaps[i] = weighedGap{float64(p.seconds), weight}
-	}
-	for i, g := range w.gaps {
-		w.weight[i+1] = w.weight[i] + g.weight
-		w.sum[i+1] = w.sum[i] + g.weight*g.length
-	}
-	w.total = w.weight[len(w.gaps)]
-	return w
-}
-
-// upTo is how many gaps are at most tau long.
-func (w weighed) upTo(tau float64) int {
-	n, _ := slices.BinarySearchFunc(w.gaps, tau, func(g weighedGap, tau float64) int {
-		if g.length <= tau {
-			return -1
-		}
-		return 1
-	})
-	return n
-}
-
-func (w weighed) cost(tau, c float64) float64 { return w.costOf(w.upTo(tau), tau, c) }
-
-// costOf is cost where i gaps are at most tau long.
-func (w weighed) costOf(i int, tau, c float64) float64 {
-	return w.sum[i] + (w.total-w.weight[i])*(tau+c)
 }
 
 // keeping is τ of every level, in one look.
@@ -204,7 +153,7 @@ func (k *keeping) why(level int, g *Gaps) string {
 	start := short(secondsOf(math.Round(k.l)))
 	switch c, history := k.choice(level, g); {
 	case !history:
-		return fmt.Sprintf("what a cold start of %s costs", start)
+		return "what a cold start of " + start + " costs"
 	case c.Gap == 0:
 		return fmt.Sprintf("all of the %d gaps seen were longer and cost more; cold start %s", c.Seen, start)
 	default:

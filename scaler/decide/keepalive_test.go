@@ -52,6 +52,12 @@ func history(now time.Time, lengths ...float64) Band {
 	return g.band(0)
 }
 
+func weighedAt(b Band, now time.Time) *weighed {
+	w := &weighed{}
+	w.weigh(b, now)
+	return w
+}
+
 func repeated(lengths []float64, times int) []float64 {
 	var out []float64
 	for range times {
@@ -121,16 +127,16 @@ func TestNoOtherKeepAliveWouldHaveBeenCheaper(t *testing.T) {
 		if got.Keep < 30 || got.Keep > 1800 {
 			t.Fatalf("keeps %gs", got.Keep)
 		}
-		w := weigh(b, epoch)
+		w := weighedAt(b, epoch)
 		if w.total < enoughWeight {
 			return
 		}
 		other := rapid.Float64Range(30, 1800).Draw(t, "another")
 		// A keep-alive just after a gap has a margin; it may be dearer by that.
 		margin := 0.0
-		for _, g := range w.gaps {
-			if g.length > 30 {
-				margin += g.weight * (0.02*g.length + 1)
+		for i := range w.n {
+			if w.length(i) > 30 {
+				margin += (w.weight[i+1] - w.weight[i]) * (0.02*w.length(i) + 1)
 			}
 		}
 		if j, least := w.cost(got.Keep, c), w.cost(other, c); got.History && j > least+margin+1e-6 {
@@ -153,7 +159,7 @@ func TestAKeepAliveFromHistoryIsNotWorseThanBreakEvenOnItsOwnGaps(t *testing.T) 
 		}
 		c := 60 + 1000*r.Float64()
 		b := history(epoch, gaps...)
-		w := weigh(b, epoch)
+		w := weighedAt(b, epoch)
 		even := clampKeep(c, z).Seconds()
 		if got := choose(b, epoch, c, z); w.cost(got.Keep, c) > w.cost(even, c) {
 			t.Errorf("mean gap %.0fs, C %.0fs: keeps %.0fs at %.0f, break-even %.0fs costs %.0f", mean, c, got.Keep, w.cost(got.Keep, c), even, w.cost(even, c))

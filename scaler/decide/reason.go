@@ -36,7 +36,7 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case n == 1 && !s.ends:
 		return n, "level", "the last replica is never stopped"
 	case n == 1:
-		return n, "level", fmt.Sprintf("the last replica is kept until %s", l.keepReason(s.tau1))
+		return n, "level", "the last replica is kept until " + l.keepReason(s.tau1)
 	case s.load >= n:
 		return n, "load", fmt.Sprintf("a load of %s Erlang over %d slots a replica, with headroom: %s", figure(l.load), c, plural(n, "replica"))
 	case s.need >= n:

@@ -1,9 +1,6 @@
 package decide
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	bucketSeconds = 5   // shortest bucket of samples
@@ -48,7 +45,7 @@ type Bucket struct {
 }
 
 // nothing reports whether the bucket holds only zeros, or is a hole.
-func (b Bucket) nothing() bool { return b.Demand == 0 && b.Arrivals == 0 && b.GPUMeans == 0 }
+func (b *Bucket) nothing() bool { return b.Demand == 0 && b.Arrivals == 0 && b.GPUMeans == 0 }
 
 // grid is how finely a policy's signals are sampled, in seconds.
 type grid struct {
@@ -203,12 +200,10 @@ func (s Series) over(w time.Duration, g grid) window {
 	if s.Open.End == 0 {
 		return r
 	}
-	i, _ := slices.BinarySearchFunc(s.Closed, from, func(b Bucket, from int64) int {
-		if b.End-g.sample > from {
-			return 1
-		}
-		return -1
-	})
+	i := len(s.Closed)
+	for i > 0 && s.Closed[i-1].End-g.sample > from {
+		i--
+	}
 	in := s.Closed[i:]
 	oldest := s.Open.Start
 	if len(in) > 0 {
@@ -216,20 +211,20 @@ func (s Series) over(w time.Duration, g grid) window {
 	}
 	r.whole = oldest <= from+g.sample
 	r.gpuAll = r.whole
-	for _, b := range in {
-		r.add(b, from, b.End, g)
+	for i := range in {
+		r.add(&in[i], from, in[i].End, g)
 	}
-	r.add(s.Open, from, s.Slot+g.sample, g)
+	r.add(&s.Open, from, s.Slot+g.sample, g)
 	return r
 }
 
-func (r *window) add(b Bucket, from, end int64, g grid) {
-	slots := (end - b.Start) / g.sample
+func (r *window) add(b *Bucket, from, end int64, g grid) {
+	slots, samples := (end-b.Start)/g.sample, b.Samples
 	if b.Start <= from && b.nothing() { // a run, of which only the end belongs to the window
 		slots = ceilDiv(end-g.sample-from, g.sample)
-		b.Samples = min(b.Samples, int(slots))
+		samples = min(samples, int(slots))
 	}
-	if b.Samples > 0 {
+	if samples > 0 {
 		r.data += slots
 	} else {
 		r.whole = false
@@ -243,7 +238,7 @@ func (r *window) add(b Bucket, from, end int64, g grid) {
 	if b.Arrivals > 0 && r.First == 0 {
 		r.First = b.First
 	}
-	r.Samples += b.Samples
+	r.Samples += samples
 	r.InFlight += b.InFlight
 	r.Demand += b.Demand
 	r.PerReplica += b.PerReplica

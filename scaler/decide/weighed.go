@@ -1,0 +1,123 @@
+package decide
+
+import (
+	"math"
+	"sort"
+	"time"
+)
+
+// weighed are the gaps of a band by length, with running sums: what a keep-alive
+// is chosen from, each time that a gap opens. It has its own room, on the stack of
+// whoever chooses, since a busy hour has many gaps.
+type weighed struct {
+	n      int
+	order  [maxGaps]uint32      // length in seconds and place, by length, then place
+	each   [maxGaps]float64     // weight, by place
+	weight [maxGaps + 1]float64 // of the first i
+	sum    [maxGaps + 1]float64 // Σ w·g of the first i
+	total  float64
+}
+
+const (
+	placeBits = 12 // of order; above it there is room for longestGap
+	digitBits = 8  // of one pass of the sort
+)
+
+// length of the i-th gap, in seconds.
+func (w *weighed) length(i int) float64 { return float64(w.order[i] >> placeBits) }
+
+// weigh takes in a band as it is at now.
+func (w *weighed) weigh(b Band, now time.Time) {
+	const day = 24 * 3600
+	at, opened, longest := now.Unix(), int64(0), uint32(0)
+	w.n = 0
+	for rest := b.Packed; len(rest) > 0 && w.n < maxGaps; w.n++ {
+		var g gap
+		var ok bool
+		if g, rest, ok = unpacked(rest, opened); !ok {
+			break
+		}
+		opened = g.opened
+		age := at - opened
+		apart := age % day
+		apart = min(max(apart, -apart), day-max(apart, -apart))
+		weight := faded(max(0, age))
+		if apart > sameTime {
+			weight *= otherTime
+		}
+		length := uint32(min(max(0, g.seconds), int64(longestGap/time.Second)))
+		w.each[w.n], w.order[w.n] = weight, length<<placeBits|uint32(w.n)
+		longest = max(longest, length)
+	}
+	w.sort(longest)
+	for i, o := range w.order[:w.n] {
+		weight := w.each[o&(1<<placeBits-1)]
+		w.weight[i+1] = w.weight[i] + weight
+		w.sum[i+1] = w.sum[i] + weight*float64(o>>placeBits)
+	}
+	w.total = w.weight[w.n]
+}
+
+// sort orders by length, digit by digit: sorting by comparison was most of what a
+// choice cost. Gaps of one length stay as they came.
+func (w *weighed) sort(longest uint32) {
+	var room [maxGaps]uint32
+	from, to := w.order[:w.n], room[:w.n]
+	passes := 0
+	for ; longest > 0; longest >>= digitBits {
+		shift := placeBits + digitBits*passes
+		var next [1 << digitBits]int // first how many have the digit, then where its next one goes
+		for _, o := range from {
+			next[o>>shift&(1<<digitBits-1)]++
+		}
+		at := 0
+		for d, n := range next {
+			next[d] = at
+			at += n
+		}
+		for _, o := range from {
+			d := o >> shift & (1<<digitBits - 1)
+			to[next[d]] = o
+			next[d]++
+		}
+		from, to = to, from
+		passes++
+	}
+	if passes%2 == 1 {
+		copy(w.order[:w.n], room[:w.n])
+	}
+}
+
+// faded is 2^(−age/7 d), what a gap weighs after so many seconds: a table by steps
+// and a series between two of them, as near to it as Exp2, in a quarter of its time.
+func faded(age int64) float64 {
+	weeks := age / gapHalfLife
+	age %= gapHalfLife
+	x := float64(age%fadeStep) * (-math.Ln2 / gapHalfLife)
+	weight := fade[age/fadeStep] * (1 + x*(1+x*(1./2+x*(1./6+x/24))))
+	if weeks > 0 {
+		weight = math.Ldexp(weight, -int(min(weeks, 1<<20)))
+	}
+	return weight
+}
+
+const fadeStep = 600 // seconds
+
+var fade = func() (table [gapHalfLife / fadeStep]float64) {
+	for i := range table {
+		table[i] = math.Exp2(-float64(i) * fadeStep / gapHalfLife)
+	}
+	return table
+}()
+
+// upTo is how many gaps are at most tau long.
+func (w *weighed) upTo(tau float64) int {
+	return sort.Search(w.n, func(i int) bool { return w.length(i) > tau })
+}
+
+func (w *weighed) cost(tau, c float64) float64 { return w.costOf(w.upTo(tau), tau, c) }
+
+// costOf is cost where i gaps are at most tau long.
+func (w *weighed) costOf(i int, tau, c float64) float64 {
+	return w.sum[i] + (w.total-w.weight[i])*(tau+c)
+}
