@@ -129,3 +129,29 @@ func TestUtilizationThatIsNotKnownNowHoldsTheCount(t *testing.T) {
 		t.Errorf("utilization over the window is %g with one replica unknown, want it unknown", *v)
 	}
 }
+
+// At the end of a keep-alive that the service chose itself, scale_down may object,
+// in mode thresholds as in mode auto; a fixed one is exact.
+func TestTheLastReplicaGoesInModeThresholdsOnceScaleDownAgrees(t *testing.T) {
+	for _, tc := range []struct {
+		mode string
+		want int
+	}{{"auto", 1}, {"after", 0}} {
+		p := plain(0, 4, 4)
+		p.Sizing.Mode, p.ScaleDown.GPUUtilization = "thresholds", some(50)
+		p.ToZero.Mode, p.ToZero.AtMost = tc.mode, time.Minute
+		w := newWorld(t, p)
+		w.replica("r1", jobs.Ready)
+		w.gpu("r1", some(90))
+		w.snap.InFlight = 1
+		w.pass(5*time.Minute, nil)
+		w.snap.InFlight = 0
+		if w.pass(5*time.Minute, nil); w.last.To != tc.want {
+			t.Errorf("to_zero %s: wanted %d by %s (%s) with a utilization of 90 %%, want %d", tc.mode, w.last.To, w.last.Rule, w.last.Reason, tc.want)
+		}
+		w.gpu("r1", some(10))
+		if w.pass(5*time.Minute, nil); w.last.To != 0 {
+			t.Errorf("to_zero %s: wanted %d by %s (%s) with a utilization of 10 %%, want none", tc.mode, w.last.To, w.last.Rule, w.last.Reason)
+		}
+	}
+}

@@ -199,6 +199,18 @@ func TestThePrewarmBudgetIsAFifthOfADayAndOneInAnyCase(t *testing.T) {
 	}
 }
 
+func TestNothingIsPrewarmedBeyondTheBudget(t *testing.T) {
+	for _, spent := range []float64{0, 5000} { // of 5000 s that the service used
+		w := newWorld(t, auto(3))
+		w.mem.Prewarm = marks(epoch, 7, func(int64, int) bool { return true }).uses(epoch.Add(-time.Hour), spent, true)
+		w.mem.Prewarm.Spent = 0
+		w.mem.Wake = Wake{Mean: 50, Count: 5}
+		if d := w.look(); (d.To == 1) != (spent == 0) {
+			t.Errorf("wanted %d by %s after prewarms of %g GPU-seconds", d.To, d.Rule, spent)
+		}
+	}
+}
+
 // marks are days before a moment, with the bins that are marked.
 func marks(now time.Time, days int, marked func(day int64, bin int) bool) Prewarm {
 	var p Prewarm
