@@ -43,6 +43,8 @@ type replayFlags struct {
 func (replayCommand) Help() string {
 	return `What would the policy have launched, what would that have cost, how long would requests have waited? Each service of the trace runs alone under the policy, on virtual time. Forms of a trace: t_ms,service,input_tokens,output_tokens; minute,service,count; and that of pilotlight service trace, minute,service,count,second,slot_ms.
 
+Waits are in seconds, from a request's arrival until a replica has it, of those that were answered. COLD: requests held while no replica was ready. FLIPS: launches within 10 min of a stop. BUSY: of the slots paid for, those with a request. /OPT0: GPU-hours over those of somebody who knows the future and lets nobody wait. As json: {trace, policy, requests, services, span_s, seed, results: [{name, gpu_seconds, usd (null: the policy names no price), cold_started, delayed_over_1s, refused, timed_out, scale_actions, launches, stops, flips, added_wait_s: {mean, p50, p95, p99, max}, waited_s, busy_share, to_lower_bound}], lower_bound: {gpu_seconds (OPT0), any_wait_gpu_seconds}}; the first result is the policy's.
+
 Example:
   pilotlight replay scaler/simulate/traces/azure-llm-2023-code.csv.gz --policy policies/examples/translate.hcl --baselines
   pilotlight replay trace.csv --policy chat.hcl --baselines --sweep -o html > report.html`

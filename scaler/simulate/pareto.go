@@ -12,13 +12,13 @@ type size struct {
 	width, height         float64
 	left, right, top, low float64
 	ticks                 int     // on the axis of GPU-hours
-	legend                float64 // from one text of the legend to the next
+	first, legend         float64 // where the legend begins, and from one text of it to the next
 }
 
 var (
-	alone   = size{width: 760, height: 440, left: 62, right: 24, top: 34, low: 48, ticks: 7, legend: 130}
-	abreast = size{width: 610, height: 420, left: 54, right: 18, top: 34, low: 48, ticks: 6, legend: 130} // two of them
-	narrow  = size{width: 366, height: 350, left: 42, right: 12, top: 34, low: 48, ticks: 4, legend: 108} // on a telephone
+	alone   = size{width: 760, height: 440, left: 62, right: 24, top: 34, low: 48, ticks: 7, first: 70, legend: 130}
+	abreast = size{width: 610, height: 420, left: 54, right: 18, top: 34, low: 48, ticks: 6, first: 62, legend: 130} // two of them
+	narrow  = size{width: 366, height: 350, left: 42, right: 12, top: 34, low: 48, ticks: 4, first: 18, legend: 116} // on a telephone
 )
 
 // paretoChart is what the template "pareto" draws: price against waiting.
@@ -34,7 +34,7 @@ type paretoChart struct {
 	Curves        []curve
 	Points        []mark
 	Legend        []legend
-	legend        float64 // from one text of it to the next
+	first, legend float64 // see size
 }
 
 type legend struct {
@@ -64,7 +64,7 @@ func newPareto(id, what string, rep *Report, wait func(*Result) float64, of size
 	c := paretoChart{
 		ID: id, Title: what + " against GPU-hours", YLabel: what + ", s (square-root scale)",
 		Width: of.width, Height: of.height, Left: of.left, Right: of.width - of.right,
-		Top: of.top, Bottom: of.height - of.low, Opt: -1, legend: of.legend,
+		Top: of.top, Bottom: of.height - of.low, Opt: -1, first: of.first, legend: of.legend,
 	}
 	opt := rep.LowerBound.GPUSeconds / 3600
 	xs, ys := []float64{opt}, []float64{0}
@@ -120,7 +120,7 @@ func (c *paretoChart) draw(results []Result, place func(*Result) mark) {
 			at = len(c.Curves)
 			byHeadroom[*r.Headroom] = at
 			c.Curves = append(c.Curves, curve{Class: fmt.Sprintf("curve c%d", at%3)})
-			c.Legend = append(c.Legend, legend{c.Curves[at].Class, "headroom " + shortNumber(*r.Headroom), c.Left + 8 + c.legend*float64(at), 18})
+			c.Legend = append(c.Legend, legend{c.Curves[at].Class, "headroom " + shortNumber(*r.Headroom), c.first + c.legend*float64(at), 18})
 		}
 		k := &c.Curves[at]
 		m.Class = k.Class

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,12 +70,14 @@ func TestOneSeedGivesTheSameBytesOnAnyNumberOfProcessors(t *testing.T) {
 			setup.Seed = 2
 		}
 		before := runtime.GOMAXPROCS(n)
-		text, err := json.Marshal(replay(t, requests, setup, list))
+		rep := replay(t, requests, setup, list)
+		text, err := json.Marshal(rep)
 		runtime.GOMAXPROCS(before)
-		if err != nil {
+		page := bytes.NewBuffer(text)
+		if err != nil || rep.WriteHTML(page) != nil {
 			t.Fatal(err)
 		}
-		texts[i] = string(text)
+		texts[i] = page.String()
 	}
 	if texts[0] != texts[1] {
 		t.Error("one processor and four gave different reports")
