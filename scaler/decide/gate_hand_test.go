@@ -67,3 +67,24 @@ func TestAnAdoptedCountIsNotSetBackBeforeItsKeepAliveIsOver(t *testing.T) {
 		})
 	}
 }
+
+func TestEachReplicaOfAnAdoptedCountHasAKeepAliveOfItsOwn(t *testing.T) {
+	p := plain(0, 4, 2)
+	p.ToZero.Mode = zeroAuto // what a cold start of two minutes costs: four for the upper ones
+	w := newWorld(t, p)
+	w.pass(10*time.Minute, nil)
+	w.mem = w.mem.Adopted(w.now, 3)
+	for _, id := range []string{"r0", "r1", "r2"} {
+		w.replica(id, jobs.Ready)
+	}
+	w.snap.InFlight = 1
+	adopted := w.now
+	w.pass(10*time.Minute, func(d Decision) {
+		if d.To < d.From && d.At.Sub(adopted) != 4*time.Minute {
+			t.Errorf("to %d by %s after %s, want after 4m", d.To, d.Rule, d.At.Sub(adopted))
+		}
+	})
+	if w.last.To != 1 {
+		t.Errorf("to %d by %s in the end, want the one that serves", w.last.To, w.last.Rule)
+	}
+}
