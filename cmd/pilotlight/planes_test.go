@@ -29,7 +29,7 @@ type controlPlane struct {
 
 func newControlPlane() (*controlPlane, error) {
 	c := &controlPlane{store: policies.NewMemory(), services: &scalerReports{}}
-	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Room: roomForTwo, Version: "test"})
+	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Shadows: &shadows{}, Room: roomForTwo, Version: "test"})
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +138,51 @@ func (s *scalerReports) Operate(_ context.Context, service string, cmd jobs.Comm
 	defer s.mu.Unlock()
 	s.commands = append(s.commands, fmt.Sprintf("%s %s %d %q", service, cmd.Verb, cmd.Replicas, cmd.Reason))
 	return cmd, nil
+}
+
+// shadows are drafts whose scaler begins with them once they have been looked at.
+type shadows struct {
+	mu    sync.Mutex
+	draft *jobs.Shadow
+	looks int
+}
+
+func (s *shadows) SetShadow(_ context.Context, _ string, draft jobs.Shadow) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draft, s.looks = &draft, 0
+	return nil
+}
+
+func (s *shadows) RemoveShadow(context.Context, string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	there := s.draft != nil
+	s.draft = nil
+	return there, nil
+}
+
+func (s *shadows) Shadow(context.Context, string) (*jobs.Shadow, *jobs.ShadowStanding, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.looks++; s.draft == nil || s.looks == 1 {
+		return s.draft, nil, nil
+	}
+	return s.draft, &jobs.ShadowStanding{ObservedS: 5400, Wanted: 2, LiveWanted: 1, DiffersS: 600, GPUSeconds: 9000, LiveGPUSeconds: 5400, Decisions: 12}, nil
+}
+
+func (s *shadows) ShadowSteps(context.Context, string, int) ([]jobs.ShadowStep, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var steps []jobs.ShadowStep
+	for i := range 6 * min(s.looks-1, 2) { // 12 from the third look on
+		steps = append(steps, jobs.ShadowStep{At: time.Date(2026, 9, 7, 8, i, 0, 0, time.UTC), Wanted: i, Live: 1})
+	}
+	return steps, nil
+}
+
+func (s *shadows) ShadowDecisions(context.Context, string, int) ([]decide.Decision, error) {
+	return nil, nil
 }
 
 // dataPlane is a scripted one: the text of a request says what comes of it.

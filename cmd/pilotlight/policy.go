@@ -26,6 +26,7 @@ type policyCommand struct {
 	Rollback policyRollbackCommand `cmd:"" help:"Save the text of an earlier version as the newest."`
 	Export   policyExportCommand   `cmd:"" help:"Write the policies in force to a folder."`
 	Simulate policySimulateCommand `cmd:"" help:"Replay a trace under a policy."`
+	Shadow   policyShadowCommand   `cmd:"" help:"Run a draft beside the policy in force, without acting."`
 }
 
 // Help is an example.

@@ -95,29 +95,41 @@ func (f replayFlags) begins() time.Time {
 // onePolicy reads a file and picks a policy; what is wrong with the file, or to
 // be warned of, goes to w.
 func onePolicy(path, name string, w io.Writer) (*policies.Policy, error) {
+	p, _, err := onePolicyText(path, name, w)
+	return p, err
+}
+
+// onePolicyText also returns the policy as it is written.
+func onePolicyText(path, name string, w io.Writer) (*policies.Policy, string, error) {
 	set, err := readPolicySet([]string{path})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := set.check(w); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var names []string
-	for _, p := range set.policies() {
-		if p.Name == name {
-			return p, nil
+	var (
+		names []string
+		text  string
+	)
+	for _, f := range set.files {
+		for i, p := range f.Policies {
+			text = tidy(f.Sources[i])
+			if p.Name == name {
+				return p, text, nil
+			}
+			names = append(names, p.Name)
 		}
-		names = append(names, p.Name)
 	}
 	switch {
 	case name != "":
-		return nil, usageError{fmt.Errorf("--name is %q; allowed: what %s has: %s", name, path, strings.Join(names, ", "))}
+		return nil, "", usageError{fmt.Errorf("--name is %q; allowed: what %s has: %s", name, path, strings.Join(names, ", "))}
 	case len(names) > 1:
-		return nil, usageError{fmt.Errorf("%s has several policies: say which with --name; allowed: %s", path, strings.Join(names, ", "))}
+		return nil, "", usageError{fmt.Errorf("%s has several policies: say which with --name; allowed: %s", path, strings.Join(names, ", "))}
 	case len(names) == 0:
-		return nil, usageError{fmt.Errorf("%s has no policy", path)}
+		return nil, "", usageError{fmt.Errorf("%s has no policy", path)}
 	}
-	return set.policies()[0], nil
+	return set.policies()[0], text, nil
 }
 
 // replay reads the trace once, whatever is compared.
