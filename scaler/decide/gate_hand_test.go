@@ -74,11 +74,12 @@ func TestEachReplicaOfAnAdoptedCountHasAKeepAliveOfItsOwn(t *testing.T) {
 	w := newWorld(t, p)
 	w.pass(10*time.Minute, nil)
 	w.mem = w.mem.Adopted(w.now, 3)
+	adopted := w.now
+	w.pass(10*time.Second, nil) // nothing of it is there yet
 	for _, id := range []string{"r0", "r1", "r2"} {
 		w.replica(id, jobs.Ready)
 	}
 	w.snap.InFlight = 1
-	adopted := w.now
 	w.pass(10*time.Minute, func(d Decision) {
 		if d.To < d.From && d.At.Sub(adopted) != 4*time.Minute {
 			t.Errorf("to %d by %s after %s, want after 4m", d.To, d.Rule, d.At.Sub(adopted))
