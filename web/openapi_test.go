@@ -152,6 +152,29 @@ func TestAServiceIsAnsweredAsTheAPIDescriptionSaysFieldByField(t *testing.T) {
 	}
 }
 
+func TestEveryFieldOfTheAPIIsExplained(t *testing.T) {
+	s, _, _ := newTestServer(t, func(c *Config) {
+		c.Requests, c.Recordings, c.Shadows = fakeRequests{}, aDay(), &fakeShadows{}
+	})
+	schemas := apiSchemasOf(t, s)
+	explained := map[string]bool{}
+	for name, schema := range schemas {
+		for field, property := range schema.(map[string]any)["properties"].(map[string]any) {
+			explained[name+"."+field] = true
+			if text, _ := property.(map[string]any)["description"].(string); text == "" {
+				t.Errorf("%s.%s is not explained: say in recordWords what it means, its unit, and what null means", name, field)
+			}
+		}
+	}
+	for name, fields := range recordWords {
+		for field := range fields {
+			if !explained[name+"."+field] {
+				t.Errorf("%s.%s is explained, and there is no such field", name, field)
+			}
+		}
+	}
+}
+
 func TestADisagreementWithTheAPIDescriptionIsFound(t *testing.T) {
 	schemas := apiSchemas(t)
 	for _, text := range []string{`{"nme":"a"}`, `{"name":3}`, `{"state":"asleep"}`, `{"replicas":{"list":[{"phase":"dead"}]}}`,

@@ -7,8 +7,8 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// fieldWords say in openapi.json what fields mean, by schema and field. A test
-// wants them for every field of a service.
+// fieldWords say in openapi.json what the fields of a service mean, by schema and
+// field; recordWords those of everything else. A test wants them for every field.
 var fieldWords = map[string]map[string]string{
 	"ServiceInfo": {
 		"name":                    "the service, which is the name of its policy",
@@ -89,6 +89,9 @@ var fieldValues = map[string]map[string][]string{
 // explained adds to a field's schema what is known of it.
 func explained(schema any, in, field string) any {
 	words, values := fieldWords[in][field], fieldValues[in][field]
+	if words == "" {
+		words = recordWords[in][field]
+	}
 	if words == "" && values == nil {
 		return schema
 	}
