@@ -35,7 +35,7 @@ func (s *Server) simulateRoutes() []route {
 	return []route{
 		{method: "POST", path: apiBase + "/policies/:name/simulate", handler: s.postSimulate, limit: policyBody, api: &operation{
 			summary: "Try a draft on recorded demand, or on a named trace: what it would have cost, who would have waited, against the policy in force, other ways to scale and somebody who knows the future. " +
-				"One runs at a time in a process, for 2 minutes at most; it is cancelled when nobody asks for it for a minute",
+				"One runs at a time in a process, for 2 minutes at most; it is cancelled when nobody asks for it for a minute. It belongs to the process of the control plane that began it: only that one answers for it",
 			params: append([]parameter{nameParam, waitParam,
 				{in: "query", name: "trace", kind: "string", about: "instead of recorded demand: " + strings.Join(traces.Names(), ", ")},
 				{in: "query", name: "cold_start", kind: "string", about: "instead of the service's own cold starts: their median, such as 90s"},
@@ -44,7 +44,7 @@ func (s *Server) simulateRoutes() []route {
 			answers: append(answers(answer{status: 202, about: "under way; Location is where to ask", of: []content{{media: mediaJSON, of: SimulationInfo{}}}},
 				no400, no404, no413, no415, no422, answer{status: 429, about: "too many wait already; Retry-After says when to try again"}, no503), ok)}},
 		{method: "GET", path: apiBase + "/simulations/:id", handler: s.getSimulation, api: &operation{
-			summary: "A simulation of this process; kept for 15 minutes after its end", params: []parameter{id, waitParam},
+			summary: "A simulation of this process, kept for 15 minutes after its end; 404 says whether another process has begun it", params: []parameter{id, waitParam},
 			answers: answers(ok, no400, no404)}},
 		{method: "DELETE", path: apiBase + "/simulations/:id", handler: s.deleteSimulation, api: &operation{
 			summary: "Cancel a simulation; one that is over stays as it is", params: []parameter{id},
@@ -121,8 +121,12 @@ func (s *Server) findSimulation(id string) (*simulation, error) {
 	if j := s.simulations.find(id); j != nil {
 		return j, nil
 	}
-	return nil, newProblem(http.StatusNotFound, "unknown-simulation",
-		"there is no such simulation: it is of another process, or not kept any more")
+	detail := fmt.Sprintf("there is no such simulation here, or it is not kept any more: %d of a process are, for %v after their end; begin it again", keptSimulations, simulate.Span(keepSimulation))
+	if !strings.HasPrefix(id, s.simulations.own) {
+		detail = "there is no such simulation in this process: one belongs to the process of the control plane that began it, and ends with it. " +
+			"Behind a balancer keep a client at one process, or begin it again and ask for the result in the same request (?wait=30)"
+	}
+	return nil, newProblem(http.StatusNotFound, "unknown-simulation", detail)
 }
 
 func waitOf(c echo.Context) (time.Duration, error) {

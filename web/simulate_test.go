@@ -186,6 +186,29 @@ func TestSimulationsAreFewAndAreCancelled(t *testing.T) {
 	wantStatus(t, call(s, "DELETE", "/api/v1/simulations/"+first.ID, ""), 200)
 }
 
+func TestAProcessSaysWhetherItForgotASimulationOrAnotherOneHasIt(t *testing.T) {
+	s, _, _ := newTestServer(t, func(c *Config) { c.Recordings = aDay() })
+	another, _, _ := newTestServer(t, func(c *Config) { c.Recordings = aDay() })
+	w := call(s, "POST", "/api/v1/policies/translate/simulate?"+onTuesday, draftText1, asHCL)
+	wantStatus(t, w, 202)
+	id := decode[SimulationInfo](t, w).ID
+	for _, method := range []string{"GET", "DELETE"} {
+		w := call(another, method, "/api/v1/simulations/"+id, "")
+		wantStatus(t, w, 404)
+		if !strings.Contains(w.Body.String(), "belongs to the process of the control plane that began it") {
+			t.Errorf("another process answers %s", w.Body)
+		}
+	}
+	s.simulations.mu.Lock()
+	clear(s.simulations.byID)
+	s.simulations.mu.Unlock()
+	w = call(s, "GET", "/api/v1/simulations/"+id, "")
+	wantStatus(t, w, 404)
+	if text := w.Body.String(); !strings.Contains(text, "not kept any more: 20 of a process are, for 15m after their end") {
+		t.Errorf("its own process answers %s", text)
+	}
+}
+
 func TestASimulationThatNobodyAsksForEndsAndIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newSimulations()

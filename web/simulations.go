@@ -22,8 +22,11 @@ const (
 )
 
 // simulations are those of this process: waiting, running, and over for a while.
-// Nothing of them is stored.
+// Nothing of them is stored: a report is a hundred kilobytes that one person looks
+// at once, and is made again in seconds. Their ids begin with own, so that another
+// process knows that it never had one.
 type simulations struct {
+	own   string
 	queue chan *simulation
 
 	mu   sync.Mutex // guards byID; held for no longer than a look
@@ -31,12 +34,14 @@ type simulations struct {
 }
 
 func newSimulations() *simulations {
-	return &simulations{queue: make(chan *simulation, waitingSimulations), byID: map[string]*simulation{}}
+	return &simulations{own: newID(4), queue: make(chan *simulation, waitingSimulations), byID: map[string]*simulation{}}
 }
+
+func newID(length int) string { return strings.ToLower(rand.Text()[:length]) }
 
 // add queues a simulation; false if too many wait.
 func (s *simulations) add(j *simulation) bool {
-	j.id, j.ended, j.state, j.asked = strings.ToLower(rand.Text()[:16]), make(chan struct{}), simulationWaiting, time.Now()
+	j.id, j.ended, j.state, j.asked = s.own+newID(14), make(chan struct{}), simulationWaiting, time.Now()
 	j.ctx, j.cancel = context.WithCancelCause(context.Background()) // run ends it with the server's
 	s.mu.Lock()
 	defer s.mu.Unlock()
