@@ -21,7 +21,7 @@ func (l *look) applyBrake() {
 }
 
 // answer writes the decision, and what it leaves behind.
-func (l *look) answer(version int) (Decision, Memory) {
+func (l *look) answer(version int) Decision {
 	if l.snap.Known {
 		l.inputs.count("B", max(0, l.snap.InFlight))
 		l.inputs.count("H", max(0, l.snap.Held))
@@ -45,7 +45,7 @@ func (l *look) answer(version int) (Decision, Memory) {
 		mem.Threshold.Target = min(mem.Threshold.Target, l.to)
 	}
 	mem.At, mem.Wanted, mem.Rule, mem.Reason = l.now, l.to, l.rule, l.reason
-	return d, l.mem
+	return d
 }
 
 // next is when something may change though nothing happens. While anything is

@@ -14,35 +14,33 @@ const modeThresholds = "thresholds"
 // recorded with the answer) should have at now, and what to remember for the
 // next time. It is pure; see the package comment for the rules.
 func Decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
-	return decide(now, p, version, snap, mem, true)
+	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem, tell: true}
+	l.inputs.list = new([maxInputs]input)
+	d := l.decide(version)
+	d.Inputs = l.inputs.told()
+	return d, l.mem
 }
 
 // Quietly is Decide whose decision has no Inputs, and Signals only where the
 // policy names a condition that they are compared with: for a replay, which asks
 // millions of times and shows none of them.
 func Quietly(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
-	return decide(now, p, version, snap, mem, false)
+	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem}
+	return l.decide(version), l.mem
 }
 
-func decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory, tell bool) (Decision, Memory) {
-	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem, tell: tell}
-	if tell {
-		l.inputs.list = new([maxInputs]input)
-	}
+// decide takes the steps one after another.
+func (l *look) decide(version int) Decision {
 	l.see()
 	if !l.gate() {
-		if p.Sizing.Mode == modeThresholds {
+		if l.p.Sizing.Mode == modeThresholds {
 			l.weighThresholds()
 		} else {
 			l.weigh()
 		}
 	}
 	l.applyBrake()
-	d, after := l.answer(version)
-	if tell {
-		d.Inputs = l.inputs.told()
-	}
-	return d, after
+	return l.answer(version)
 }
 
 // look is one decision in the making.

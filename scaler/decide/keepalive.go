@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/pilotlight/pilotlight/policies"
@@ -157,7 +158,8 @@ func (k *keeping) why(level int, g *Gaps) string {
 	case c.Gap == 0:
 		return fmt.Sprintf("all of the %d gaps seen were longer and cost more; cold start %s", c.Seen, start)
 	default:
-		return fmt.Sprintf("gaps up to %s are %.0f %% of the %d seen; cold start %s", short(secondsOf(float64(c.Gap))), 100*c.Below, c.Seen, start)
+		return "gaps up to " + short(secondsOf(float64(c.Gap))) + " are " + strconv.FormatFloat(100*c.Below, 'f', 0, 64) +
+			" % of the " + strconv.Itoa(c.Seen) + " seen; cold start " + start
 	}
 }
 

@@ -24,7 +24,8 @@ const rulePrewarm = "prewarm"
 // ahead of that has brought.
 type Prewarm struct {
 	Days  []Day     `json:"days,omitempty"`  // at most 9, oldest first; marks are never written again
-	Hours []Hour    `json:"hours,omitempty"` // of the last 24 h, oldest first; never written again
+	Hours []Hour    `json:"hours,omitempty"` // of the last 24 h but the last one, oldest first; never written again
+	Hour  Hour      `json:"hour,omitzero"`   // the last one
 	Gains []float64 `json:"gains,omitempty"` // of the last prewarms, GPU-seconds, oldest first
 	Off   time.Time `json:"off,omitzero"`    // it loses money: not before then
 	Since time.Time `json:"since,omitzero"`  // the running one began; zero: none runs
@@ -124,25 +125,36 @@ func (p Prewarm) uses(now time.Time, gpuSeconds float64, prewarming bool) Prewar
 	if gpuSeconds <= 0 {
 		return p
 	}
-	hour := now.Unix() / 3600
+	if hour := now.Unix() / 3600; p.Hour.Hour != hour {
+		p = p.turn(hour)
+	}
+	p.Hour.Used += gpuSeconds
+	if prewarming {
+		p.Hour.Prewarm += gpuSeconds
+		p.Spent += gpuSeconds
+	}
+	return p
+}
+
+// turn goes on with the account of an hour, and forgets those a day before it or
+// ahead of it.
+func (p Prewarm) turn(hour int64) Prewarm {
+	last := Hour{Hour: hour}
 	hours := make([]Hour, 0, len(p.Hours)+1)
-	for _, h := range p.Hours {
-		if h.Hour > hour-24 && h.Hour <= hour {
+	for _, h := range append(slices.Clip(p.Hours), p.Hour) {
+		switch {
+		case h.Hour == hour: // an earlier version kept it with the others; or the clock was set back
+			last = h
+		case h.within24(hour):
 			hours = append(hours, h)
 		}
 	}
-	if n := len(hours); n == 0 || hours[n-1].Hour != hour {
-		hours = append(hours, Hour{Hour: hour})
-	}
-	h := &hours[len(hours)-1]
-	h.Used += gpuSeconds
-	if prewarming {
-		h.Prewarm += gpuSeconds
-		p.Spent += gpuSeconds
-	}
-	p.Hours = hours
+	p.Hours, p.Hour = hours, last
 	return p
 }
+
+// within24 reports whether the hour is one of the 24 that end with another.
+func (h Hour) within24(hour int64) bool { return h.Hour > hour-24 && h.Hour <= hour }
 
 // ended closes the account of the running prewarm with what it has brought.
 func (p Prewarm) ended(now time.Time, gain float64) Prewarm {
@@ -167,9 +179,12 @@ func (p *Prewarm) affords(now time.Time, more float64, one float64) bool {
 	hour := now.Unix() / 3600
 	used, spent := 0.0, 0.0
 	for _, h := range p.Hours {
-		if h.Hour > hour-24 && h.Hour <= hour {
+		if h.within24(hour) {
 			used, spent = used+h.Used, spent+h.Prewarm
 		}
+	}
+	if p.Hour.within24(hour) {
+		used, spent = used+p.Hour.Used, spent+p.Hour.Prewarm
 	}
 	return spent+more <= max(prewarmShare*used, one)
 }

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -283,5 +284,30 @@ func TestTheChanceOfDemandIsTheSameInAnyZone(t *testing.T) {
 		if diff := cmp.Diff(want, chances(zone)); diff != "" {
 			t.Errorf("in a zone of %s:\n%s", zone, diff)
 		}
+	}
+}
+
+// The account of an hour goes on where an earlier version kept it with the others,
+// and where the clock has come back to it; what is a day old, or ahead, is forgotten.
+func TestTheAccountOfAnHourGoesOnWhereverItWasKept(t *testing.T) {
+	hour := epoch.Unix() / 3600
+	p := Prewarm{Hours: []Hour{{hour - 24, 1, 0}, {hour - 23, 2, 0}, {hour, 4, 1}}}
+	before := p
+	p = p.uses(epoch, 8, true)
+	if want := []Hour{{hour - 23, 2, 0}}; !slices.Equal(p.Hours, want) || p.Hour != (Hour{hour, 12, 9}) {
+		t.Errorf("%v and %v", p.Hours, p.Hour)
+	}
+	if before.Hours[2].Used != 4 {
+		t.Error("the account before was written")
+	}
+	if p.affords(epoch, 1, 0) || p.affords(epoch.Add(24*time.Hour), 1, 0) || !p.affords(epoch.Add(24*time.Hour), 0, 0) {
+		t.Errorf("10 GPU-seconds of 14 went to prewarming, in the last of 24 hours and not in the next: %v %v", p.Hours, p.Hour)
+	}
+	p = p.uses(epoch.Add(time.Hour), 16, false)
+	if want := []Hour{{hour, 12, 9}}; !slices.Equal(p.Hours, want) || p.Hour != (Hour{hour + 1, 16, 0}) {
+		t.Errorf("an hour later %v and %v", p.Hours, p.Hour)
+	}
+	if p = p.uses(epoch, 1, false); len(p.Hours) != 0 || p.Hour != (Hour{hour, 13, 9}) {
+		t.Errorf("after the clock was set back %v and %v", p.Hours, p.Hour)
 	}
 }

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case s.pre && n == 1 && s.thr < 1:
 		return n, rulePrewarm, s.ahead
 	case n == 1 && l.demand > 0:
-		return n, "any-demand", fmt.Sprintf("%d held + %d in flight: at least 1 replica", held, l.snap.InFlight)
+		return n, "any-demand", strconv.Itoa(held) + " held + " + strconv.Itoa(l.snap.InFlight) + " in flight: at least 1 replica"
 	case n == 1 && l.waking:
 		return n, "wake", "woken" + by(l.snap.Operator)
 	case s.bought > 0 && s.back >= n:
