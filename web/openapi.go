@@ -112,7 +112,8 @@ func (set schemaSet) of(t reflect.Type) any {
 	case t == reflect.TypeFor[time.Time]():
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[policies.Policy]():
-		return map[string]any{"type": "object", "description": "a policy with the field names of HCL; blocks are objects, durations and sizes text"}
+		set["Policy"] = policySchema()
+		return map[string]any{"$ref": "#/components/schemas/Policy"}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

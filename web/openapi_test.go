@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 // apiSchemas are the named schemas of openapi.json.
@@ -152,6 +153,26 @@ func TestAServiceIsAnsweredAsTheAPIDescriptionSaysFieldByField(t *testing.T) {
 	}
 }
 
+func TestAPolicyIsAnsweredAsTheAPIDescriptionSays(t *testing.T) {
+	schemas, seen := apiSchemas(t), map[string]bool{}
+	for _, one := range policies.Fields() {
+		if policyKinds[one.Type] == "" && one.Type != "block" {
+			t.Errorf("%s is a %s, of which no JSON type is known", one.Path, one.Type)
+		}
+	}
+	full := strings.Replace(translateText, "to_zero", "cost {\n    usd_per_hour = 2.5\n  }\n  to_zero", 1)
+	s, _, _ := newTestServer(t)
+	w := call(s, "PUT", "/api/v1/policies/translate?comment=x", full, asHCL, `If-Match: "1"`)
+	wantStatus(t, w, 200)
+	var value any = decode[any](t, call(s, "GET", "/api/v1/policies/translate", ""))
+	if err := disagreement(schemas, map[string]any{"$ref": "#/components/schemas/Policy"}, "", "policy", value, seen); err != nil {
+		t.Error(err)
+	}
+	if !seen["Policy.cost"] || !seen["Policy.usd_per_hour"] {
+		t.Errorf("the price is not answered: %v", value)
+	}
+}
+
 func TestEveryFieldOfTheAPIIsExplained(t *testing.T) {
 	s, _, _ := newTestServer(t, func(c *Config) {
 		c.Requests, c.Recordings, c.Shadows = fakeRequests{}, aDay(), &fakeShadows{}
@@ -161,8 +182,19 @@ func TestEveryFieldOfTheAPIIsExplained(t *testing.T) {
 	for name, schema := range schemas {
 		for field, property := range schema.(map[string]any)["properties"].(map[string]any) {
 			explained[name+"."+field] = true
+			if _, block := property.(map[string]any)["properties"]; block {
+				continue // of a policy; its fields follow
+			}
 			if text, _ := property.(map[string]any)["description"].(string); text == "" {
 				t.Errorf("%s.%s is not explained: say in recordWords what it means, its unit, and what null means", name, field)
+			}
+		}
+	}
+	for name, block := range schemas["Policy"].(map[string]any)["properties"].(map[string]any) {
+		inner, _ := block.(map[string]any)["properties"].(map[string]any)
+		for field, property := range inner {
+			if property.(map[string]any)["description"] == nil {
+				t.Errorf("%s.%s of a policy is not explained", name, field)
 			}
 		}
 	}
