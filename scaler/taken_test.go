@@ -108,3 +108,47 @@ func TestAServiceThatWaitsForAJobCanBeSentToAnother(t *testing.T) {
 		}
 	})
 }
+
+// A scaler that is killed after a service has left its job, and before it could
+// store that, leaves two services that both remember the job. Whoever has it by
+// then keeps it, and the one that has left goes on to where it is meant to be.
+func TestAServiceThatRemembersAJobWhichIsAnothersGoesOnWithoutIt(t *testing.T) {
+	const stored = "pl:{translate}:scaler"
+	play(t, policy(oneKept), func(t *testing.T, h *house) {
+		h.ready(1)
+		pass(3 * time.Second)
+		before, err := h.redis.Get(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := policy(func(p *policies.Policy) { oneKept(p); p.Job = "other" })
+		h.policies.put(moved)
+		h.policies.put(second())
+		within(t, 30*time.Second, "each with its new job", func() bool {
+			return h.stateOf("translate").State == jobs.StateReady && h.stateOf("second").State == jobs.StateReady &&
+				h.fleet.runs("other") == 1 && h.fleet.runs("translate") == 1
+		})
+		pass(3 * time.Second)
+		h.stop()
+		if err := h.redis.Set(stored, before); err != nil {
+			t.Fatal(err)
+		}
+		h.redis.HDel("pl:statuses", "translate") // and begins when the other has its job again
+		h.policies.remove("translate")
+		calls := len(h.fleet.scaleCalls())
+		h.start()
+		within(t, 15*time.Second, "the second", func() bool { return len(h.ledger.slots()) > 0 })
+		h.policies.put(moved)
+		within(t, 20*time.Second, "the first back at its new job", func() bool {
+			st := h.stateOf("translate")
+			return st.State == jobs.StateReady && st.Blocked == nil
+		})
+		pass(10 * time.Second)
+		if st := h.stateOf("second"); st.State != jobs.StateReady || len(h.fleet.scaleCalls()) != calls {
+			t.Errorf("the second is %s, and scale calls since the restart were to %v; want nothing changed", st.State, h.fleet.counts()[calls:])
+		}
+		if a, b := h.fleet.runs("other"), h.fleet.runs("translate"); a != 1 || b != 1 {
+			t.Errorf("%d and %d replicas, want one of each job", a, b)
+		}
+	})
+}
