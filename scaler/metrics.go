@@ -16,6 +16,7 @@ type metrics struct {
 	replicas  *prometheus.GaugeVec
 	wanted    *prometheus.GaugeVec
 	blocked   *prometheus.GaugeVec
+	slots     *prometheus.GaugeVec
 	cold      *prometheus.HistogramVec
 	wakes     *prometheus.CounterVec
 	actions   *prometheus.CounterVec
@@ -43,6 +44,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		replicas: gauge("replicas", "Replicas by phase.", "service", "region", "state"),
 		wanted:   gauge("replicas_wanted", "Replicas that the last decision wants.", "service"),
 		blocked:  gauge("blocked", "1 while something keeps a service from having the replicas it should have, by what it is.", "service", "reason"),
+		slots:    gauge("slots", slotsHelp, "service", "state"),
 		cold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "pilotlight_cold_start_duration_seconds",
 			Help:                        "Cold starts by phase; phase \"total\" is the whole.",
@@ -68,7 +70,28 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	} {
 		errs = append(errs, registry.Register(c))
 	}
+	var shared prometheus.AlreadyRegisteredError // by the activator of this process
+	if err := registry.Register(m.slots); errors.As(err, &shared) {
+		m.slots = shared.ExistingCollector.(*prometheus.GaugeVec)
+	} else {
+		errs = append(errs, err)
+	}
 	return m, errors.Join(errs...)
+}
+
+// slotsHelp is word for word what the activator says of the same metric: an
+// activator shows the slots that it owns, the scaler those that nobody does.
+const slotsHelp = "Slots by state: granted and leased ones by the activator that owns them, free and quarantined ones by the active scaler."
+
+// States of slots that the scaler shows.
+var slotStates = []string{slotFree, slotQuarantined}
+
+const slotFree, slotQuarantined = "free", "quarantined"
+
+// slotsOf shows the slots of a service that no activator owns.
+func (m *metrics) slotsOf(service string, free, quarantined int) {
+	m.slots.WithLabelValues(service, slotFree).Set(float64(free))
+	m.slots.WithLabelValues(service, slotQuarantined).Set(float64(quarantined))
 }
 
 // forget removes the series of a service that this process does not look after
@@ -80,12 +103,18 @@ func (m *metrics) forget(service string) {
 	}{m.replicas, m.wanted, m.blocked, m.gpu, m.gpuMemory} {
 		v.DeletePartialMatch(by)
 	}
+	for _, state := range slotStates {
+		m.slots.DeleteLabelValues(service, state)
+	}
 }
 
 // forgetAll is forget of every service.
 func (m *metrics) forgetAll() {
 	for _, v := range []*prometheus.GaugeVec{m.replicas, m.wanted, m.blocked, m.gpu, m.gpuMemory} {
 		v.Reset()
+	}
+	for _, state := range slotStates { // the others are the activator's
+		m.slots.DeletePartialMatch(prometheus.Labels{"state": state})
 	}
 }
 

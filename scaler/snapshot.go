@@ -90,6 +90,15 @@ func (s *service) inFlight(now time.Time) int {
 	return n
 }
 
+// freeSlots are the slots on offer that the ledger, when it was last read, had
+// neither leased nor granted to anybody nor put in quarantine.
+func (s *service) freeSlots() (free int) {
+	for _, o := range s.offered {
+		free += max(0, o.Slots-s.demand.SlotsOut[o.ID]-s.demand.Abandoned[o.ID])
+	}
+	return free
+}
+
 func sum(m map[string]int) (n int) {
 	for _, v := range m {
 		n += v

@@ -216,6 +216,7 @@ func (s *service) publish(now time.Time) (again time.Time) {
 		st := s.describe(now)
 		s.ses.metrics.published(st, s.ses.cfg.Region)
 		s.ses.metrics.obstructed(s.name, s.obstacle(now).kind)
+		s.ses.metrics.slotsOf(s.name, s.freeSlots(), sum(s.demand.Quarantined))
 		if active && now.Sub(s.pointAt) >= tick {
 			s.pointAt = now
 			s.entry.Points = append(s.entry.Points, point(st))
