@@ -1,10 +1,13 @@
 package web
 
 import (
+	"context"
 	"html"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pilotlight/pilotlight/policies"
 )
 
 var textarea = regexp.MustCompile(`(?s)<textarea[^>]*>\n(.*?)</textarea>`)
@@ -133,9 +136,74 @@ func TestHistoryComparesVersionsAndRollsBack(t *testing.T) {
 			t.Errorf("history lacks %q", want)
 		}
 	}
-	wantStatus(t, post(s, "/policies/translate/rollback", "version", "1", "base", "2", "comment", "too much", "by", "ada"), 303)
+	if !strings.Contains(body, "<option>1</option>") || strings.Contains(body, "<option>2</option>") {
+		t.Error("version 1, and only it, is not offered to roll back to")
+	}
+	body = html.UnescapeString(call(s, "GET", "/policies/translate?version=1", "").Body.String())
+	if textOf(t, body) != translateText {
+		t.Error("the text of version 1 is not in the editor")
+	}
+	for _, want := range []string{"the text of version 1", "by ada", "“first”", "Against version 2", "Roll back to version 1", `value="roll back to version 1"`, `name="base" value="2"`,
+		`<code>replicas.max</code> <del>5</del> → <ins>3</ins>`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the editor lacks %q", want)
+		}
+	}
+	if v, err := store.Get(t.Context(), "translate"); err != nil || v.Version != 2 {
+		t.Errorf("looking at it has changed it: version %d, %v", v.Version, err)
+	}
+	wantStatus(t, post(s, "/policies/translate", "base", "2", "text", translateText, "do", "save", "comment", "too much", "by", "ada"), 303)
 	if v, err := store.Get(t.Context(), "translate"); err != nil || v.Version != 3 || v.Text != translateText || v.Comment != "too much" {
 		t.Errorf("in force %+v, %v", v, err)
 	}
-	wantStatus(t, post(s, "/policies/translate/rollback", "version", "1", "base", "2"), 412)
+	for _, version := range []string{"9", "0", "x"} {
+		wantStatus(t, call(s, "GET", "/policies/translate?version="+version, ""), 404)
+	}
+}
+
+func TestADeletedPolicyIsRolledBackByCreatingIt(t *testing.T) {
+	s, _, store := newTestServer(t)
+	if _, err := store.Delete(t.Context(), "translate", 1, "grace", ""); err != nil {
+		t.Fatal(err)
+	}
+	body := call(s, "GET", "/policies/translate?version=1", "").Body.String()
+	if textOf(t, body) != translateText || !strings.Contains(body, `name="base" value="0"`) || !strings.Contains(body, "Roll back to version 1") {
+		t.Error("the editor does not offer version 1 to begin with")
+	}
+	wantStatus(t, call(s, "GET", "/policies/translate?version=2", ""), 404) // the deletion has no text
+}
+
+func TestAVersionThatIsNotValidAnyMoreOpensWithItsErrorsAndIsNotSaved(t *testing.T) {
+	old := strings.Replace(translateText, "max         = 3", "max         = 3\n    queue       = 9", 1)
+	s, _, store := newTestServer(t, func(c *Config) { c.Policies = agedStore{c.Policies, old} })
+	wantStatus(t, call(s, "PUT", "/api/v1/policies/translate", "# new\n"+translateText, asHCL, takeV1), 200)
+	body := html.UnescapeString(call(s, "GET", "/policies/translate?version=1", "").Body.String())
+	if textOf(t, body) != old || !strings.Contains(body, `<li data-line="13">`) || !strings.Contains(body, "replicas.queue") || !strings.Contains(body, `<li class="wrong">13</li>`) {
+		t.Errorf("the editor does not show what is wrong with it:\n%s", body)
+	}
+	wantStatus(t, post(s, "/policies/translate", "base", "2", "text", old, "do", "save"), 422)
+	w := call(s, "POST", "/api/v1/policies/translate/rollback", `{"version":1}`, asJSON)
+	wantStatus(t, w, 422)
+	if p := decode[Problem](t, w); len(p.Errors) != 1 || p.Errors[0].Line != 13 || p.Errors[0].Field != "replicas.queue" {
+		t.Errorf("the API says %+v", p)
+	}
+	if v, err := store.Get(t.Context(), "translate"); err != nil || v.Version != 2 {
+		t.Errorf("version %d in force, %v; want 2", v.Version, err)
+	}
+}
+
+// agedStore has a first version that an earlier version of the program took.
+type agedStore struct {
+	policies.Store
+	first string
+}
+
+func (s agedStore) Versions(ctx context.Context, name string) ([]policies.Version, error) {
+	list, err := s.Store.Versions(ctx, name)
+	for i := range list {
+		if list[i].Version == 1 {
+			list[i].Text, list[i].Policy = s.first, nil
+		}
+	}
+	return list, err
 }

@@ -145,7 +145,6 @@ type historyBody struct {
 	Diff     []diffLine
 	Changes  []policies.Change
 	Current  int // version in force, 0 if it is deleted
-	By       string
 }
 
 func (s *Server) historyPage(c echo.Context) error {
@@ -157,7 +156,7 @@ func (s *Server) historyPage(c echo.Context) error {
 	if len(list) == 0 {
 		return policies.ErrNotFound
 	}
-	body := historyBody{Name: name, Versions: list, To: list[0].Version, By: rememberedName(c)}
+	body := historyBody{Name: name, Versions: list, To: list[0].Version}
 	if !list[0].Deleted {
 		body.Current = list[0].Version
 	}
@@ -188,26 +187,4 @@ func versionIn(list []policies.Version, version int) *policies.Version {
 		return nil
 	}
 	return &list[i]
-}
-
-func (s *Server) rollbackForm(c echo.Context) error {
-	name := c.Param("name")
-	if err := c.Request().ParseForm(); err != nil {
-		return bodyError(err)
-	}
-	form := c.Request().PostForm
-	version, err := strconv.Atoi(form.Get("version"))
-	if err != nil {
-		return badRequest("version is missing: roll back to which?")
-	}
-	base, err := strconv.Atoi(form.Get("base"))
-	if err != nil {
-		return badRequest("base is missing: which version was in force?")
-	}
-	v, err := s.rollback(c, name, version, base, form.Get("comment"), form.Get("by"))
-	if err != nil {
-		return err
-	}
-	rememberName(c, form.Get("by"))
-	return c.Redirect(http.StatusSeeOther, "/policies/"+name+"?saved="+strconv.Itoa(v.Version))
 }

@@ -61,7 +61,8 @@ type editorBody struct {
 	Current *policies.Version // in force now; nil: none
 	Comment string
 	By      string
-	Saved   int // version just saved
+	Saved   int               // version just saved
+	Earlier *policies.Version // whose text it is that may be rolled back to; nil: none
 
 	Checked  bool
 	Verdict  Verdict
@@ -131,7 +132,30 @@ func (s *Server) policyPage(c echo.Context) error {
 		body.Verdict.Errors = textProblems(current)
 		body.Checked = body.Unreadable()
 	}
+	if version := c.QueryParam("version"); version != "" {
+		if err := s.earlier(c.Request().Context(), &body, version); err != nil {
+			return err
+		}
+	}
 	return s.renderEditor(c, http.StatusOK, body)
+}
+
+// earlier puts the text of an earlier version into the editor, judged and compared
+// like any other draft: what is rolled back to may not be valid any more, and
+// somebody else may save meanwhile.
+func (s *Server) earlier(ctx context.Context, body *editorBody, version string) error {
+	list, err := s.versions(ctx, body.Name)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(version)
+	v := versionIn(list, n)
+	if err != nil || v == nil || v.Deleted {
+		return newProblem(http.StatusNotFound, "unknown-version",
+			quoteName(version)+" is not a kept version of "+body.Name+" with a text; its history lists those that are")
+	}
+	body.Earlier, body.Text, body.Comment = v, v.Text, rollbackComment(n)
+	return s.check(ctx, body, "check")
 }
 
 // firstText is what a new policy begins with: a job that no other policy runs.

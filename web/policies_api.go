@@ -217,7 +217,7 @@ func (s *Server) rollbackPolicy(c echo.Context) error {
 		return err
 	}
 	base := -1
-	if c.Request().Header.Get("If-Match") != "" {
+	if h := c.Request().Header; h.Get("If-Match") != "" || h.Get("If-None-Match") != "" {
 		var err error
 		if base, err = s.baseOf(c, name); err != nil {
 			return err
@@ -254,10 +254,12 @@ func (s *Server) rollback(c echo.Context, name string, version, base int, commen
 		}
 	}
 	if comment == "" {
-		comment = fmt.Sprintf("roll back to version %d", version)
+		comment = rollbackComment(version)
 	}
 	return s.save(c, name, list[i].Text, base, comment, by)
 }
+
+func rollbackComment(version int) string { return fmt.Sprintf("roll back to version %d", version) }
 
 // save is the one way to change a policy, for API and forms.
 func (s *Server) save(c echo.Context, name, text string, base int, comment, by string) (policies.Version, error) {

@@ -110,7 +110,6 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/policies/:name/simulations/:id", handler: s.simulationPage},
 		{method: "POST", path: "/policies/:name/simulations/:id", handler: s.cancelSimulationForm, limit: smallBody},
 		{method: "POST", path: "/policies/:name/shadow", handler: s.shadowEndForm, limit: smallBody},
-		{method: "POST", path: "/policies/:name/rollback", handler: s.rollbackForm, limit: smallBody},
 		{method: "GET", path: "/static/:hash/*", handler: s.assets.serve},
 		{method: "GET", path: "/favicon.ico", handler: s.assets.favicon},
 	}
@@ -194,7 +193,7 @@ func (s *Server) policyRoutes() []route {
 			summary: "All versions, newest first, with their texts", params: []parameter{nameParam},
 			answers: answers(okJSON([]policies.Version{}, "the versions"), no404, no503)}},
 		{method: "POST", path: one + "/rollback", handler: s.rollbackPolicy, limit: smallBody, api: &operation{
-			summary: "Save the text of an earlier version as the newest", params: []parameter{nameParam, ifMatch, fromHeader},
+			summary: "Save the text of an earlier version as the newest; without If-Match or If-None-Match over whatever is in force", params: []parameter{nameParam, ifMatch, ifNoneMatch, fromHeader},
 			body:    []content{{media: mediaJSON, of: RollbackRequest{}}},
 			answers: answers(saved(200, "saved"), no400, no404, no412, no413, no415, no422, no503)}},
 	}

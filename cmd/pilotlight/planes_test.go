@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -20,7 +22,7 @@ import (
 // listens.
 type controlPlane struct {
 	handler  http.Handler
-	store    *policies.Memory
+	store    *agedStore
 	services *scalerReports
 
 	mu     sync.Mutex
@@ -28,13 +30,28 @@ type controlPlane struct {
 }
 
 func newControlPlane() (*controlPlane, error) {
-	c := &controlPlane{store: policies.NewMemory(), services: &scalerReports{}}
+	c := &controlPlane{store: &agedStore{Memory: policies.NewMemory()}, services: &scalerReports{}}
 	server, err := web.New(web.Config{Services: c.services, Policies: c.store, Recordings: recorded{}, Shadows: &shadows{}, Room: roomForTwo, Version: "test"})
 	if err != nil {
 		return nil, err
 	}
 	c.handler = server.Handler()
 	return c, nil
+}
+
+// agedStore may have first versions that an earlier version of the program took.
+type agedStore struct {
+	*policies.Memory
+	first atomic.Pointer[string] // their text; nil: as they were saved
+}
+
+func (s *agedStore) Versions(ctx context.Context, name string) ([]policies.Version, error) {
+	list, err := s.Memory.Versions(ctx, name)
+	if first := s.first.Load(); first != nil && len(list) > 0 {
+		oldest := &list[len(list)-1]
+		oldest.Text, oldest.Policy = *first, nil
+	}
+	return list, err
 }
 
 // roomForTwo is a cluster that can run two replicas of the job "large", and any
@@ -47,7 +64,7 @@ func roomForTwo(_ context.Context, p *policies.Policy) (jobs.Room, error) {
 }
 
 func (c *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPut || r.Method == http.MethodDelete {
+	if r.Method == http.MethodPut || r.Method == http.MethodDelete || strings.HasSuffix(r.URL.Path, "/rollback") {
 		c.mu.Lock()
 		before := c.before
 		c.before = nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -162,42 +161,6 @@ func (p policyHistoryCommand) Run(ctx context.Context, std streams) error {
 		t.row(v.Version, utc(v.At), v.Author, comment)
 	}
 	return t.flush()
-}
-
-type policyRollbackCommand struct {
-	Name    string `arg:"" help:"Name of the policy."`
-	Version int    `arg:"" help:"Version whose text is to be in force again."`
-	Comment string `help:"Why; stored with the new version." placeholder:"TEXT"`
-	controlFlags
-}
-
-// Help is an example.
-func (policyRollbackCommand) Help() string {
-	return "Example:\n  pilotlight policy rollback translate 3 --comment \"max was too high\""
-}
-
-// Run saves the text of an earlier version as a new one; history only grows.
-func (p policyRollbackCommand) Run(ctx context.Context, std streams) error {
-	c, err := p.client()
-	if err != nil {
-		return err
-	}
-	if err := checkName(p.Name); err != nil {
-		return err
-	}
-	if p.Version < 1 {
-		return usageError{fmt.Errorf("VERSION is %d; allowed: 1 and above, see pilotlight policy history %s", p.Version, p.Name)}
-	}
-	body, err := json.Marshal(web.RollbackRequest{Version: p.Version, Comment: p.Comment})
-	if err != nil {
-		return err
-	}
-	r, err := c.do(ctx, call{method: http.MethodPost, path: []string{"policies", p.Name, "rollback"}, media: mediaJSON, body: body})
-	if err != nil {
-		return about(p.Name, err)
-	}
-	_, err = fmt.Fprintf(std.out, "%s: version %d is in force, with the text of version %d\n", p.Name, r.version(), p.Version)
-	return err
 }
 
 // table for people: columns as wide as they need to be.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -99,11 +100,7 @@ func (c *control) put(ctx context.Context, ch policyChange, comment string) (str
 	if comment != "" {
 		call.query = url.Values{"comment": {comment}}
 	}
-	if ch.before.none() {
-		call.header["If-None-Match"] = "*"
-	} else {
-		call.header["If-Match"] = strconv.Quote(strconv.Itoa(ch.before.version))
-	}
+	maps.Copy(call.header, ch.base())
 	if ch.after == "" {
 		call.method = http.MethodDelete
 		_, err := c.do(ctx, call)
@@ -116,6 +113,15 @@ func (c *control) put(ctx context.Context, ch policyChange, comment string) (str
 		verb = "created"
 	}
 	return fmt.Sprintf("%s %s: version %d", verb, ch.name, r.version()), err
+}
+
+// base is what a change is made on, and on nothing else: the version that was
+// shown.
+func (ch policyChange) base() map[string]string {
+	if ch.before.none() {
+		return map[string]string{"If-None-Match": "*"}
+	}
+	return map[string]string{"If-Match": strconv.Quote(strconv.Itoa(ch.before.version))}
 }
 
 // refusal says why a change was not made: a lost race in words, errors at their

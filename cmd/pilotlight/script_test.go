@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			"put":       cmdPut,
 			"delete":    cmdDelete,
 			"meanwhile": cmdMeanwhile,
+			"aged":      cmdAged,
 			"commands":  cmdCommands,
 			"asked":     cmdAsked,
 			"arrived":   cmdArrived,
@@ -127,6 +128,13 @@ func cmdDelete(ts *testscript.TestScript, _ bool, args []string) {
 func cmdMeanwhile(ts *testscript.TestScript, _ bool, args []string) {
 	c, text := controlOf(ts), ts.ReadFile(args[0])
 	c.beforeChange(func() error { return c.put(text, "in a hurry") })
+}
+
+// aged FILE: first versions have had this text since an earlier version of the
+// program.
+func cmdAged(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	controlOf(ts).store.first.Store(&text)
 }
 
 // commands: prints what operators have told the scaler.
