@@ -2,7 +2,7 @@
 // shown where an operator looks, with what can be done about it.
 import AxeBuilder from '@axe-core/playwright';
 import { test, expect } from './clean_page.js';
-import { api, command, nomad, service } from './outside.js';
+import { api, command, nomad, policy, service } from './outside.js';
 import { picture } from './pictures.js';
 
 /** @typedef {import('@playwright/test').Page} Page */
@@ -93,6 +93,27 @@ test('a count set by hand is shown as a pin with its end, and Unpin gives it bac
   await expect(pin.getByRole('link', { name: 'Unpin' })).toHaveCount(0);
   expect(await service('scaled')).toMatchObject({ pinned: null, pinned_until: null });
   await command('scaled', 'sleep');
+});
+
+test('a max of replicas beyond the GPUs of the cluster is a warning at its line, as it is typed and when it is saved', async ({ page }) => {
+  const { text, version } = await policy('lucky'); // max = 2 on the one GPU that there is
+  const line = text.split('\n').findIndex((one) => /^ *max *=/.test(one)) + 1;
+  const warning = page.locator('#verdict .warnings li').filter({ hasText: 'replicas.max' });
+  const words = '2 × 1 GPU = 2 GPUs, but the cluster has 1 healthy nvidia/gpu on 1 node';
+  await page.goto('/policies/lucky');
+  const editor = page.getByLabel('Policy lucky as HCL text');
+  await editor.fill(text.replace(/^( *max *=).*/m, '$1 1'));
+  await expect(page.locator('#verdict .changes')).toContainText('replicas.max');
+  await expect(warning).toHaveCount(0);
+
+  await editor.fill(`${text}# all the same\n`);
+  await expect(warning).toContainText(`line ${line} replicas.max ${words}`);
+  await expect(warning).toContainText('at most 1, or more nodes');
+  await expect(page.locator('.gutter li.wrong')).toHaveCount(0);
+  await fitForEveryone(page, 'nomad-beyond');
+  await page.getByRole('button', { name: 'Save', exact: true }).click();
+  await expect(page.getByRole('status').filter({ hasText: 'Saved' })).toContainText(`Saved as version ${version + 1}`);
+  await expect(warning, 'a save is not refused').toContainText(words);
 });
 
 test('a GPU of which nothing is measured is unknown, with its reason for mouse, finger and keyboard', async ({ page }) => {

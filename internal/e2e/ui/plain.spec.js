@@ -69,7 +69,10 @@ test('a policy is checked, corrected, saved over a conflict and rolled back with
 
   await page.getByRole('link', { name: 'History', exact: true }).click();
   await page.getByLabel('To version', { exact: true }).selectOption(String(theirs));
-  await page.getByLabel('Why').fill('the remark was right');
-  await page.getByRole('button', { name: 'Roll back' }).click();
+  await page.getByRole('button', { name: 'Compare and roll back' }).click();
+  await expect(text).toHaveValue(before.text + '# seen\n');
+  await expect(page.locator('#verdict .changes')).toContainText('to_zero.after');
+  await page.getByLabel(/^Why/).fill('the remark was right');
+  await page.getByRole('button', { name: `Roll back to version ${theirs}` }).click();
   await expect.poll(async () => policy('drafts')).toEqual({ version: theirs + 2, text: before.text + '# seen\n' });
 });
