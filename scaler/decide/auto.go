@@ -42,7 +42,7 @@ func (l *look) weigh() {
 		return
 	}
 	if s.level == 0 && l.min == 0 {
-		s.pre, s.ahead = l.prewarms()
+		s.pre, s.ahead = l.prewarms(s.tau1)
 	}
 	l.note(s)
 	l.choose(s)

@@ -30,6 +30,7 @@ type Prewarm struct {
 	Off   time.Time `json:"off,omitzero"`    // it loses money: not before then
 	Since time.Time `json:"since,omitzero"`  // the running one began; zero: none runs
 	Spent float64   `json:"spent,omitempty"` // by the running one, GPU-seconds
+	Plan  Plan      `json:"plan,omitzero"`   // which times of day the budget is for
 }
 
 // Day has the marks of one day, UTC.
@@ -173,22 +174,6 @@ func sumOf(list []float64) (sum float64) {
 	return sum
 }
 
-// affords reports whether the budget has room for so many GPU-seconds more: a
-// fifth of what the service used within 24 h, and one prewarm a day in any case.
-func (p *Prewarm) affords(now time.Time, more float64, one float64) bool {
-	hour := now.Unix() / 3600
-	used, spent := 0.0, 0.0
-	for _, h := range p.Hours {
-		if h.within24(hour) {
-			used, spent = used+h.Used, spent+h.Prewarm
-		}
-	}
-	if p.Hour.within24(hour) {
-		used, spent = used+p.Hour.Used, spent+p.Hour.Prewarm
-	}
-	return spent+more <= max(prewarmShare*used, one)
-}
-
 // accountPrewarm books the time since the look before, and judges a prewarm that
 // has met demand: with the share f of the cold start that it saved,
 //
@@ -225,8 +210,9 @@ func (l *look) wakeWait() float64 {
 //	p·θ·W > (1 − p)·(L + Δ) + p·Δ/2
 //
 // It starts the day, and carries a replica over a gap that history says will
-// end. A budget and its own account bound what that may cost.
-func (l *look) prewarms() (floor bool, reason string) {
+// end. A budget, planned for the surest times of day, and its own account bound
+// what that may cost. keep is τ₁, the keep-alive after a demand.
+func (l *look) prewarms(keep time.Duration) (floor bool, reason string) {
 	p := &l.mem.Prewarm
 	z := &l.p.ToZero
 	running := !p.Since.IsZero()
@@ -242,15 +228,23 @@ func (l *look) prewarms() (floor bool, reason string) {
 	w := l.wakeWait()
 	l.inputs.set("p", chance)
 	l.inputs.set("W", w)
-	if chance*l.theta*w <= (1-chance)*(start+prewarmSlack)+chance*prewarmSlack/2 {
+	one := start + prewarmSlack
+	least := one / (l.theta*w + one - prewarmSlack/2) // of p, by the same rule
+	if !(chance > least) {
 		return false, ""
 	}
-	one := start + prewarmSlack
 	more := one
 	if running {
 		more = 0
 	}
-	if !p.affords(l.now, more, one) {
+	budget, spent := p.budget(l.now, one)
+	if spent+more > budget {
+		return false, ""
+	}
+	if hour := l.now.Unix() / 3600; p.Plan.Hour != hour {
+		p.Plan = Plan{Hour: hour, Least: p.plan(l.now, budget, start, keep, least)}
+	}
+	if p.around(at) < p.Plan.Least {
 		return false, ""
 	}
 	_, bin := binAt(at)

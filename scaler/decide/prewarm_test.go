@@ -190,11 +190,12 @@ func TestThePrewarmBudgetIsAFifthOfADayAndOneInAnyCase(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := Prewarm{}.uses(epoch, tc.spent, true).uses(epoch, tc.used-tc.spent, false)
-			if got := p.affords(epoch.Add(23*time.Hour), tc.more, one); got != tc.want {
-				t.Errorf("affords %g more: %v", tc.more, got)
+			budget, spent := p.budget(epoch.Add(23*time.Hour), one)
+			if got := spent+tc.more <= budget; got != tc.want {
+				t.Errorf("%g spent of %g, and %g more: %v", spent, budget, tc.more, got)
 			}
-			if !p.affords(epoch.Add(25*time.Hour), one, one) {
-				t.Error("a day later it is still counted")
+			if budget, spent = p.budget(epoch.Add(25*time.Hour), one); budget != one || spent != 0 {
+				t.Errorf("a day later %g of %g are still counted", spent, budget)
 			}
 		})
 	}
@@ -300,8 +301,11 @@ func TestTheAccountOfAnHourGoesOnWhereverItWasKept(t *testing.T) {
 	if before.Hours[2].Used != 4 {
 		t.Error("the account before was written")
 	}
-	if p.affords(epoch, 1, 0) || p.affords(epoch.Add(24*time.Hour), 1, 0) || !p.affords(epoch.Add(24*time.Hour), 0, 0) {
-		t.Errorf("10 GPU-seconds of 14 went to prewarming, in the last of 24 hours and not in the next: %v %v", p.Hours, p.Hour)
+	if budget, spent := p.budget(epoch, 0); spent != 9 || math.Abs(budget-prewarmShare*14) > 1e-9 {
+		t.Errorf("%g GPU-seconds of %g spent on prewarming, want 9 of a fifth of 14", spent, budget)
+	}
+	if budget, spent := p.budget(epoch.Add(24*time.Hour), 0); spent != 0 || budget != 0 {
+		t.Errorf("a day later %g GPU-seconds of %g are still counted", spent, budget)
 	}
 	p = p.uses(epoch.Add(time.Hour), 16, false)
 	if want := []Hour{{hour, 12, 9}}; !slices.Equal(p.Hours, want) || p.Hour != (Hour{hour + 1, 16, 0}) {

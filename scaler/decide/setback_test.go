@@ -33,6 +33,7 @@ var unix = map[string]string{
 	"Prewarm.Days.Day":      "set back: days to come are forgotten",
 	"Prewarm.Hours.Hour":    "left out while ahead",
 	"Prewarm.Hour.Hour":     "left out while ahead",
+	"Prewarm.Plan.Hour":     "compared for equality: a plan of another hour is made anew",
 	"Metrics.Span":          "a length",
 	"Metrics.Last":          "a metric begins anew if its last bucket is ahead",
 	"Schedules.Since":       "a window is looked for anew if now is before it",
