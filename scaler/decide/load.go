@@ -64,12 +64,14 @@ func (l *look) weighLoad() int {
 
 const (
 	peakMinutes = 15
-	minZ, maxZ  = 1.0, 20.0
+	minZ, maxZ  = 1.0, 60.0
 )
 
 // Peakedness z of demand: the mean of (D − D̄₆₀)² over the mean of D, sampled
-// with the other gauges, over 15 min. 1 is Poisson, less is taken for 1; more
-// than 20 for 20. It is not sampled from the start of a wake until the held
+// with the other gauges, over 15 min. 1 is Poisson, and less is taken for 1; where
+// requests come n at once it is about n. More than 60 is taken for 60, which
+// bounds what one odd quarter of an hour may ask for, and lets batches of tens be
+// seen as what they are. It is not sampled from the start of a wake until the held
 // queue has been empty once: the wake itself would inflate it.
 type Peakedness struct {
 	Closed []PeakMinute `json:"closed,omitempty"` // at most 14, oldest first; never written again
@@ -111,7 +113,7 @@ func (p Peakedness) observe(minute int64, ready, held int, demand, mean60 float6
 	return p
 }
 
-// z is the peakedness so far, within 1 and 20.
+// z is the peakedness so far, within 1 and 60.
 func (p Peakedness) z() float64 {
 	squares, sum := p.Open.Squares, p.Open.Sum
 	for _, m := range p.Closed {
