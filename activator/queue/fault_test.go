@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -21,6 +22,10 @@ type faults struct {
 	lost   int           // so many answers are lost on their way back
 	delay  time.Duration // of every command, once there and once back
 	paused chan struct{} // until closed the process stands still: what has arrived is not read
+	late   time.Duration // the next script call is taken for lost, and arrives so much later
+	server func() int64  // which process Redis is: what is late goes with its connection to another
+	arrive func(args []any)
+	stated time.Time // when the last statement was composed that has reached Redis
 }
 
 var errCut = errors.New("connection reset by the test")
@@ -75,8 +80,36 @@ func (f *faults) around(set func(error), call func() error) error {
 
 func (f *faults) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return f.around(cmd.SetErr, func() error { return next(context.WithoutCancel(ctx), cmd) })
+		if f.delayed(cmd) {
+			cmd.SetErr(errCut)
+			return errCut
+		}
+		states, composed := cmd.Name() == "evalsha" && cmd.Args()[1] == settleScript.Hash(), time.Now()
+		return f.around(cmd.SetErr, func() error {
+			err := next(context.WithoutCancel(ctx), cmd)
+			if reply, _ := cmd.(*redis.Cmd); states && err == nil && fmt.Sprint(reply.Val().([]any)[0]) != "stale" {
+				f.set(func(f *faults) { f.stated = composed })
+			}
+			return err
+		})
 	}
+}
+
+// delayed takes a script call out of its caller's hands, if one is to be late.
+func (f *faults) delayed(cmd redis.Cmder) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.late == 0 || cmd.Name() != "evalsha" || f.cut || f.paused != nil {
+		return false
+	}
+	after, server, args := f.late, f.server(), slices.Clone(cmd.Args())
+	f.late = 0
+	go func() {
+		if time.Sleep(after); f.server() == server {
+			f.arrive(args)
+		}
+	}()
+	return true
 }
 
 func (f *faults) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {

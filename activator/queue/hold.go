@@ -171,8 +171,8 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		s.kick()
 		return nil
 	}
-	if number(reply[2]) == 2 { // our statement stands, so our lease goes on
-		s.renewLocked(sent)
+	if number(reply[2]) == 2 && within(s.renewed, sent, q.cfg.term()) { // our statement stands, so our lease goes on
+		s.renewLocked(sent) // one that has ended only a statement renews: what it answers may be less than we own
 	}
 	w.numbered = true
 	if ready := number(reply[3]) > 0; t.Seq == 0 {

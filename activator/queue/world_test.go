@@ -36,6 +36,15 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// load the scripts: else the first call of each is two.
+func (w *world) load() {
+	for _, s := range []*redis.Script{holdScript, settleScript, submitScript, runScript, storeScript, againScript, offerScript, demandScript} {
+		if err := s.Load(w.t.Context(), w.ledger.redis).Err(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
 func clientOf(t *testing.T, m *miniredis.Miniredis) redis.UniversalClient {
 	c := redis.NewClient(&redis.Options{
 		Addr:                     "127.0.0.1:6379", // never dialled

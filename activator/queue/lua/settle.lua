@@ -10,7 +10,7 @@ redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused fo
 local number, statement = tonumber(ARGV[6]), cjson.decode(ARGV[13])
 begin()
 local was = redis.call('HGET', K_FENCED, ME)
-local last = acts[ME] and acts[ME].number or was and tonumber((split(was))) or 0
+local last = math.max(acts[ME] and acts[ME].number or 0, was and tonumber((split(was))) or 0)
 if number < last then return { 'stale', gen } end
 
 -- What others have found out about those who are silent.
