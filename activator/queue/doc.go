@@ -216,9 +216,9 @@
 //   - One that is stopped between Slot.Check and the write, or in the middle of
 //     sending a request, for longer than its quarantine sends one late request per
 //     slot.
-//   - What was in flight at an activator that is dead, or has given it up as taken
-//     over, by the time Redis loses the writes that say so is known to nobody but the
-//     replica.
+//   - What was in flight at an activator that is dead, stands still or is cut off, or has
+//     given it up as taken over, by the time Redis loses the writes that say so is known
+//     to nobody but the replica.
 //   - A request that is cancelled because its client has gone gives its slot back when
 //     its connection is closed. An engine that computes on runs it beside the next one.
 //   - A Redis that comes back empty, together with a scaler that remembers nothing,

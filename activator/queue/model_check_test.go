@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -15,20 +14,20 @@ import (
 // collect takes in what has happened.
 func (m *model) collect() {
 	synctest.Wait()
-	for i, w := range m.waits {
-		if w.over || w.got || w.actor.dead || w.actor.paused {
+	for _, w := range m.waits {
+		if !w.waits() || w.actor.paused {
 			continue
 		}
 		select {
 		case h := <-w.outcome:
-			m.took(i, w, h)
+			m.took(w, h)
 		default:
 		}
 	}
 	synctest.Wait()
 }
 
-func (m *model) took(i int, w *waiting, h held) {
+func (m *model) took(w *waiting, h held) {
 	if h.err != nil {
 		w.over = true
 		if !errors.Is(h.err, errCancelled) {
@@ -36,35 +35,21 @@ func (m *model) took(i int, w *waiting, h held) {
 		}
 		return
 	}
-	w.got = true
 	if h.slot.Check() != nil { // as an activator does: not sent, and asked for anew
 		h.slot.Release()
 		w.over = true
 		return
 	}
+	w.got = true
 	m.begin(&use{id: w.id, actor: w.actor, slot: h.slot, granted: !h.slot.given.IsZero()})
-	for _, earlier := range m.waits[:i] {
-		if m.disorder || earlier.over || earlier.got || earlier.actor.dead {
-			continue
-		}
-		select {
-		case h := <-earlier.outcome: // it has come too, in the same step
-			m.took(slices.Index(m.waits, earlier), earlier, h)
-		default:
-			m.fail("%s got its slot before %s, which came earlier", w.id, earlier.id)
-		}
-	}
 }
 
-// check what must hold after every step.
+// check what must hold after every event.
 func (m *model) check() {
 	n := map[string]int{}
 	now := time.Now()
 	for _, u := range m.uses {
-		switch {
-		case u.gone:
-		case u.orphan() && now.After(u.orphanTil):
-		default:
+		if u.runs(now) {
 			n[u.slot.Replica]++
 		}
 	}
@@ -73,8 +58,12 @@ func (m *model) check() {
 			m.fail("%d requests at %s, which takes %d", n[id], id, most)
 		}
 	}
-	if m.down {
-		return
+	b := m.read()
+	m.checkBooks(&b)
+	m.checkOrder(&b)
+	m.before, m.looked = b, map[*use]bool{}
+	for _, u := range m.uses {
+		m.looked[u] = true
 	}
 	for _, id := range sortedIDs(m.durable) {
 		m.checkDurable(m.durable[id])
@@ -90,43 +79,19 @@ func sortedIDs(m map[string]*accepted) []string {
 	return out
 }
 
-// checkDurable: a final state stays, and so does its answer.
-func (m *model) checkDurable(r *accepted) {
-	a := m.alive(0, (*actor).well)
-	if a == nil {
-		return
-	}
-	e, err := a.Find(context.Background(), r.id)
-	if err != nil {
-		freed := r.key != "" && r.final != "" && r.final != StateSucceeded // nobody can ask for it any more
-		if errors.Is(err, ErrUnknownRequest) && !m.lost && !freed {
-			m.fail("%s was accepted and is unknown", r.id)
-		}
-		return
-	}
-	if r.final != "" && e.State != r.final && !m.lost {
-		m.fail("%s was %s and is %s", r.id, r.final, e.State)
-	}
-	if !e.State.Final() || r.final != "" {
-		return
-	}
-	r.final = e.State
-	if e.State == StateSucceeded {
-		if e.Chunks != 2 || e.Status != http.StatusOK {
-			m.fail("%s has an answer of %d chunks, status %d", r.id, e.Chunks, e.Status)
-		}
-		return
-	}
-	if e.State == StateFailed && e.Reason == ReasonAttempts && r.runs == 0 {
-		m.fail("%s failed without a try", r.id)
-	}
+// pending reports whether anybody still waits or runs.
+func (m *model) pending() bool {
+	return slices.ContainsFunc(m.waits, (*waiting).waits) || len(m.usable()) > 0 ||
+		len(m.before.queue) > 0 || slices.ContainsFunc(sortedIDs(m.durable), func(id string) bool {
+		state := State(m.redis.HGet(prefix("translate")+"ticket:"+id, "state"))
+		return state != "" && !state.Final()
+	})
 }
 
 // finish ends the disturbances: everybody who still waits must get a slot, what
 // was accepted must end, and then nothing may be left.
 func (m *model) finish() {
-	m.serverIs(m.server, "")
-	m.down = false
+	m.serverIs(int(m.server.Load()), "")
 	for _, a := range m.actors {
 		if a.paused {
 			m.resume(a)
@@ -134,9 +99,9 @@ func (m *model) finish() {
 		if a.cut {
 			a.cut, a.back = false, time.Now()
 		}
-		a.faults.set(func(f *faults) { f.cut, f.lost, f.delay = false, 0, 0 })
+		a.faults.set(func(f *faults) { f.cut, f.lost, f.delay, f.late = false, 0, 0, 0 })
 	}
-	m.tick(12 * time.Second) // beyond a lease and its grace
+	m.tick(12 * time.Second) // beyond a lease and its grace, and all that is late
 	for range 3 {
 		if m.ledger.Offer(context.Background(), "translate", 1, []jobs.SlotOffer{replicaWith("r9", 0, 2)}) == nil {
 			break
@@ -146,27 +111,30 @@ func (m *model) finish() {
 		m.collect()
 		m.check()
 		for _, u := range m.usable() {
-			m.endUse(u, false)
+			m.endUse(u, answers)
+		}
+		if m.collect(); !m.pending() {
+			break
 		}
 		m.tick(2 * time.Second)
 	}
-	m.collect()
 	for _, w := range m.waits {
-		if !w.over && !w.got && !w.actor.dead {
+		if w.waits() {
 			m.fail("%s was forgotten", w.id)
 		}
 	}
+	m.check()
 	for _, id := range sortedIDs(m.durable) {
 		if r := m.durable[id]; r.final == "" && !m.lost {
-			m.fail("%s was accepted and has come to no end", id)
+			m.fail("%s was accepted and has come to no end: it is %s", id, m.redis.HGet(prefix("translate")+"ticket:"+id, "state"))
 		}
 	}
-	m.tick(modelTimeout + 10*time.Second) // quarantines end
 	for _, a := range m.actors {
 		if !a.dead {
 			a.stop()
 		}
 	}
+	time.Sleep(modelTimeout + 10*time.Second) // quarantines end
 	synctest.Wait()
 	m.leftovers()
 }

@@ -3,46 +3,71 @@ package queue
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"testing/synctest"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
-// submit a durable request; of every four one is asynchronous, and some have keys
-// that were used before.
-func (m *model) submit(a *actor, n int) {
-	m.next++
-	r := &Request{ID: fmt.Sprintf("translate.d%03d", m.next), Service: "translate", Method: "POST", Path: "/translate",
-		Header: http.Header{}, Body: []byte("body"), Deadline: time.Now().Add(10 * time.Minute), Async: n%4 == 0,
-		Attempts: modelAttempts, Keep: time.Hour, MaxSize: 1 << 20}
-	if !r.Async {
-		r.Key = fmt.Sprintf("k%d", n)
+// happen is what an event does.
+func (m *model) happen(o op) {
+	switch o.Kind {
+	case "hold":
+		priority := 0
+		if o.M > 5 {
+			priority = o.M - 5
+		}
+		m.hold(m.alive(o.N, (*actor).ready), priority)
+	case "submit":
+		m.submit(m.alive(o.N, (*actor).ready), o.M)
+	case "try":
+		m.try(m.alive(o.N, (*actor).ready))
+	case "end", "write", "fail":
+		if all := m.usable(); len(all) > 0 {
+			how := map[string]outcomeOfRun{"end": answers, "write": writes, "fail": breaks}[o.Kind]
+			m.endUse(all[o.N%len(all)], how)
+		}
+	case "cancel":
+		m.cancelOne(o)
+	case "offer":
+		m.offerRandom(o)
+	case "observe":
+		m.observe(o, o.D/10)
+	case "upload":
+		m.upload = 3 * o.D
+	case "moment":
+		time.Sleep(time.Duration(1+o.M*20) * time.Millisecond)
+	case "second":
+		m.tick(time.Second)
+	case "advance":
+		m.tick(o.D)
+	default:
+		m.disturb(o)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	e, err := a.Submit(ctx, r, modelLimits)
-	if err != nil {
+}
+
+// try to take a slot without asking.
+func (m *model) try(a *actor) {
+	slot, ok := a.Try("translate")
+	if !ok {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.durable[e.ID] == nil {
-		m.durable[e.ID] = &accepted{id: e.ID, live: map[*actor]bool{}}
-	}
-	if d := m.durable[e.ID]; r.Key != "" && e.Joined {
-		if d.key != "" && d.key != r.Key {
-			m.fail("key %s joined %s, which has key %s", r.Key, d.id, d.key)
+	for _, w := range m.waits {
+		if w.waits() && w.actor == a {
+			m.fail("a new request passed %s, which waits at the same activator", w.id)
 		}
 	}
-	m.durable[e.ID].key = r.Key
+	if slot.Check() != nil {
+		m.fail("%s gave a slot whose lease has ended", a.Activator())
+	}
+	m.next++
+	m.begin(&use{id: fmt.Sprintf("w%03d", m.next), actor: a, slot: slot})
 }
 
 func (m *model) cancelOne(o op) {
 	if o.M%2 == 0 {
 		for _, w := range m.waits {
-			if !w.got && !w.over && !w.actor.dead && !w.actor.paused {
+			if w.waits() && !w.actor.paused {
 				w.cancel(errCancelled)
 				return
 			}
@@ -59,7 +84,6 @@ func (m *model) cancelOne(o op) {
 }
 
 func (m *model) offerRandom(o op) {
-	offered := map[string]int{}
 	var offers []jobs.SlotOffer
 	for i, most := range concurrency {
 		switch (o.N + o.M*i) % 8 {
@@ -67,13 +91,10 @@ func (m *model) offerRandom(o op) {
 		case 1:
 			offers = append(offers, replicaWith(fmt.Sprintf("r%d", i), i, 0)) // drains
 		default:
-			offered[fmt.Sprintf("r%d", i)] = most
 			offers = append(offers, replicaWith(fmt.Sprintf("r%d", i), i, most))
 		}
 	}
-	if m.ledger.Offer(context.Background(), "translate", 1, offers) == nil {
-		m.offered = offered
-	}
+	_ = m.ledger.Offer(context.Background(), "translate", 1, offers)
 }
 
 // observe asks the replicas for their own counts, which lag behind what they do,
@@ -112,14 +133,11 @@ func (m *model) disturb(o op) {
 	switch o.Kind {
 	case "crash":
 		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) {
-			if !m.down {
-				m.tick(100 * time.Millisecond) // let what is in use be stated
-			}
 			m.crash(a)
 		}
 	case "bury": // its slots are quarantined, and counted at once
 		a := m.alive(o.N, (*actor).well)
-		if a == nil || m.down || !m.others(a) {
+		if a == nil || !m.others(a) {
 			return
 		}
 		m.tick(100 * time.Millisecond)
@@ -127,7 +145,8 @@ func (m *model) disturb(o op) {
 			m.crash(a)
 			m.tick(2 * time.Second)
 		} else {
-			m.disorder, a.cut = true, true
+			a.cut = true
+			m.silenced(a)
 			a.faults.set(func(f *faults) { f.cut = true })
 			m.tick(7 * time.Second)
 		}
@@ -138,7 +157,8 @@ func (m *model) disturb(o op) {
 		}
 	case "pause":
 		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) {
-			m.disorder, a.paused = true, true
+			a.paused = true
+			m.silenced(a)
 			a.faults.set(func(f *faults) { f.paused = make(chan struct{}) })
 			m.net.set(&m.net.mute, a.Activator(), true)
 		}
@@ -148,7 +168,8 @@ func (m *model) disturb(o op) {
 		}
 	case "cut":
 		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) {
-			m.disorder, a.cut = true, true
+			a.cut = true
+			m.silenced(a)
 			a.faults.set(func(f *faults) { f.cut = true })
 		}
 	case "mend":
@@ -158,77 +179,64 @@ func (m *model) disturb(o op) {
 		}
 	case "lose":
 		if a := m.alive(o.N, (*actor).well); a != nil {
-			m.disorder = true
 			a.faults.set(func(f *faults) { f.lost = 1 + o.M%2 })
+		}
+	case "late":
+		if a := m.alive(o.N, (*actor).well); a != nil {
+			a.faults.set(func(f *faults) { f.late = o.D })
 		}
 	case "slow":
 		if a := m.alive(o.N, (*actor).well); a != nil {
-			m.disorder = true
 			a.faults.set(func(f *faults) { f.delay = time.Duration(o.M) * 30 * time.Millisecond })
 		}
 	case "away":
-		m.disorder, m.down = true, true
-		m.serverIs(m.server, "LOADING away")
+		m.serverIs(int(m.server.Load()), "LOADING away")
 	case "back":
-		m.down = false
-		m.serverIs(m.server, "")
+		m.serverIs(int(m.server.Load()), "")
 	case "restart":
-		m.disorder, m.down = true, false
-		m.server++
-		m.serverIs(m.server, "")
+		m.serverIs(int(m.server.Add(1)), "")
 	case "save":
-		m.saved, m.savedAt = save(m.t, m.redis), time.Now()
+		m.saved, m.savedOf = save(m.t, m.redis), map[*use]bool{}
+		for _, u := range m.uses {
+			m.savedOf[u] = u.orphan() || m.stated(u)
+		}
 	case "rollback":
 		if m.saved != nil {
 			m.saved.restore(m.redis)
-			m.lose(m.savedAt)
+			m.lose()
 		}
 	case "empty":
+		m.savedOf = nil
 		m.redis.FlushAll()
-		m.lose(time.Time{})
+		m.lose()
 	}
 }
 
-// lose what Redis has been told since then: another process has its place.
-func (m *model) lose(since time.Time) {
-	m.disorder, m.lost = true, true
+// lose what Redis has been told since it was saved: another process has its place.
+func (m *model) lose() {
+	m.lost, m.lostAt, m.known = true, time.Now(), m.savedOf
 	for _, u := range m.uses {
 		// Who could say so is dead, and Redis has forgotten (doc.go: what cannot be
 		// excluded).
-		if u.left || u.actor.dead && !u.began.Add(100*time.Millisecond).Before(since) {
+		if u.left || u.actor.dead && !m.known[u] {
 			u.orphanTil = time.Time{}
 		}
 	}
-	m.saved, m.down = nil, false
-	m.server++
-	m.serverIs(m.server, "")
-}
-
-// crash ends an actor as kill -9 does. Its replicas compute on for what it had in
-// flight, as long as a request may take; of requests that it began since its last
-// statement nobody can know.
-func (m *model) crash(a *actor) {
-	m.disorder = true
-	s := a.known("translate")
-	now := time.Now()
-	for _, u := range m.uses {
-		if u.actor != a || u.gone || u.left {
-			continue
-		}
-		if u.sent.After(now) { // half a request is none
-			u.end()
-			continue
-		}
-		s.mu.Lock()
-		known := u.granted || u.began.Before(s.renewed)
-		s.mu.Unlock()
-		if known {
-			u.orphanTil = now.Add(modelTimeout)
-			if end := u.began.Add(modelTimeout); end.Before(u.orphanTil) {
-				u.orphanTil = end
-			}
+	for _, a := range m.actors {
+		if !a.well() {
+			m.silenced(a)
 		}
 	}
+	m.lostRuns()
+	clear(m.scores)
+	m.before = m.read()
+	m.saved = nil
+	m.serverIs(int(m.server.Add(1)), "")
+}
+
+// crash ends an actor as kill -9 does.
+func (m *model) crash(a *actor) {
+	m.crashUses(a)
 	a.dead = true
 	m.net.kill(a.Activator())
 	m.kill(a.Queue)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,28 +15,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// op is one random event. What N, M and D mean depends on Kind.
-type op struct {
-	Kind string
-	N, M int
-	D    time.Duration
-}
-
-func (o op) String() string { return fmt.Sprintf("%s(%d,%d,%s)", o.Kind, o.N, o.M, o.D) }
-
-var genOp = rapid.Custom(func(t *rapid.T) op {
-	return op{
-		Kind: rapid.SampledFrom([]string{
-			"hold", "hold", "hold", "hold", "submit", "submit", "submit", "end", "end", "end", "try", "try",
-			"offer", "suspect", "fail", "cancel", "advance", "advance", "advance", "advance", "observe",
-			"crash", "crash", "bury", "bury", "upload", "start", "pause", "pause", "resume", "cut", "cut", "mend", "lose", "slow",
-			"away", "back", "restart", "save", "rollback", "empty",
-		}).Draw(t, "kind"),
-		N: rapid.IntRange(0, 20).Draw(t, "n"),
-		M: rapid.IntRange(0, 7).Draw(t, "m"),
-		D: time.Duration(rapid.IntRange(1, 7000).Draw(t, "ms")) * time.Millisecond,
-	}
-})
+// The model lets three activators and more go through random events over one Redis,
+// and keeps books of its own: which requests each replica has at this moment, whose
+// slots they are, how often each request was run, who waits and in which order. After
+// every event these books are compared with what Redis and the activators believe
+// (model_check_test.go, model_books_test.go), and at the end everybody must have come
+// to an end. Which events, and in which order, is drawn by chapters
+// (model_chapters_test.go).
 
 const (
 	modelTimeout  = 50 * time.Second // request.timeout
@@ -55,6 +42,8 @@ type actor struct {
 	back   time.Time // when it last was paused or cut no more
 }
 
+func (a *actor) ready() bool { return !a.dead && !a.paused }
+
 func (a *actor) well() bool { return !a.dead && !a.paused && !a.cut }
 
 // current reports whether a is well, and has had an answer of Redis since it last
@@ -64,6 +53,9 @@ func (a *actor) current() bool {
 		return a.well()
 	}
 	s := a.known("translate")
+	if s == nil { // it holds nothing
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.renewed.After(a.back)
@@ -79,6 +71,7 @@ type use struct {
 	granted   bool      // by Redis, and not out of a lease
 	orphanTil time.Time // its actor died, or its run was taken over; the replica computes on
 	left      bool      // taken over, and cancelled since
+	unknown   bool      // Redis has lost what it knew of it, and nobody could tell it
 	execution chan outcomeOfRun
 	gone      bool
 	ended     time.Time // if gone
@@ -100,15 +93,13 @@ func (u *use) counts(at time.Time) bool {
 	return !u.sent.After(at) && (!u.gone || u.ended.After(at)) && (!u.orphan() || at.Before(u.orphanTil))
 }
 
+// runs reports whether the replica has the request now.
+func (u *use) runs(now time.Time) bool {
+	return !u.gone && !u.unknown && !(u.orphan() && now.After(u.orphanTil))
+}
+
 // orphan: nobody waits for what the replica computes.
 func (u *use) orphan() bool { return u.actor.dead || u.left }
-
-type outcomeOfRun int
-
-const (
-	answers outcomeOfRun = iota
-	breaks
-)
 
 // waiting is a connection that is held.
 type waiting struct {
@@ -120,33 +111,29 @@ type waiting struct {
 	got     bool
 }
 
-// accepted is a durable request that was acknowledged.
-type accepted struct {
-	id, key  string
-	runs     int
-	live     map[*actor]bool // where it runs
-	final    State
-	answer   string
-	canceled bool
-}
+// waits reports whether it still may get a slot.
+func (w *waiting) waits() bool { return !w.over && !w.got && !w.actor.dead }
 
 // model checks, after every event, what must hold whatever happens.
 type model struct {
 	*world
-	net      *network
-	actors   []*actor
-	uses     []*use
-	waits    []*waiting
-	durable  map[string]*accepted
-	offered  map[string]int
-	saved    *snapshot
-	savedAt  time.Time
-	server   int           // which process Redis is
-	upload   time.Duration // that the next use takes to be sent
-	down     bool          // Redis is away for all
-	disorder bool          // something has happened that may change the order
-	lost     bool          // Redis has lost writes: what it had accepted may be gone
-	next     int
+	net     *network
+	actors  []*actor
+	uses    []*use
+	waits   []*waiting
+	durable map[string]*accepted
+	saved   *snapshot
+	savedOf map[*use]bool // which the saved one knows of
+	known   map[*use]bool // which Redis knew of when it lost the rest
+	server  atomic.Int64  // which process Redis is
+	upload  time.Duration // that the next use takes to be sent
+	lost    bool          // Redis has lost writes: what it had accepted may be gone
+	lostAt  time.Time     // and when it last did
+	before  books         // as they were after the last event
+	looked  map[*use]bool // that had begun by then
+	scores  map[string]float64
+	over    map[string]bool // replicas of which more may be out than they offer
+	next    int
 
 	mu  sync.Mutex // of what executions write
 	err error
@@ -161,17 +148,21 @@ func (m *model) fail(format string, args ...any) {
 }
 
 func newModel(t *testing.T) *model {
-	m := &model{world: newWorld(t), net: &network{}, durable: map[string]*accepted{}, offered: map[string]int{}}
+	m := &model{world: newWorld(t), net: &network{}, durable: map[string]*accepted{}, scores: map[string]float64{}, over: map[string]bool{}}
+	m.load()
 	m.serverIs(0, "")
 	for range 3 {
 		m.start()
 	}
 	m.offerRandom(op{N: 7, M: 0}) // all of them
+	m.before = m.read()
 	return m
 }
 
 func (m *model) start() {
-	a := &actor{faults: &faults{}}
+	a := &actor{faults: &faults{server: m.server.Load, arrive: func(args []any) {
+		_ = m.ledger.redis.Do(context.Background(), args...).Err()
+	}}}
 	name := fmt.Sprintf("a%d", len(m.actors))
 	a.Queue, a.stop = m.activator(name, m.net.join, func(c *Config) {
 		c.Redis.AddHook(a.faults)
@@ -195,68 +186,6 @@ func (m *model) alive(n int, ok func(*actor) bool) *actor {
 	return all[n%len(all)]
 }
 
-// execute is what an activator does with a durable request.
-func (m *model) execute(ctx context.Context, a *actor, e *Execution) error {
-	a.faults.stand()
-	if err := e.Slot.Check(); err != nil {
-		return err
-	}
-	u, run := m.beginRun(a, e)
-	defer m.endRun(u)
-	select {
-	case <-ctx.Done():
-		a.faults.stand()
-		if errors.Is(context.Cause(ctx), errTakenOver) {
-			m.mu.Lock()
-			u.left, u.orphanTil = true, e.began.Add(modelTimeout)
-			m.mu.Unlock()
-		}
-		return context.Cause(ctx)
-	case o := <-u.execution:
-		if o == breaks {
-			e.Suspect()
-			return errors.New("the replica broke")
-		}
-	}
-	e.Begin(http.StatusOK, http.Header{"X-Run": {fmt.Sprint(run)}})
-	if err := e.Write(ctx, []byte(fmt.Sprintf("%s of %s in ", e.Slot.Replica, a.Activator()))); err != nil {
-		return err
-	}
-	return e.Finish(ctx, []byte(fmt.Sprintf("attempt %d", e.Attempt)))
-}
-
-func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.durable[e.Request.ID]
-	if r == nil { // accepted, but its acknowledgement was lost
-		r = &accepted{id: e.Request.ID, live: map[*actor]bool{}}
-		m.durable[r.id] = r
-	}
-	if string(e.Request.Body) != "body" || e.Request.Path != "/translate" {
-		m.fail("%s came as %+v", r.id, e.Request)
-	}
-	if r.runs++; r.runs > modelAttempts && !m.lost {
-		m.fail("%s was run %d times", r.id, r.runs)
-	}
-	for other := range r.live {
-		if other == a || other.current() && a.current() {
-			m.fail("%s runs at %s and %s", r.id, other.Activator(), a.Activator())
-		}
-	}
-	r.live[a] = true
-	return m.begin(&use{id: r.id, actor: a, slot: e.Slot, granted: true, execution: make(chan outcomeOfRun, 1)}), r.runs
-}
-
-func (m *model) endRun(u *use) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.durable[u.id].live, u.actor)
-	if !u.gone && !u.orphan() {
-		u.end()
-	}
-}
-
 var errCancelled = errors.New("cancelled by the test")
 
 // usable are the uses that an actor can end.
@@ -270,84 +199,30 @@ func (m *model) usable() []*use {
 	return out
 }
 
-func (m *model) endUse(u *use, suspect bool) {
+func (m *model) endUse(u *use, how outcomeOfRun) {
 	if u.execution != nil {
-		o := answers
-		if suspect {
-			o = breaks
-		}
 		select {
-		case u.execution <- o:
+		case u.execution <- how:
 		default:
 		}
 		return
 	}
-	u.end()
-	if suspect {
+	switch how {
+	case writes: // of those nobody keeps count
+	case breaks:
+		u.end()
 		u.slot.ReleaseSuspect()
-	} else {
+	default:
+		u.end()
 		u.slot.Release()
 	}
-}
-
-func (m *model) do(o op) {
-	ready := func(a *actor) bool { return !a.dead && !a.paused }
-	switch o.Kind {
-	case "hold":
-		a := m.alive(o.N, ready)
-		m.next++
-		id := fmt.Sprintf("t%03d", m.next)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		ch := make(chan held, 1)
-		go func() {
-			slot, wait, err := a.Hold(ctx, ticket(id), modelLimits)
-			ch <- held{id, slot, wait, err}
-		}()
-		m.waits = append(m.waits, &waiting{id: id, actor: a, outcome: ch, cancel: cancel})
-	case "submit":
-		m.submit(m.alive(o.N, ready), o.M)
-	case "try":
-		a := m.alive(o.N, ready)
-		slot, ok := a.Try("translate")
-		if !ok {
-			return
-		}
-		for _, w := range m.waits {
-			if !m.disorder && !w.over && !w.got && w.actor == a {
-				m.fail("a new request passed %s, which waits at the same activator", w.id)
-			}
-		}
-		if slot.Check() != nil {
-			m.fail("%s gave a slot whose lease has ended", a.Activator())
-		}
-		m.next++
-		m.begin(&use{id: fmt.Sprintf("w%03d", m.next), actor: a, slot: slot})
-	case "end", "suspect", "fail":
-		if all := m.usable(); len(all) > 0 {
-			m.endUse(all[o.N%len(all)], o.Kind != "end")
-		}
-	case "cancel":
-		m.cancelOne(o)
-	case "offer":
-		m.offerRandom(o)
-	case "observe":
-		m.observe(o, o.D/10)
-	case "upload":
-		m.upload = 3 * o.D
-	case "advance":
-		m.tick(o.D)
-	default:
-		m.disturb(o)
-	}
-	m.collect()
-	m.check()
 }
 
 var modelLimits = Limits{Requests: 1000, Bytes: 1 << 20, Timeout: modelTimeout}
 
 func TestRandomEventsOverThreeActivatorsKeepTheGuarantees(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		ops := rapid.SliceOfN(genOp, 1, 80).Draw(rt, "ops")
+		ops := slices.Concat(rapid.SliceOfN(genChapter, 1, 12).Draw(rt, "chapters")...)
 		if err, done := play(t, ops); err != nil {
 			rt.Fatalf("after %v: %v", ops[:done], err)
 		}
@@ -393,6 +268,56 @@ func play(t *testing.T, ops []op) (err error, done int) {
 				a.faults.set(func(f *faults) { close(f.paused); f.paused = nil })
 			}
 		}
+		time.Sleep(10 * time.Second) // for what is on its way
 	})
 	return err, done
+}
+
+// do what an event says, and check.
+func (m *model) do(o op) {
+	m.happen(o)
+	m.collect()
+	m.check()
+}
+
+// hold a connection's request.
+func (m *model) hold(a *actor, priority int) {
+	m.next++
+	tk := ticket(fmt.Sprintf("t%03d", m.next))
+	tk.Priority = priority
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan held, 1)
+	go func() {
+		slot, wait, err := a.Hold(ctx, tk, modelLimits)
+		ch <- held{tk.ID, slot, wait, err}
+	}()
+	m.waits = append(m.waits, &waiting{id: tk.ID, actor: a, outcome: ch, cancel: cancel})
+}
+
+// submit a durable request, beside everything else; of every four one is
+// asynchronous, and some have keys that were used before.
+func (m *model) submit(a *actor, n int) {
+	m.next++
+	r := &Request{ID: fmt.Sprintf("translate.d%03d", m.next), Service: "translate", Method: "POST", Path: "/translate",
+		Header: http.Header{}, Body: []byte("body"), Deadline: time.Now().Add(10 * time.Minute), Async: n%4 == 0,
+		Attempts: modelAttempts, Keep: time.Hour, MaxSize: 1 << 20}
+	if !r.Async {
+		r.Key = fmt.Sprintf("k%d", n)
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		e, err := a.Submit(ctx, r, modelLimits)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		d := m.acceptedAs(e.ID)
+		if r.Key != "" && d.key != "" && d.key != r.Key {
+			m.fail("key %s joined %s, which has key %s", r.Key, d.id, d.key)
+		}
+		d.key = r.Key
+	}()
+	synctest.Wait()
 }
