@@ -142,6 +142,9 @@ func (m *model) finish() {
 func (m *model) leftovers() {
 	_ = m.ledger.Offer(context.Background(), "translate", 1, nil)
 	d, err := m.ledger.Demand(context.Background(), "translate")
+	if m.lost && err == nil && d.Held > 0 {
+		return // a run whose end Redis has lost is run again once its activator has left; here nobody is left
+	}
 	if err != nil || d.Held != 0 || len(d.SlotsOut) != 0 || len(d.Deadlines) != 0 {
 		m.fail("left behind: %+v %v", d, err)
 	}
