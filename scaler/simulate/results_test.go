@@ -35,7 +35,7 @@ var (
 )
 
 // TestResultsAreCurrent replays a little of what RESULTS.md says and compares it
-// row by row; with -update-results (make results) it replays all and writes it.
+// row by row, and looks for the notes in it; with -update-results (make results) it replays all and writes it.
 func TestResultsAreCurrent(t *testing.T) {
 	if *updateResults {
 		writeResults(t)
@@ -44,6 +44,13 @@ func TestResultsAreCurrent(t *testing.T) {
 	text, err := os.ReadFile(resultsFile)
 	if err != nil {
 		t.Fatal(err)
+	}
+	notes, err := os.ReadFile(notesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), strings.TrimSpace(string(notes))) {
+		t.Errorf("%s does not have what %s says; run make results", resultsFile, notesFile)
 	}
 	l := newLab(t, "")
 	for _, c := range []trial{{"azure-llm-2023-code", 2 * time.Minute}, {"azure-llm-2023-conv", 6 * time.Minute}} {
