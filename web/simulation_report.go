@@ -20,9 +20,9 @@ type SimulationResult struct {
 	Series []SimulationPoint `json:"series"` // of draft and live: the most in each of at most 720 parts
 }
 
-// SimulationPoint is how a service stood at one moment.
+// SimulationPoint is how a service stood in one part of the time: the most of each.
 type SimulationPoint struct {
-	AtS    float64 `json:"at_s"` // since the beginning
+	AtS    float64 `json:"at_s"` // since the beginning, of the part
 	Wanted int     `json:"wanted"`
 	Ready  int     `json:"ready"`
 	Held   int     `json:"held"`

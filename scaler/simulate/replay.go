@@ -35,7 +35,7 @@ type Setup struct {
 	Launch time.Duration
 	// GPUs of a replica; 0: what the first candidate's policy says in cost.gpu.
 	GPUs int
-	// Series samples every candidate this often; 0: not at all.
+	// Series is the step in which every candidate's series is kept; 0: there is none.
 	Series time.Duration
 	// Drawn is how many candidates have a series, from the first on; 0: all.
 	Drawn int

@@ -104,8 +104,7 @@ func Thin(points []Point, n int) ([]Point, int) {
 			list = append(list, p)
 			continue
 		}
-		l := &list[len(list)-1]
-		l.Wanted, l.Ready, l.Held, l.Demand = max(l.Wanted, p.Wanted), max(l.Ready, p.Ready), max(l.Held, p.Held), max(l.Demand, p.Demand)
+		list[len(list)-1].most(p)
 	}
 	return list, every
 }
