@@ -278,6 +278,11 @@ func TestAFleetThatIsEmptyAfterARestartStaysEmptyUntilSomebodyAsks(t *testing.T)
 		}
 		h.ledger.ask(1)
 		within(t, 5*time.Second, "answered again", func() bool { return h.ledger.waiting() == 0 })
+		pass(2 * time.Second)
+		h.everyChangeIsTold()
+		if told := h.ruled(ruleEnded); len(told) != 1 {
+			t.Errorf("%d decisions say that what ran has ended, want 1", len(told))
+		}
 	})
 }
 

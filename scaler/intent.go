@@ -17,6 +17,10 @@ const ruleReversed = "reversed"
 // to store the decision that it carried out: that is written last, the intent first.
 const ruleInherited = "inherited"
 
+// ruleEnded is of decisions that tell that a scaler found nothing running of what
+// the one before it wanted.
+const ruleEnded = "ended"
+
 // inherit takes over what an earlier scaler was about to do. A scale call of it
 // may still be on its way: the process may only have been stopped.
 func (s *service) inherit(now time.Time, left *history.Intent) {
@@ -30,15 +34,46 @@ func (s *service) inherit(now time.Time, left *history.Intent) {
 			Reason: left.Reason, Wake: left.From == 0, unclaimed: n,
 		}
 	}
-	if left.Called && s.memory.Wanted != left.To && s.memory.At.Before(left.At) {
+	if left.Called && s.memory.At.Before(left.At) && !s.leadsTo(left) {
 		d := s.event(left.At, ruleInherited, "by an earlier scaler, which did not live to store its decision: "+left.Reason,
 			map[string]any{"victims": ids(left.Victims), "epoch": left.Epoch})
 		d.From, d.To = left.From, left.To
 		s.entry.Decisions = append(s.entry.Decisions, d)
+		s.memory.Wanted = left.To // or the next decision would set it back, and tell of no change
 		s.changed = true
 	}
 	s.log.Info("an earlier scaler was about to scale", "from", left.From, "to", left.To,
 		"called", left.Called, "victims", len(left.Victims), "reason", left.Reason)
+}
+
+// leadsTo reports whether an earlier scaler's call is a step, or the last one, of
+// the way to what it last stored that it wanted: that decision explains it.
+func (s *service) leadsTo(left *history.Intent) bool {
+	if left.To < left.From {
+		return s.memory.Wanted <= left.To
+	}
+	return s.memory.Wanted >= left.To
+}
+
+// tellEmptied stores that nothing is left of what an earlier scaler wanted, for no
+// decision says so: child processes end with their scaler, whatever it wanted.
+func (s *service) tellEmptied(now time.Time) {
+	n := s.memory.Wanted
+	if n == 0 || s.leaving {
+		return
+	}
+	why := "the count in the fleet is 0"
+	if _, private := s.ses.cfg.Fleet.(Private); private {
+		why = "child processes end with their scaler"
+	}
+	were := "replicas were"
+	if n == 1 {
+		were = "replica was"
+	}
+	d := s.event(now, ruleEnded, fmt.Sprintf("%d %s wanted, and none runs: %s", n, were, why), nil)
+	d.From = n
+	s.entry.Decisions = append(s.entry.Decisions, d)
+	s.changed = true
 }
 
 // inheritDrain goes on with a drain that an earlier scaler began, from its

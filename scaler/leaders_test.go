@@ -158,45 +158,6 @@ func TestALaunchThatAStaleLeaderSendsLateIsMadeOnce(t *testing.T) {
 	})
 }
 
-// An intent is stored before the call and the decision after it: a scaler that is
-// killed between the two leaves a change that only its intent explains.
-func TestAChangeWhoseScalerWasKilledBeforeItStoredTheDecisionHasOneAllTheSame(t *testing.T) {
-	play(t, policy(nil), func(t *testing.T, h *house) {
-		h.stop()
-		h.redis.FlushAll()
-		if _, err := h.history.Claim(t.Context(), "translate", 1); err != nil {
-			t.Fatal(err)
-		}
-		ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
-		if err := h.history.Intend(t.Context(), "translate", history.Intent{
-			Epoch: 1, Number: 1, At: time.Now(), Ref: ref, To: 1, Reason: "1 held + 0 in flight: at least 1 replica", Called: true,
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.fleet.Scale(t.Context(), ref, 1, "", nil); err != nil {
-			t.Fatal(err)
-		}
-		for epoch := int64(2); epoch <= 3; epoch++ { // told once, whoever reads it again
-			l := h.lead(epoch)
-			pass(3 * time.Second)
-			l.stop()
-		}
-		list, err := h.history.Decisions(t.Context(), "translate", 20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		told := 0
-		for _, d := range list {
-			if d.Rule == ruleInherited && d.From == 0 && d.To == 1 && strings.Contains(d.Reason, "1 held") {
-				told++
-			}
-		}
-		if told != 1 {
-			t.Errorf("%d decisions tell of the launch, want 1 of %+v", told, list)
-		}
-	})
-}
-
 func TestALaunchThatIsNotWantedAnyMoreIsReversedBeforeItCanCome(t *testing.T) {
 	twoLeaders(t, func(t *testing.T, h *house, first *leader) {
 		release := first.fleet.stall()

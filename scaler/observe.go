@@ -40,6 +40,7 @@ func (s *service) observe(now time.Time) {
 	if first {
 		s.adoptedAt = now
 		if obs.Count == 0 && !slices.ContainsFunc(obs.Allocations, func(a jobs.Allocation) bool { return !a.Terminal() }) {
+			s.tellEmptied(now)
 			s.memory = s.memory.Emptied()
 		}
 	}

@@ -35,6 +35,23 @@ func (h *house) ruled(rule string) (list []decide.Decision) {
 	return list
 }
 
+// everyChangeIsTold checks that each stored decision begins at the count at which
+// the one before it ended.
+func (h *house) everyChangeIsTold() {
+	h.t.Helper()
+	all, err := h.history.Decisions(h.t.Context(), "translate", 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	count := 0
+	for _, d := range slices.Backward(all) {
+		if d.From != count {
+			h.t.Errorf("at %d, and the next decision goes from %d to %d: %s (%s)", count, d.From, d.To, d.Reason, d.Rule)
+		}
+		count = d.To
+	}
+}
+
 // notice returns the text of the notice of a kind, "" if there is none.
 func (h *house) notice(kind string) string {
 	for _, n := range h.status().Notices {

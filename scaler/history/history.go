@@ -191,15 +191,17 @@ func add(ctx context.Context, pipe redis.Pipeliner, key string, keep int64, memb
 	pipe.ZRemRangeByRank(ctx, key, 0, -keep-1)
 }
 
-// encode turns items into members scored by their time.
+// encode turns items, oldest first, into members scored by their time in
+// milliseconds. Of one moment the order is kept by a thousandth more for each: a
+// sorted set orders what has one score by its text.
 func encode[T any](items []T, at func(T) time.Time) ([]redis.Z, error) {
 	members := make([]redis.Z, 0, len(items))
-	for _, item := range items {
+	for i, item := range items {
 		text, err := json.Marshal(item)
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, redis.Z{Score: float64(at(item).UnixMilli()), Member: text})
+		members = append(members, redis.Z{Score: float64(at(item).UnixMilli()) + float64(min(i, 999))/1000, Member: text})
 	}
 	return members, nil
 }

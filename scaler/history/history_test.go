@@ -97,6 +97,17 @@ func TestNewestComeFirstAndTheOldestAreDropped(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrittenOfOneMomentKeepsItsOrder(t *testing.T) {
+	h := open(t)
+	write(t, h, history.Entry{Service: "a", Decisions: []decide.Decision{
+		{Service: "a", At: noon, From: 1, To: 0}, {Service: "a", At: noon, From: 0, To: 0}, {Service: "a", At: noon, From: 0, To: 9},
+	}})
+	got, err := h.Decisions(t.Context(), "a", 0)
+	if err != nil || len(got) != 3 || got[0].To != 9 || got[2].From != 1 {
+		t.Errorf("%+v, %v; want the last one that was written first", got, err)
+	}
+}
+
 func TestTimelineIsOldestFirstAndTwoHoursLong(t *testing.T) {
 	h := open(t)
 	for _, minutes := range []int{0, 100, 130} {

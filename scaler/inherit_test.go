@@ -1,0 +1,103 @@
+package scaler
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/history"
+)
+
+// An intent is stored before the call and the decision after it: a scaler that is
+// killed between the two leaves a change that only its intent explains.
+func TestAChangeWhoseScalerWasKilledBeforeItStoredTheDecisionHasOneAllTheSame(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.stop()
+		h.redis.FlushAll()
+		if _, err := h.history.Claim(t.Context(), "translate", 1); err != nil {
+			t.Fatal(err)
+		}
+		ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
+		if err := h.history.Intend(t.Context(), "translate", history.Intent{
+			Epoch: 1, Number: 1, At: time.Now(), Ref: ref, To: 1, Reason: "1 held + 0 in flight: at least 1 replica", Called: true,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.fleet.Scale(t.Context(), ref, 1, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		for epoch := int64(2); epoch <= 3; epoch++ { // told once, whoever reads it again
+			l := h.lead(epoch)
+			pass(3 * time.Second)
+			l.stop()
+		}
+		list, err := h.history.Decisions(t.Context(), "translate", 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		for _, d := range list {
+			if d.Rule == ruleInherited && d.From == 0 && d.To == 1 && strings.Contains(d.Reason, "1 held") {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("%d decisions tell of the launch, want 1 of %+v", told, list)
+		}
+		h.everyChangeIsTold()
+	})
+}
+
+// What was launched by a call whose decision was not stored is what the rules go on
+// from: else those that move the count by steps would stop it at once.
+func TestALaunchThatOnlyItsIntentTellsOfIsNotTakenBackByTheNextScaler(t *testing.T) {
+	steps := policy(func(p *policies.Policy) { p.Sizing.Mode, p.Replicas.Min = "thresholds", 1 })
+	play(t, steps, func(t *testing.T, h *house) {
+		within(t, 10*time.Second, "the first replica", func() bool { return h.fleet.running() == 1 })
+		pass(5 * time.Second)
+		h.stop()
+		ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
+		if err := h.history.Intend(t.Context(), "translate", history.Intent{
+			Epoch: 99, Number: 1, At: time.Now(), Ref: ref, From: 1, To: 2, Reason: "qps over 1m is above 10", Called: true,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.fleet.Scale(t.Context(), ref, 2, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		l := h.lead(100)
+		pass(30 * time.Second)
+		l.stop()
+		if n := h.fleet.running(); n != 2 {
+			t.Errorf("%d replicas run, want the 2 that there were", n)
+		}
+		h.everyChangeIsTold()
+	})
+}
+
+// What a call was one step of is told once, by the decision that was stored, even if
+// the scaler was killed just after the call.
+func TestAStepTowardsWhatWasStoredIsToldByThatAlone(t *testing.T) {
+	play(t, policy(nil), func(t *testing.T, h *house) {
+		h.ledger.ask(200)
+		within(t, time.Minute, "answered", func() bool { return h.ledger.waiting() == 0 })
+		h.operate(jobs.Command{Verb: jobs.VerbSleep, Reason: "a test"})
+		within(t, 10*time.Second, "a decision to end them", func() bool { return len(h.ruled("asleep")) == 1 })
+		pass(2 * time.Second)
+		h.stop()
+		ref := jobs.Ref{Namespace: "default", Job: "translate", Group: "server"}
+		if err := h.history.Intend(t.Context(), "translate", history.Intent{
+			Epoch: 99, Number: 1, At: time.Now(), Ref: ref, From: 2, To: 1, Reason: "asleep", Called: true,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		l := h.lead(100)
+		pass(3 * time.Second)
+		l.stop()
+		if told := h.ruled(ruleInherited); len(told) != 0 {
+			t.Errorf("%+v; the decision for it was stored", told)
+		}
+	})
+}
