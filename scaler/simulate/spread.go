@@ -25,8 +25,9 @@ type spread struct {
 	of   Durations
 	seed uint64
 
-	due   []Request // of the steps read, sorted
-	ahead *step     // read, not yet spread
+	due   []Request         // of the steps read, sorted
+	again map[string]uint64 // how often each service was drawn for at this moment
+	ahead *step             // read, not yet spread
 	ended bool
 }
 
@@ -48,6 +49,7 @@ func (s *spread) Next() (Request, error) {
 // read spreads the steps of one moment, of all services.
 func (s *spread) read() error {
 	s.due = s.due[:0:0]
+	clear(s.again)
 	var now int64 = -1
 	for {
 		var one step
@@ -74,7 +76,14 @@ func (s *spread) read() error {
 }
 
 func (s *spread) draw(one *step) {
-	draw := rand.New(rand.NewPCG(s.seed, hash(one.service)^uint64(one.at)*0x9e3779b97f4a7c15))
+	if s.again == nil {
+		s.again = map[string]uint64{}
+	}
+	// Another line of the same service and moment, as of a trace that was put together
+	// of two, has requests of its own, not the same ones twice.
+	seed := s.seed + s.again[one.service]*0xd1342543de82ef95
+	s.again[one.service]++
+	draw := rand.New(rand.NewPCG(seed, hash(one.service)^uint64(one.at)*0x9e3779b97f4a7c15))
 	for range one.count {
 		r := Request{
 			At:      time.Duration(one.at)*one.unit + time.Duration(draw.Float64()*float64(one.unit)),

@@ -90,6 +90,26 @@ func TestCountsAreSpreadInsideTheirMinuteAlikeForOneSeed(t *testing.T) {
 	}
 }
 
+func TestTwoLinesOfOneServiceAndMinuteAreNotTheSameRequestsTwice(t *testing.T) {
+	got, err := readAll([]byte(countColumns+"\n0,web,3\n0,api,1\n0,web,3\n"), 7)
+	if err != nil || len(got) != 7 {
+		t.Fatalf("%d requests, %v; want 7", len(got), err)
+	}
+	met := map[Request]bool{}
+	for _, r := range got {
+		if met[r] {
+			t.Errorf("%+v comes twice", r)
+		}
+		met[r] = true
+	}
+	alone, _ := readAll([]byte(countColumns+"\n0,web,3\n"), 7)
+	for _, r := range alone {
+		if !met[r] {
+			t.Errorf("%+v is gone: the first line has to be drawn as if it were the only one", r)
+		}
+	}
+}
+
 func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 	cut := zipped(t, twoRequests+strings.Repeat("2000,chat,1,1\n", 5000))
 	for _, c := range []struct {
