@@ -148,6 +148,7 @@ func TestEveryAPIRouteAnswersWithTheStatusItDocuments(t *testing.T) {
 		{"POST", "/policies/nobody/diff", strings.Replace(better, `"translate"`, `"nobody"`, 1), []string{asHCL}, 200},
 		{"POST", "/policies/translate/simulate?trace=sdsc-http-1995-minutes", better, []string{asHCL}, 202},
 		{"POST", "/policies/translate/simulate?trace=sdsc-http-1995-minutes&sweep=true&cold_start=90s", string(document), []string{asJSON}, 202},
+		{"POST", "/policies/translate/simulate?trace=sdsc-http-1995-minutes&sweep=yes", string(document), []string{asJSON}, 400},
 		{"POST", "/policies/translate/simulate?trace=nothing", better, []string{asHCL}, 400},
 		{"POST", "/policies/translate/simulate?trace=sdsc-http-1995-minutes&cold_start=-1s", better, []string{asHCL}, 400},
 		{"POST", "/policies/translate/simulate?wait=31", better, []string{asHCL}, 400},

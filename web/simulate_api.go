@@ -159,7 +159,14 @@ func (s *Server) simulate(ctx context.Context, draft *policies.Policy, text stri
 	j.setup.GPUs = s.cfg.GPUs(draft)
 	j.over.ReplicaGPUs = j.setup.GPUs
 	j.candidates = append(j.candidates, simulate.Baselines(draft)...)
-	if j.sweep = q.Get("sweep") == "true"; j.sweep {
+	switch sweep := q.Get("sweep"); sweep {
+	case "", "false":
+	case "true":
+		j.sweep = true
+	default:
+		return nil, badRequest(fmt.Sprintf("sweep is %s; allowed: true, false", quoteName(sweep)))
+	}
+	if j.sweep {
 		j.candidates = append(j.candidates, simulate.Sweep(draft)[:len(simulate.Patiences)]...)
 	}
 	if err := s.coldStartsOf(ctx, j, q.Get("cold_start")); err != nil {
