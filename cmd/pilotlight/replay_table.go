@@ -40,7 +40,7 @@ func writeReplayTable(w io.Writer, rep *simulate.Report) error {
 		return err
 	}
 	b := rep.LowerBound
-	if _, err := fmt.Fprintf(w, "\nOPT0, the least for nobody to wait: %s GPU-hours; whatever is let wait: %s\n", plain(b.GPUSeconds/3600), plain(b.AnyWaitGPUSeconds/3600)); err != nil {
+	if _, err := fmt.Fprintf(w, "\nIf every start took its median, the least for nobody to wait, OPT0, is %s GPU-hours, and whatever is let wait %s.\n", plain(b.GPUSeconds/3600), plain(b.AnyWaitGPUSeconds/3600)); err != nil {
 		return err
 	}
 	for _, note := range rep.Notes() {

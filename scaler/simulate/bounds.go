@@ -8,7 +8,9 @@ import (
 )
 
 // bounds is what somebody who knows the future would need: unlimited slots, and
-// every start exactly in time.
+// every start exactly in time. A start takes its median here; a replay draws its
+// own, so that one of few launches whose draws were short may stay below: that of
+// one lone request by as much as its one draw did.
 type bounds struct {
 	slots, gpus int
 	start       float64 // seconds of a cold start

@@ -24,7 +24,8 @@ type Report struct {
 	LowerBound Bound    `json:"lower_bound"`
 }
 
-// Bound is what somebody who knows the future would have needed.
+// Bound is what somebody who knows the future would have needed if every start
+// took its median.
 type Bound struct {
 	GPUSeconds         float64 `json:"gpu_seconds"`          // OPT0: nobody waits
 	AnyWaitGPUSeconds  float64 `json:"any_wait_gpu_seconds"` // LB: whatever anybody waits
