@@ -62,7 +62,7 @@ soak: ## Three activators, two scalers and Redis, killed and stopped under load,
 	go test -count=1 -timeout 24h -v -run '^TestSoak$$' ./internal/e2e -soak $(SOAK) -soak-seed $(SEED) -soak-dir $(CURDIR)/artifacts/soak
 
 .PHONY: results
-results: ## Replay every stored trace and rewrite scaler/simulate/RESULTS.md (about 20 min; a run that is broken off is resumed)
+results: ## Replay every stored trace and rewrite scaler/simulate/RESULTS.md (about half an hour on two processors; a run that is broken off is resumed)
 	GOGC=400 nice go test ./scaler/simulate -run TestResultsAreCurrent -count=1 -v -timeout 3h -update-results \
 		-results-cache "$(CURDIR)/artifacts/results" -results-of "$$(git log -1 --format='commit %h' -- scaler/decide)"
 
