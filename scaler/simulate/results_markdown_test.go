@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 )
 
 // notesFile is what people say about the figures; it is copied into RESULTS.md.
@@ -122,11 +123,12 @@ func resultRow(r *Result) string {
 		Count(r.Launches), Count(r.Flips), Count(uint64(math.Round(r.J(defaultTheta)))), r.ToLowerBound, r.ToAnyWait, opt)
 }
 
-func writeMarkdown(w io.Writer, all []verdict) {
+func writeMarkdown(tb testing.TB, w io.Writer, all []verdict) {
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) } // a buffer never fails
 	line("# How good are the decisions?\n")
 	line("Made by `make results` of %s, which replays every trace in `traces/` under Pilotlight's own decisions and under the other ways to scale. Do not edit it: what people say is in `%s`. A test replays some rows and compares them.\n", *resultsOf, notesFile)
 	writeAcceptance(line, all)
+	writeDrawn(tb, line)
 	if notes, err := os.ReadFile(notesFile); err == nil {
 		line("%s\n", strings.TrimSpace(string(notes)))
 	}
@@ -146,7 +148,7 @@ func writeAcceptance(line func(string, ...any), all []verdict) {
 	line("A point of the sweep *dominates* a baseline if it needs at least 1 %% fewer GPU-seconds and neither mean nor p99 wait is higher by more than 1 %% (and a millisecond). A cell names the defaults if they dominate, else the point that saves most; *tie*: one is nowhere worse by more than 1 %%, but saves less than 1 %%; **no**: none.\n")
 	line("| trace, cold start | %s |", strings.Join(comparedWith, " | "))
 	line("|---|%s", strings.Repeat("---|", len(comparedWith)))
-	dominated, ties, pairs, lowest, even := 0, 0, 0, 0, 0
+	dominated, ties, pairs := 0, 0, 0
 	var open []string
 	for _, v := range all {
 		row := fmt.Sprintf("| %s, %.0f s |", v.trace, v.cold.Seconds())
@@ -168,16 +170,45 @@ func writeAcceptance(line func(string, ...any), all []verdict) {
 	}
 	line("\n%d of %d pairs are dominated, %d are ties, %d are not.\n", dominated, pairs, ties, pairs-dominated-ties)
 	line("J₂ at the defaults, and of each baseline that can reach zero (single-5m: within its own bounds, the defaults' in brackets):\n")
+	var costs []compared
+	for _, v := range all {
+		costs = append(costs, compared{
+			title: fmt.Sprintf("%s, %.0f s", v.trace, v.cold.Seconds()),
+			own:   v.atDefaults(""), one: v.atDefaults(Single), baseline: v.baseline,
+		})
+	}
+	writeCosts(line, costs)
+	if len(open) > 0 {
+		line("### Not dominated\n")
+		line("The point of the sweep whose worst figure is least above the baseline's, as GPU-hours / mean / p99 wait in seconds:\n")
+		for _, s := range open {
+			line("%s", s)
+		}
+		line("")
+	}
+}
+
+// compared are the costs of one trial: of the defaults, of the same with at most
+// one replica, and of each baseline.
+type compared struct {
+	title    string
+	own, one Result
+	baseline func(name string) Result
+}
+
+// writeCosts writes J of the defaults and of each baseline that can reach zero,
+// and how often the defaults have the lowest.
+func writeCosts(line func(string, ...any), list []compared) {
 	line("| trace, cold start | defaults | %s | lowest |", strings.Join(canReachZero, " | "))
 	line("|---|---|%s---|", strings.Repeat("---|", len(canReachZero)))
-	for _, v := range all {
-		own := v.atDefaults("").J(defaultTheta)
-		row, verdict := fmt.Sprintf("| %s, %.0f s | %s |", v.trace, v.cold.Seconds(), rounded(own)), "yes"
+	lowest, even := 0, 0
+	for _, c := range list {
+		row, verdict := costOf(c.title, c.own), "yes"
 		for _, name := range canReachZero {
-			j, mine := v.baseline(name).J(defaultTheta), own
+			j, mine := c.baseline(name).J(defaultTheta), c.own.J(defaultTheta)
 			cell := rounded(j)
 			if name == Single {
-				mine = v.atDefaults(name).J(defaultTheta)
+				mine = c.one.J(defaultTheta)
 				cell += " (" + rounded(mine) + ")"
 			}
 			switch {
@@ -197,15 +228,12 @@ func writeAcceptance(line func(string, ...any), all []verdict) {
 		}
 		line("%s %s |", row, verdict)
 	}
-	line("\nThe defaults have the lowest J₂ in %d of %d, and are within 1 %% of it in %d.\n", lowest, len(all), even)
-	if len(open) > 0 {
-		line("### Not dominated\n")
-		line("The point of the sweep whose worst figure is least above the baseline's, as GPU-hours / mean / p99 wait in seconds:\n")
-		for _, s := range open {
-			line("%s", s)
-		}
-		line("")
-	}
+	line("\nThe defaults have the lowest J₂ in %d of %d, and are within 1 %% of it in %d.\n", lowest, len(list), even)
+}
+
+// costOf begins a row of costs.
+func costOf(title string, own Result) string {
+	return fmt.Sprintf("| %s | %s |", title, rounded(own.J(defaultTheta)))
 }
 
 func rounded(v float64) string { return Count(uint64(math.Round(v))) }

@@ -53,6 +53,11 @@ func TestResultsAreCurrent(t *testing.T) {
 		t.Errorf("%s does not have what %s says; run make results", resultsFile, notesFile)
 	}
 	l := newLab(t, "")
+	d, cold := drawnTraces[1], resultColdStarts[0]
+	own := d.replayed(t, cold, func(peaks map[string]int) []Candidate { return UpTo(peaks, []Candidate{Policy("defaults", judged())}) })
+	if row := costOf(d.title(cold), own[0]); !strings.Contains(string(text), "\n"+row) {
+		t.Errorf("%s is not current: no row that begins with %s; run make results", resultsFile, row)
+	}
 	for _, c := range []trial{{"azure-llm-2023-code", 2 * time.Minute}, {"azure-llm-2023-conv", 6 * time.Minute}} {
 		rows := rowsOf(t, string(text), c)
 		for _, r := range []row{{defaultBeta, []float64{defaultTheta}}, {2, []float64{0.25}}} {
@@ -113,7 +118,7 @@ func writeResults(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	writeMarkdown(&b, all)
+	writeMarkdown(t, &b, all)
 	if err := os.WriteFile(resultsFile, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
