@@ -142,3 +142,34 @@ func TestPoliciesThatCouldNotBeReadAreReadAgainWithoutAnotherChange(t *testing.T
 		}
 	})
 }
+
+// A Redis that has lost its data has no policies any more, and nothing else says so.
+func TestTheLossOfTheLastPolicyIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &awayStore{Store: policies.NewMemory()}
+		store.save(t, translatePolicy)
+		_, client := redistest.Redis(t)
+		q, err := queue.New(queue.Config{Redis: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var logged strings.Builder
+		act, err := New(Config{Policies: store, Queue: q, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(&logged, nil)),
+			Statuses: &fakeStatuses{now: map[string]jobs.Status{}, changes: make(chan string, 10)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		act.loadRoutes(t.Context())
+		if logged.Len() > 0 {
+			t.Fatalf("with a policy: %s", &logged)
+		}
+		if _, err := store.Delete(t.Context(), "translate", 1, "test", ""); err != nil {
+			t.Fatal(err)
+		}
+		act.loadRoutes(t.Context())
+		act.loadRoutes(t.Context())
+		if n := strings.Count(logged.String(), "no policy is left"); n != 1 {
+			t.Errorf("said %d times, want once: %s", n, &logged)
+		}
+	})
+}

@@ -96,6 +96,10 @@ func (a *Activator) loadRoutes(ctx context.Context) (read bool) {
 			a.metrics.forget(name)
 		}
 	}
+	if len(next.services) == 0 && len(old.services) > 0 {
+		a.log.Error("no policy is left: every request is answered with 404 until one is applied",
+			"reason", "the last one was deleted; if nobody did that, Redis has lost its data: apply the policies again, or restart with --policies")
+	}
 	return true
 }
 
