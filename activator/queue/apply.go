@@ -90,9 +90,12 @@ func (s *service) offerLocked(offer jobs.SlotOffer) {
 // the queue. A grant for somebody who has gone is acknowledged without owning
 // the slot, which frees it.
 func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
+	if _, taken := s.acks[ticket]; taken {
+		return // told twice; who waits now holds the ticket again, for a retry
+	}
 	w := s.waiters[ticket]
 	if w == nil {
-		s.acks[ticket] = true
+		s.acks[ticket] = 0
 		return
 	}
 	r := s.find(replicaID)
@@ -100,7 +103,7 @@ func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
 		w.numbered = false
 		return
 	}
-	s.acks[ticket] = true
+	s.acks[ticket] = 0
 	r.owned++
 	s.endLocked(w, outcome{slot: s.slotLocked(r, sent)})
 }

@@ -80,7 +80,11 @@
 //     activator; a late copy of an older one is refused by its number. Sent
 //     whenever something changed, 50 ms after more is in use than was stated, and
 //     each second while anything is held or waits.
-//   - run, store, again: the owner of a durable ticket begins, answers, gives up.
+//   - run, store, again: the owner of a durable ticket begins, answers, gives up. Who
+//     gives up before its grant is acknowledged gives the slot back with it: a grant
+//     of a later epoch may follow, which that acknowledgement leaves alone. The ticket
+//     of a connection that is held again is asked for once its last grant is
+//     acknowledged.
 //   - offer, demand, observe: the scaler states all replicas (Slots 0 drains one),
 //     reads, and tells what replicas count themselves.
 //   - read, cancel: anybody, of a durable ticket.

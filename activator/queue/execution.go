@@ -60,7 +60,10 @@ type Execution struct {
 // acceptDurableLocked takes the grant of a durable ticket and runs it.
 func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, sent time.Time) {
 	delete(s.expected, ticket)
-	s.acks[ticket] = true
+	if taken, ok := s.acks[ticket]; ok && taken == epoch {
+		return // told twice
+	}
+	s.acks[ticket] = epoch
 	if e := s.running[ticket]; e != nil {
 		if e.epoch != epoch { // an older run that has been given up has not ended yet
 			e.cancel(errTakenOver)
@@ -86,6 +89,9 @@ func (e *Execution) run() {
 		switch {
 		case errors.Is(err, errTakenOver) && !e.began.IsZero() && !e.over:
 			e.Slot.leave(fmt.Sprintf("%s.%d", e.ticket, e.epoch), e.began.Add(e.timeout))
+		case err != nil && e.unacknowledged():
+			// Redis has the slot as the grant's, and takes it back with that.
+			e.Slot.forgo(e.suspect)
 		case e.suspect:
 			e.Slot.ReleaseSuspect()
 		default:
@@ -99,6 +105,14 @@ func (e *Execution) run() {
 	delete(e.s.running, e.ticket)
 	e.s.mu.Unlock()
 	e.s.kick()
+}
+
+// unacknowledged reports whether Redis has not been told yet that its grant was taken.
+func (e *Execution) unacknowledged() bool {
+	e.s.mu.Lock()
+	defer e.s.mu.Unlock()
+	epoch, ok := e.s.acks[e.ticket]
+	return ok && epoch == e.epoch
 }
 
 // try loads the request, counts the attempt, and has it executed.

@@ -39,7 +39,7 @@ func (f *faults) set(fn func(f *faults)) {
 func (f *faults) now() faults {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return faults{cut: f.cut, lost: f.lost, delay: f.delay, paused: f.paused}
+	return faults{cut: f.cut, lost: f.lost, delay: f.delay, paused: f.paused, stated: f.stated}
 }
 
 func (f *faults) stand() {

@@ -35,7 +35,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 	s.waiters[t.ID] = w
 	w.place = s.order.PushBack(w)
 	s.heldBytes += w.bytes
-	away := s.away
+	later := s.away || s.tellsLocked(t.ID) // the settler asks
 	s.mu.Unlock()
 
 	select {
@@ -44,7 +44,7 @@ func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait
 		return nil, w.wait, ErrStopped
 	default:
 	}
-	if away {
+	if later {
 		s.mu.Lock()
 		w.asking = false
 		if now := time.Now(); s.awayFor(now) {
@@ -162,9 +162,11 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		return err
 	}
 	s.gen = max(s.gen, number(reply[1]))
-	if s.waiters[t.ID] != w { // ended meanwhile; its withdrawal may have come too early
-		s.withdraw[t.ID] = true
-		s.kick()
+	if now := s.waiters[t.ID]; now != w { // ended meanwhile; its withdrawal may have come too early
+		if now == nil { // else the ticket is held again, and is that one's
+			s.withdraw[t.ID] = true
+			s.kick()
+		}
 		return nil
 	}
 	if !within(sent, time.Now(), q.cfg.term()) { // this process stood still since: ask again

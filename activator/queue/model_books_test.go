@@ -142,7 +142,7 @@ func (m *model) checkOwned(b *books, a *actor, s *service) {
 		return // it uses nothing but what it has in flight, or has not heard of what was lost
 	}
 	for _, r := range s.replicas {
-		has := b.counted(at{r.ID, a.Activator()}, func(ticket string) bool { return s.acks[ticket] })
+		has := b.counted(at{r.ID, a.Activator()}, func(ticket string) bool { _, taken := s.acks[ticket]; return taken })
 		if r.owned > has {
 			m.fail("%s owns %d slots of %s, of which Redis knows %d", a.Activator(), r.owned, r.ID, has)
 		}
@@ -169,14 +169,16 @@ func (m *model) checkOut(b *books) {
 }
 
 // checkOrder: who has been granted a slot since the last look stood before all of its
-// priority that still wait; and a place once given is kept.
+// priority that still wait; and a place is kept once its activator knows it.
 func (m *model) checkOrder(b *books) {
 	now := map[string]position{}
 	for _, p := range b.queue {
 		if was, known := m.scores[p.id]; known && was != p.score && !m.ghost(p) {
 			m.fail("the place of %s was %.0f and is %.0f", p.id, was, p.score)
 		}
-		m.scores[p.id], now[p.id] = p.score, p
+		if now[p.id] = p; m.told(p) {
+			m.scores[p.id] = p.score
+		}
 	}
 	for i, p := range m.before.queue {
 		if _, waits := now[p.id]; waits || !m.granted(b, p) {
@@ -194,6 +196,23 @@ func (m *model) checkOrder(b *books) {
 // came late has brought it back.
 func (m *model) ghost(p position) bool {
 	return p.epoch == "" && !slices.ContainsFunc(m.waits, func(w *waiting) bool { return w.id == p.id && w.waits() })
+}
+
+// told reports whether the one for whom somebody waits has heard of the place: a ticket
+// whose activator is buried before it has is asked for anew.
+func (m *model) told(p position) bool {
+	if p.epoch != "" {
+		return true
+	}
+	for _, w := range m.waits {
+		if s := w.actor.known("translate"); w.id == p.id && s != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			held := s.waiters[p.id]
+			return held != nil && held.ticket.Seq != 0
+		}
+	}
+	return false
 }
 
 // granted reports whether Redis has given a slot to one that waited.

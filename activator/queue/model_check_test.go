@@ -11,8 +11,21 @@ import (
 	"github.com/pilotlight/pilotlight/jobs"
 )
 
+// fence keeps what has been read and written so far, under no lock, apart from what
+// executions will write: before time passes, and before they go on.
+func (m *model) fence() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+}
+
+func (m *model) tick(d time.Duration) {
+	m.fence()
+	m.world.tick(d)
+}
+
 // collect takes in what has happened.
 func (m *model) collect() {
+	m.fence()
 	synctest.Wait()
 	for _, w := range m.waits {
 		if !w.waits() || w.actor.paused {
@@ -68,6 +81,7 @@ func (m *model) check() {
 	for _, id := range sortedIDs(m.durable) {
 		m.checkDurable(m.durable[id])
 	}
+	m.fence()
 }
 
 func sortedIDs(m map[string]*accepted) []string {
@@ -134,6 +148,7 @@ func (m *model) finish() {
 			a.stop()
 		}
 	}
+	m.fence()
 	time.Sleep(modelTimeout + 10*time.Second) // quarantines end
 	synctest.Wait()
 	m.leftovers()

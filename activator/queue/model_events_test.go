@@ -36,6 +36,7 @@ func (m *model) happen(o op) {
 	case "upload":
 		m.upload = 3 * o.D
 	case "moment":
+		m.fence()
 		time.Sleep(time.Duration(1+o.M*20) * time.Millisecond)
 	case "second":
 		m.tick(time.Second)

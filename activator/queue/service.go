@@ -24,7 +24,7 @@ type service struct {
 	running   map[string]*Execution // durable tickets in a slot here
 	expected  map[string]bool       // durable tickets being submitted, whose grant has not come yet
 	contended bool                  // somebody waits somewhere: freed slots go back to Redis
-	acks      map[string]bool       // grants taken, not yet told to Redis
+	acks      map[string]int64      // grants taken, not yet told to Redis: ticket → epoch
 	withdraw  map[string]bool       // tickets given up, not yet told to Redis
 	suspect   map[string]bool       // replicas to be reported as suspect
 	dead      map[string]bool       // silent activators whose address refuses: to be reported
@@ -86,7 +86,7 @@ func newService(q *Queue, name string) *service {
 	return &service{
 		q: q, name: name, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), raise: make(chan struct{}, 1),
 		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{}, expected: map[string]bool{},
-		acks: map[string]bool{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
+		acks: map[string]int64{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
 		dead: map[string]bool{}, views: map[string]statedView{}, left: map[string]leftSlot{},
 		timeout: 10 * time.Minute, coldSince: time.Now(),
 	}
@@ -219,6 +219,16 @@ func (s *service) leave(id, run string, till time.Time) {
 	}
 	s.releaseLocked(id, false)
 	s.kick()
+}
+
+// forgo a slot that Redis takes back by itself: it is neither in use nor idle here.
+func (s *service) forgo(id string, suspect bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.find(id); r != nil {
+		r.owned--
+	}
+	s.releaseLocked(id, suspect)
 }
 
 func (s *service) dropLocked(r *replica) {

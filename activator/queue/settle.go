@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // found out about others.
 type statement struct {
 	Held     map[string][3]int     `json:"held,omitempty"` // replica → owned, busy, most busy since the last statement
-	Acks     []string              `json:"acks,omitempty"`
+	Acks     map[string]int64      `json:"acks,omitempty"` // ticket → epoch of its grant, 0 a connection's
 	Withdraw []string              `json:"withdraw,omitempty"`
 	Suspect  []string              `json:"suspect,omitempty"`
 	Dead     []string              `json:"dead,omitempty"`
@@ -136,19 +137,18 @@ func (s *service) settleAll(ctx context.Context) (next time.Duration, err error)
 }
 
 // askAgain numbers the waiters that Redis does not know, in order. Of many at
-// once it settles in between: a lease is shorter than that may take.
+// once it settles in between: a lease is shorter than that may take. Whoever it does
+// not come to, because a call failed, is left for the next time.
 func (s *service) askAgain(ctx context.Context) error {
 	since := time.Now()
 	for _, w := range s.unnumbered() {
+		if !s.begin(w) {
+			continue
+		}
 		if err := s.ask(ctx, w); err != nil {
 			return err
 		}
 		if time.Since(since) > s.q.cfg.Heartbeat {
-			s.mu.Lock()
-			for _, w := range s.waiters {
-				w.asking = w.asking && w.numbered
-			}
-			s.mu.Unlock()
 			s.kick()
 			return nil
 		}
@@ -180,7 +180,8 @@ func (s *service) state() *statement {
 		}
 		r.peak = r.busy
 	}
-	st.Acks, st.Withdraw, st.Suspect, st.Dead = keys(s.acks), keys(s.withdraw), keys(s.suspect), keys(s.dead)
+	st.Acks = maps.Clone(s.acks)
+	st.Withdraw, st.Suspect, st.Dead = keys(s.withdraw), keys(s.suspect), keys(s.dead)
 	for run, l := range s.left {
 		if st.Left == nil {
 			st.Left = map[string]leftSlot{}
@@ -224,8 +225,14 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 		return false, err
 	}
 	s.gen = max(s.gen, number(reply[1]))
-	for _, id := range st.Acks {
-		delete(s.acks, id)
+	if reply[0] == "stale" {
+		s.number += 1000 // a former statement of this incarnation overtook it, or its number was lost
+		return true, nil
+	}
+	for id, epoch := range st.Acks {
+		if s.acks[id] == epoch {
+			delete(s.acks, id)
+		}
 	}
 	for _, id := range st.Withdraw {
 		delete(s.withdraw, id)
@@ -235,10 +242,6 @@ func (s *service) settle(ctx context.Context, st *statement) (again bool, err er
 	}
 	for _, id := range st.Dead {
 		delete(s.dead, id)
-	}
-	if reply[0] == "stale" {
-		s.number += 1000 // a former statement of this incarnation overtook it, or its number was lost
-		return true, nil
 	}
 	for run := range st.Left {
 		delete(s.left, run)
@@ -341,12 +344,34 @@ func (s *service) unnumbered() []*waiter {
 	defer s.mu.Unlock()
 	var out []*waiter
 	for e := s.order.Front(); e != nil; e = e.Next() {
-		if w := e.Value.(*waiter); !w.numbered && !w.asking {
-			w.asking = true
+		if w := e.Value.(*waiter); s.mayAskLocked(w) {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// begin to ask for a waiter; false: there is nothing to ask.
+func (s *service) begin(w *waiter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ask := s.mayAskLocked(w)
+	w.asking = w.asking || ask
+	return ask
+}
+
+// mayAskLocked reports whether Redis is to be asked for a waiter. What it is yet to be
+// told of an earlier wait of the same ticket comes first: else it would answer with the
+// grant of that one, or forget the ticket that it has just got.
+func (s *service) mayAskLocked(w *waiter) bool {
+	return s.waiters[w.ticket.ID] == w && !w.numbered && !w.asking && !s.tellsLocked(w.ticket.ID)
+}
+
+// tellsLocked reports whether a grant of the ticket is to be acknowledged, or the ticket
+// to be withdrawn.
+func (s *service) tellsLocked(ticket string) bool {
+	_, acks := s.acks[ticket]
+	return acks || s.withdraw[ticket]
 }
 
 // next settlement: a heartbeat while there is anything to say, and as soon as

@@ -50,6 +50,9 @@ func (s *Slot) leave(run string, till time.Time) {
 	s.once.Do(func() { s.service.leave(s.Replica, run, till) })
 }
 
+// forgo gives the slot back to Redis, as granted but not taken.
+func (s *Slot) forgo(suspect bool) { s.once.Do(func() { s.service.forgo(s.Replica, suspect) }) }
+
 // within reports whether less than d has passed since from. Both clocks have to
 // say so: the monotonic one does not see a machine that was suspended, the other
 // one may be set.

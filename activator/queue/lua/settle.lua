@@ -3,7 +3,7 @@
 -- older statement that arrives late is refused by its number.
 -- ARGV 6 number, 7 wants leases (1/0), 8 request timeout ms, 9 runs (1/0), 10
 -- address, 11 suspicion ms, 12 silence ms after which others ask for somebody,
--- 13 statement (JSON: {held: {replica: [owned, busy, peak]}, acks: [ticket],
+-- 13 statement (JSON: {held: {replica: [owned, busy, peak]}, acks: {ticket: epoch},
 -- withdraw: [ticket], suspect: [replica], left: {run: {replica, ms}}, waiting: n, leaving: bool, dead: [activator], views:
 -- {activator: {number, busy: {replica: n}}}})
 redis.call('HDEL', K_META, '-') -- a write first: what follows is not refused for want of memory
@@ -43,8 +43,9 @@ for _, key in ipairs({ K_HELD, K_QUARANTINE }) do
     if activator == ME then redis.call('HDEL', key, field) end
   end)
 end
-for _, id in ipairs(statement.acks or {}) do
-  redis.call('HDEL', K_GRANTS, id)
+for id, epoch in pairs(statement.acks or {}) do -- a later grant of the same ticket stays
+  local _, owner, _, of = split(redis.call('HGET', K_GRANTS, id) or '')
+  if owner == ME and tonumber(of) == epoch then redis.call('HDEL', K_GRANTS, id) end
 end
 for _, id in ipairs(statement.withdraw or {}) do
   redis.call('HDEL', K_GRANTS, id)
