@@ -223,11 +223,16 @@ func (s *service) metric(now time.Time, m *policies.Metric) (mean, most *float64
 	return figure(sum / float64(n)), &top, ""
 }
 
-// sayUnknown logs what has become unknown, once.
-func (s *service) sayUnknown(unknown []string) {
+// unknownAgain is the least between two log lines about unknown metrics: the reason
+// may be another one each second, such as the time of an answer that is too old.
+const unknownAgain = time.Minute
+
+// sayUnknown notes what is unknown for the notice, and logs what has become so.
+func (s *service) sayUnknown(now time.Time, unknown []string) {
 	if text := strings.Join(unknown, "; "); text != s.unknown {
 		s.unknown, s.changed = text, true
-		if text != "" {
+		if text != "" && (s.unknownSaid.IsZero() || now.Sub(s.unknownSaid) >= unknownAgain) {
+			s.unknownSaid = now
 			s.log.Log(s.ctx, slog.LevelWarn, "metrics of the policy unknown", "reason", text)
 		}
 	}

@@ -81,6 +81,29 @@ func TestAMetricByPromQLScalesAndHoldsWhilePrometheusIsAway(t *testing.T) {
 	})
 }
 
+func TestAMetricWhoseReasonToBeUnknownChangesEachSecondIsLoggedOnceAMinute(t *testing.T) {
+	p := byMetric(policies.Metric{Source: "prometheus", Query: "sum(waiting)"})
+	play(t, p, func(t *testing.T, h *house) {
+		h.stop()
+		var logged strings.Builder
+		h.log = &logged
+		h.restart(&url.URL{Scheme: "http", Host: "10.9.9.9:9090"}, func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host != "10.9.9.9:9090" {
+				return h.fleet.RoundTrip(r)
+			}
+			return reply(200, vector(time.Now().Add(-time.Hour), "9")), nil // each is of another time
+		})
+		pass(3 * time.Minute)
+		if text := h.notice(jobs.NoticeMetricUnknown); !strings.Contains(text, "its answer is of") {
+			t.Errorf("notice %q", text)
+		}
+		h.stop()
+		if n := strings.Count(logged.String(), "metrics of the policy unknown"); n < 2 || n > 4 {
+			t.Errorf("logged %d times in three minutes, want about once a minute", n)
+		}
+	})
+}
+
 func TestWhatIsNoOneNumberIsUnknownWithItsReason(t *testing.T) {
 	now := time.Now()
 	block := policies.Metric{Name: "m", Source: "metrics", Query: "m"}

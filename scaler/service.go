@@ -105,6 +105,7 @@ type service struct {
 	meterDue    time.Time // when to ask it again
 	metering    lane
 	unknown     string    // metrics that are, and why
+	unknownSaid time.Time // in the log
 	answersDue  time.Time // zero: nobody waits for a first answer
 
 	// What others do to the job.

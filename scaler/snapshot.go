@@ -132,7 +132,7 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 	}
 	var unknown []string
 	snap.Metrics, snap.MetricMaxes, unknown = s.metrics(now)
-	s.sayUnknown(unknown)
+	s.sayUnknown(now, unknown)
 	if s.out != nil {
 		snap.Out = &decide.Out{Rule: s.out.Rule, Reason: s.out.Why}
 	}
