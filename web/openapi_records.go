@@ -91,13 +91,13 @@ var recordWords = map[string]map[string]string{
 	"SimulationOver": {
 		"trace": "name of the trace; null: recorded demand", "from": "beginning of the recorded demand; null: a named trace", "to": "its end; null: a named trace",
 		"covered_s": "seconds of that time in which demand was recorded; the rest counts as time without requests; null: a named trace",
-		"requests":  "that came; null until a named trace has been read", "slot_times": "recorded times in a slot, among which each request's is drawn; null: a named trace",
+		"requests":  "that came", "slot_times": "recorded times in a slot, among which each request's is drawn; null: a named trace",
 		"cold_starts": "of this service, among which each launch is drawn if they are 5 or more", "cold_start_s": "their median, in seconds from launch to ready; each is drawn around it if there are fewer than 5; 120 is a guess where there are none, unless it was asked for",
 		"compared_with_live": "the policy in force is replayed, too; false: there is none, or the draft says the same", "live_version": "of the policy in force; 0: there is none",
 		"replica_gpus": "GPUs of one replica", "replicas_max": "of the draft", "concurrency": "slots of one replica, by the draft",
 	},
 	"SimulationProgress": {
-		"at_s": "seconds of virtual time since the beginning, the mean over the ways to scale", "of_s": "seconds of virtual time in all; null: the length of a named trace is not known before its end",
+		"at_s": "seconds of virtual time since the beginning, the mean over the ways to scale", "of_s": "seconds of virtual time in all; null: not known",
 		"requests": "replayed so far, the mean over the ways to scale", "share": "0 to 1; null: not known", "eta_s": "seconds until it is done; null: not known yet", "took_s": "seconds that it has run",
 	},
 	"SimulationReport": {

@@ -195,6 +195,8 @@ func (j *simulation) onTrace(name string) error {
 		return badRequest(fmt.Sprintf("trace is %s; allowed: %s", quoteName(name), strings.Join(traces.Names(), ", ")))
 	}
 	j.over.Trace, j.chosen = &name, "trace="+name
+	length := traces.LengthOf(name)
+	j.long, j.total, j.over.Requests = length.Span, length.Requests, &length.Requests
 	j.setup.Series = time.Minute
 	seed := j.setup.Seed
 	j.open = func() (simulate.Source, func(), error) {

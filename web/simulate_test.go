@@ -184,6 +184,22 @@ func TestSimulationsAreFewAndAreCancelled(t *testing.T) {
 		t.Errorf("cancelled: %s", w.Body)
 	}
 	wantStatus(t, call(s, "DELETE", "/api/v1/simulations/"+first.ID, ""), 200)
+	post() // what was cancelled has made room
+}
+
+func TestHowFarASimulationOfANamedTraceIsIsKnown(t *testing.T) {
+	s, _, _ := newTestServer(t) // nothing runs
+	w := call(s, "POST", "/api/v1/policies/translate/simulate?trace=sdsc-http-1995-minutes", draftText1, asHCL)
+	wantStatus(t, w, 202)
+	i := decode[SimulationInfo](t, w)
+	if p := i.Progress; p.Of == nil || *p.Of != 86400 || p.Share == nil || *p.Share != 0 || i.Over.Requests == nil || *i.Over.Requests != 28_338 {
+		t.Errorf("it stands as %s", w.Body)
+	}
+	j := s.simulations.find(i.ID)
+	j.moved(12*time.Hour, 28_338/4)
+	if share := j.info(time.Now()).Progress.Share; share == nil || math.Abs(*share-0.25) > 1e-3 {
+		t.Errorf("share %v after half of the time and a quarter of the requests, want 0.25", share)
+	}
 }
 
 func TestAProcessSaysWhetherItForgotASimulationOrAnotherOneHasIt(t *testing.T) {

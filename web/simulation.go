@@ -37,7 +37,7 @@ type SimulationOver struct {
 	From              *time.Time `json:"from"`  // of recorded demand
 	To                *time.Time `json:"to"`
 	CoveredS          *float64   `json:"covered_s"`          // seconds of that time in which demand was recorded
-	Requests          *uint64    `json:"requests"`           // null until a named trace has been read
+	Requests          *uint64    `json:"requests"`           // that came
 	SlotTimes         *uint64    `json:"slot_times"`         // times in a slot that were recorded
 	ColdStarts        int        `json:"cold_starts"`        // of this service, among which each launch is drawn
 	ColdStartS        float64    `json:"cold_start_s"`       // their median, from launch to ready; drawn around it if there are fewer than 5
@@ -51,7 +51,7 @@ type SimulationOver struct {
 // SimulationProgress is how far the candidates have come, on average.
 type SimulationProgress struct {
 	At       float64  `json:"at_s"` // virtual seconds since the beginning
-	Of       *float64 `json:"of_s"` // null: how long a named trace is, is not known before its end
+	Of       *float64 `json:"of_s"` // null: not known
 	Requests uint64   `json:"requests"`
 	Share    *float64 `json:"share"` // 0 to 1
 	ETA      *float64 `json:"eta_s"`
@@ -176,6 +176,13 @@ func (j *simulation) end(state, reason string) {
 	close(j.ended)
 }
 
+func (j *simulation) isOver() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.final()
+}
+
+// final: j.mu is held.
 func (j *simulation) final() bool {
 	return j.state != simulationWaiting && j.state != simulationRunning
 }

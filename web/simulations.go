@@ -26,15 +26,16 @@ const (
 // at once, and is made again in seconds. Their ids begin with own, so that another
 // process knows that it never had one.
 type simulations struct {
-	own   string
-	queue chan *simulation
+	own    string
+	queued chan struct{} // one waits that did not before
 
-	mu   sync.Mutex // guards byID; held for no longer than a look
-	byID map[string]*simulation
+	mu    sync.Mutex // guards what follows; held for no longer than a look
+	queue []*simulation
+	byID  map[string]*simulation
 }
 
 func newSimulations() *simulations {
-	return &simulations{own: newID(4), queue: make(chan *simulation, waitingSimulations), byID: map[string]*simulation{}}
+	return &simulations{own: newID(4), queued: make(chan struct{}, 1), byID: map[string]*simulation{}}
 }
 
 func newID(length int) string { return strings.ToLower(rand.Text()[:length]) }
@@ -45,13 +46,28 @@ func (s *simulations) add(j *simulation) bool {
 	j.ctx, j.cancel = context.WithCancelCause(context.Background()) // run ends it with the server's
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case s.queue <- j:
-		s.byID[j.id] = j
-		return true
-	default:
+	s.queue = slices.DeleteFunc(s.queue, (*simulation).isOver) // cancelled ones make room
+	if len(s.queue) >= waitingSimulations {
 		return false
 	}
+	s.queue, s.byID[j.id] = append(s.queue, j), j
+	select {
+	case s.queued <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// next takes the first that waits; nil if none does.
+func (s *simulations) next() *simulation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) == 0 {
+		return nil
+	}
+	j := s.queue[0]
+	s.queue = slices.Delete(s.queue, 0, 1)
+	return j
 }
 
 // find returns a simulation, and notes that somebody asks for it.
@@ -76,7 +92,9 @@ func (s *simulations) run(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 				return
-			case j := <-s.queue:
+			case <-s.queued:
+			}
+			for j := s.next(); j != nil; j = s.next() {
 				j.run(ctx)
 			}
 		}
