@@ -101,3 +101,30 @@ func TestAStepTowardsWhatWasStoredIsToldByThatAlone(t *testing.T) {
 		}
 	})
 }
+
+// A mark that must have been passed for a minute has been a minute after it was,
+// whoever leads by then.
+func TestWhatAScalerHasMeasuredCountsForTheNextOne(t *testing.T) {
+	p := byMetric(policies.Metric{Source: "metrics", Query: "waiting"})
+	p.ScaleDown.Window = time.Minute
+	play(t, p, func(t *testing.T, h *house) {
+		h.fleet.set(func() { h.fleet.gpu = "waiting 9\n" })
+		h.awaitReady(3)
+		pass(time.Minute)
+		h.fleet.set(func() { h.fleet.gpu = "waiting 0\n" })
+		pass(45 * time.Second)
+		if n := h.fleet.wants(); n != 3 {
+			t.Fatalf("%d replicas before the window is over, want 3", n)
+		}
+		h.stop()
+		h.start()
+		pass(10 * time.Second)
+		if n := h.fleet.wants(); n != 3 {
+			t.Errorf("%d replicas 55 s after the metric fell, want 3: the window is a minute", n)
+		}
+		pass(15 * time.Second)
+		if n := h.fleet.wants(); n == 3 {
+			t.Errorf("still %d replicas 70 s after the metric fell: the next scaler has forgotten what the last one saw", n)
+		}
+	})
+}
