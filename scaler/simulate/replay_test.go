@@ -100,6 +100,7 @@ func TestNobodyBeatsTheClairvoyantBounds(t *testing.T) {
 		p := basic(lo, lo+rapid.IntRange(1, 10).Draw(t, "more"))
 		p.Sizing.Patience = rapid.SampledFrom([]float64{0.1, 2, 16}).Draw(t, "patience")
 		p.Sizing.Headroom = rapid.SampledFrom([]float64{0, 0.5, 2}).Draw(t, "headroom")
+		// Starts of one length: the bounds take every start for its median.
 		setup := Setup{Seed: 1, ColdStart: time.Duration(rapid.IntRange(0, 400).Draw(t, "cold")) * time.Second, Launch: time.Second}
 		rep, err := Replay(context.Background(), &listed{requests: requests}, setup,
 			append([]Candidate{Policy("policy", p)}, Baselines(p)...), nil)
