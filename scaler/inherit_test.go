@@ -1,12 +1,18 @@
 package scaler
 
 import (
+	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/jobs/eta"
 	"github.com/pilotlight/pilotlight/policies"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 	"github.com/pilotlight/pilotlight/scaler/history"
 )
 
@@ -127,4 +133,42 @@ func TestWhatAScalerHasMeasuredCountsForTheNextOne(t *testing.T) {
 			t.Errorf("still %d replicas 70 s after the metric fell: the next scaler has forgotten what the last one saw", n)
 		}
 	})
+}
+
+// What a scaler stores of a service is what the next one knows.
+func TestNothingThatIsRememberedIsLostInTheRecall(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	begin := func() *service {
+		ses := &session{cfg: Config{Logger: slog.New(slog.DiscardHandler), Specs: func(string) (*jobs.Spec, bool) { return nil, false }}}
+		return newService(ses, policies.Version{Name: "translate", Version: 3, Policy: policy(nil)})
+	}
+	s := begin()
+	s.memory = decide.Memory{Since: now, At: now, Wanted: 2, LastDemand: now}
+	s.failures = decide.Failures{InARow: 2, Last: now, Seconds: 9, Reason: "exit 1"}
+	s.spells = []spell{{At: now, Seconds: 9}}
+	s.starts, s.past = []float64{6, 7}, []eta.Start{{}}
+	s.serviceTime, s.arrivals, s.lastDemand = decide.ServiceTime{MeanSeconds: 4, Count: 9}, 77, now
+	s.had, s.change, s.operated, s.revived = true, 12, 3, now
+	s.out = &out{Rule: ruleStopped, Why: "stopped by ann", Since: now}
+	s.hand = &decide.Hand{Count: 2, At: now, Until: now.Add(time.Hour)}
+	s.passed = []passing{{Notice: jobs.Notice{Kind: jobs.NoticeChangedByHand, Text: "count set by hand", Since: now}, Until: now.Add(time.Hour)}}
+	written, err := s.remembered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := begin()
+	if err := next.recall(written); err != nil {
+		t.Fatal(err)
+	}
+	known := func(s *service) string {
+		text, err := json.Marshal([]any{s.memory, s.failures, s.spells, s.starts, s.past, s.serviceTime, s.arrivals,
+			s.lastDemand, s.had, s.change, s.operated, s.revived, s.out, s.hand, s.passed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if diff := cmp.Diff(known(s), known(next)); diff != "" {
+		t.Errorf("the next scaler knows something else (-want +got):\n%s", diff)
+	}
 }
