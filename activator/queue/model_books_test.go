@@ -173,16 +173,21 @@ func (m *model) checkOut(b *books) {
 func (m *model) checkOrder(b *books) {
 	now := map[string]position{}
 	for _, p := range b.queue {
+		now[p.id] = p
+		if !m.told(p) {
+			continue
+		}
 		if was, known := m.scores[p.id]; known && was != p.score && !m.ghost(p) {
 			m.fail("the place of %s was %.0f and is %.0f", p.id, was, p.score)
 		}
-		if now[p.id] = p; m.told(p) {
-			m.scores[p.id] = p.score
-		}
+		m.scores[p.id] = p.score
 	}
 	for i, p := range m.before.queue {
 		if _, waits := now[p.id]; waits || !m.granted(b, p) {
 			continue
+		}
+		if kept, known := m.scores[p.id]; known && kept != p.score {
+			continue // it was at a late call's place, and has gone back to its own
 		}
 		for _, earlier := range m.before.queue[:i] {
 			if still, waits := now[earlier.id]; waits && still == earlier && earlier.level() == p.level() {
@@ -198,18 +203,19 @@ func (m *model) ghost(p position) bool {
 	return p.epoch == "" && !slices.ContainsFunc(m.waits, func(w *waiting) bool { return w.id == p.id && w.waits() })
 }
 
-// told reports whether the one for whom somebody waits has heard of the place: a ticket
-// whose activator is buried before it has is asked for anew.
+// told reports whether the activator of one that waits has heard of its place, and
+// takes it for known: a ticket whose activator is buried before it has is asked for
+// anew, and one that a late call brings back is at its place once it is asked for.
 func (m *model) told(p position) bool {
 	if p.epoch != "" {
 		return true
 	}
 	for _, w := range m.waits {
-		if s := w.actor.known("translate"); w.id == p.id && s != nil {
+		if s := w.actor.known("translate"); w.id == p.id && s != nil && w.actor.current() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			held := s.waiters[p.id]
-			return held != nil && held.ticket.Seq != 0
+			return held != nil && held.numbered && held.ticket.Seq != 0
 		}
 	}
 	return false

@@ -165,3 +165,26 @@ func TestAfterACallThatFailedTheOthersAreAskedForAsWell(t *testing.T) {
 		}
 	})
 }
+
+func TestATicketThatALateCallBringsBackIsAskedForAtItsOldPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.load()
+		f := &faults{server: func() int64 { return 0 }, arrive: func(args []any) { _ = w.ledger.redis.Do(context.Background(), args...).Err() }}
+		a, _ := w.activator("a", func(c *Config) { c.Redis.AddHook(f) })
+		b, _ := w.activator("b")
+		f.set(func(f *faults) { f.late = 8 * time.Second })
+		first := hold(t.Context(), a, "t1", roomy) // asked for again at once
+		time.Sleep(time.Second)
+		second := hold(t.Context(), b, "t2", roomy)
+		f.set(func(f *faults) { f.cut = true })
+		w.tick(8 * time.Second) // a is buried, and the first call arrives
+		f.set(func(f *faults) { f.cut = false })
+		w.tick(4 * time.Second)
+		w.offer(replicaWith("r1", 0, 1))
+		w.tick(time.Second)
+		now(t, first).slot.Release()
+		w.tick(2 * time.Second)
+		now(t, second).slot.Release()
+	})
+}

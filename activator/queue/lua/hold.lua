@@ -19,6 +19,13 @@ end
 local number = redis.call('ZSCORE', K_QUEUE, id) and int(redis.call('HGET', K_TICKET(id), 'seq'))
 if number then
   redis.call('SADD', K_MINE(ME), id)
+  -- A copy of the first call, which came late, has brought it back as a new one.
+  local own = tonumber(ARGV[12])
+  if own > 0 and own ~= number then
+    number = own
+    redis.call('ZADD', K_QUEUE, place(tonumber(ARGV[11]), number), id)
+    redis.call('HSET', K_TICKET(id), 'seq', digits(number))
+  end
 else
   local held = redis.call('ZCARD', K_QUEUE)
   local waiting = tonumber(redis.call('HGET', K_META, 'bytes') or 0)
