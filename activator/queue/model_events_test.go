@@ -123,7 +123,7 @@ func (m *model) observe(o op, late time.Duration) {
 // go on (doc.go: what cannot be excluded).
 func (m *model) others(without *actor) bool {
 	for _, a := range m.actors {
-		if a != without && a.well() {
+		if a != without && a.well() && without.knows(a.Activator()) {
 			return true
 		}
 	}
@@ -158,7 +158,8 @@ func (m *model) disturb(o op) {
 		}
 	case "pause":
 		if a := m.alive(o.N, (*actor).well); a != nil && m.others(a) {
-			a.paused = true
+			a.paused, a.outage = true, time.Time{}
+			a.look(func(s *service) { a.outage = s.outage })
 			m.silenced(a)
 			a.faults.set(func(f *faults) { f.paused = make(chan struct{}) })
 			m.net.set(&m.net.mute, a.Activator(), true)
@@ -247,6 +248,8 @@ func (m *model) crash(a *actor) {
 
 func (m *model) resume(a *actor) {
 	a.paused, a.back = false, time.Now()
+	// Its goroutines went on asking its peers; a process that stands still does not.
+	a.look(func(s *service) { s.outage = a.outage })
 	if slot, ok := a.Try("translate"); ok { // the first thing it does, before it has heard of anything
 		s := a.known("translate")
 		if !within(s.renewed, time.Now(), a.cfg.Lease) && s.outage.IsZero() {

@@ -40,6 +40,16 @@ type actor struct {
 	paused bool
 	cut    bool
 	back   time.Time // when it last was paused or cut no more
+	outage time.Time // as it knew when it was paused
+}
+
+// look at what it knows, or change it.
+func (a *actor) look(fn func(s *service)) {
+	if s := a.known("translate"); s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		fn(s)
+	}
 }
 
 func (a *actor) ready() bool { return !a.dead && !a.paused }
@@ -154,7 +164,8 @@ func newModel(t *testing.T) *model {
 	for range 3 {
 		m.start()
 	}
-	m.offerRandom(op{N: 7, M: 0}) // all of them
+	m.world.tick(1100 * time.Millisecond) // they have heard of each other
+	m.offerRandom(op{N: 7, M: 0})         // all of them
 	m.before = m.read()
 	return m
 }
