@@ -30,6 +30,11 @@ type holding struct {
 func (ses *session) take(s *service, ref jobs.Ref, had bool) (by string, ok bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
+	return ses.claim(s, ref, had || ses.unloaded == 0 && ses.listed || time.Since(ses.began) >= loadPatience)
+}
+
+// claim is take, which may give what nobody has; ses.mu is held.
+func (ses *session) claim(s *service, ref jobs.Ref, may bool) (by string, ok bool) {
 	list := ses.taken[ref.Job]
 	for i, h := range list {
 		switch {
@@ -41,7 +46,7 @@ func (ses *session) take(s *service, ref jobs.Ref, had bool) (by string, ok bool
 			return h.by.name, false
 		}
 	}
-	if !had && (ses.unloaded > 0 || !ses.listed) && time.Since(ses.began) < loadPatience {
+	if !may {
 		ses.waiting[s] = true
 		return "", false
 	}
@@ -73,10 +78,14 @@ func (ses *session) free(s *service, job string) {
 	}
 }
 
-// hasLoaded notes that it is known which group s has had.
+// hasLoaded notes that it is known which group s has had. That group is its own
+// before others are told that they may take what nobody has.
 func (ses *session) hasLoaded(s *service) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
+	if s.had && s.ref.Job != "" {
+		ses.claim(s, s.ref, true) // if another has it, s meets that at its next step
+	}
 	ses.loaded(s)
 }
 
