@@ -75,6 +75,7 @@ func TestAClientThatDropsAndComesBackJoinsItsRequestAtItsPlace(t *testing.T) {
 	if a := <-gone; a.err == nil {
 		t.Fatal("it was answered")
 	}
+	w.until("it has left", func() bool { return w.waits("translate") == 0 })
 	again := w.async("POST", "/translate", hello, "Idempotency-Key", "k")
 	w.until("it waits again", func() bool { return w.waits("translate") == 1 })
 	if w.held("translate") != 2 {
