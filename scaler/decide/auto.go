@@ -72,7 +72,7 @@ func (l *look) expire(idle time.Duration) {
 	case l.count == 0:
 		l.settle(0, "idle", "nothing asked for")
 	default:
-		l.settle(0, "to-zero", fmt.Sprintf("idle %s after the last demand", short(idle)))
+		l.settle(0, "to-zero", l.idleFor(idle))
 	}
 }
 

@@ -14,7 +14,7 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case n == 0 && l.count == 0:
 		return n, "idle", "nothing asked for"
 	case n == 0:
-		return n, "to-zero", fmt.Sprintf("idle %s after the last demand", short(l.idle()))
+		return n, "to-zero", l.idleFor(l.idle())
 	case l.count > p.Replicas.Max && n == p.Replicas.Max:
 		return n, "max", fmt.Sprintf("max is %d", n)
 	case n == min(l.min, p.Replicas.Max) && n > max(s.level, s.thr, s.any):
@@ -65,6 +65,15 @@ func are(n int) string {
 		return "is"
 	}
 	return "are"
+}
+
+// idleFor says since when nobody has asked; of a service that nobody ever asked for
+// there is no last demand.
+func (l *look) idleFor(idle time.Duration) string {
+	if l.mem.LastDemand.IsZero() {
+		return "nobody has asked for it in the " + short(idle) + " it is known"
+	}
+	return "idle " + short(idle) + " after the last demand"
 }
 
 // keepReason says until when the last replica is kept, and why so long.
