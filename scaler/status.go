@@ -285,7 +285,7 @@ func (s *service) onWritten(now time.Time, t *term, entry history.Entry, err err
 		return
 	}
 	if s.outranked(t, err) {
-		return // all but the memory is written, and that is another's now
+		return // what this one believed is told by another now
 	}
 	if !s.writeFail && s.ctx.Err() == nil {
 		s.log.Warn("cannot write history, will try again", "err", err)

@@ -52,7 +52,9 @@
 // A scaler claims each service once, before it does anything with it, with the
 // epoch of its lease. From then on intents and memories of earlier epochs are
 // refused ([FencedError]), by the same step that would store them: so a scaler
-// that stood still for an hour, or whose clock did, finds out before it acts.
+// that stood still for an hour, or whose clock did, finds out before it acts. What
+// it would tell (statuses, decisions, cold starts) is refused by a look at the epoch
+// before: keys of all services, which no step can write with those of one.
 // The epoch lies with the service, not with the lease, because a script in Redis
 // Cluster reaches the keys of one service only.
 //

@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -63,30 +64,18 @@ type Entry struct {
 	Memory     []byte // the scaler's, opaque
 	Recorded   []RecordedHour
 	Shadow     *ShadowEntry
-	Epoch      int64 // of the scaler that writes Memory, Recorded and Shadow
+	Epoch      int64 // of the scaler that writes
 }
 
-// Write stores e and announces it, in one round trip. Writing the same entry
+// Write stores e and announces it, in two round trips. Writing the same entry
 // again changes nothing. Error: a *FencedError if a later scaler has claimed the
-// service, whose memory and records were left alone; or the client's.
+// service: then nothing is told of what a scaler of the past believes, and memory
+// and records are left alone even if that one came in between; or the client's.
 func (h *History) Write(ctx context.Context, e Entry) error {
+	if err := h.writeGuarded(ctx, &e); err != nil {
+		return err
+	}
 	pipe := h.client.Pipeline()
-	var guarded []*redis.Cmd // by the epoch
-	if e.Memory != nil {
-		keys := []string{key(e.Service, "intent"), key(e.Service, "scaler")}
-		guarded = append(guarded, remember.Eval(ctx, pipe, keys, e.Epoch, e.Memory))
-	}
-	for _, r := range e.Recorded {
-		keys := []string{key(e.Service, "intent"), hourKey(e.Service, r.Start)}
-		guarded = append(guarded, record.Eval(ctx, pipe, keys, e.Epoch, r.Data, int(KeepRecorded.Seconds())))
-	}
-	if e.Shadow != nil {
-		cmd, err := writeShadow(ctx, pipe, e.Service, e.Epoch, e.Shadow)
-		if err != nil {
-			return err
-		}
-		guarded = append(guarded, cmd)
-	}
 	var topics []string
 	if e.Status != nil {
 		text, err := json.Marshal(e.Status)
@@ -126,6 +115,42 @@ func (h *History) Write(ctx context.Context, e Entry) error {
 	}
 	for _, topic := range topics {
 		pipe.Publish(ctx, changesChannel, topic+" "+e.Service)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("write history of %s: %w", e.Service, err)
+	}
+	return nil
+}
+
+// writeGuarded stores what is a scaler's own, if no later one has claimed the
+// service; if there is nothing of that, it only finds out.
+func (h *History) writeGuarded(ctx context.Context, e *Entry) error {
+	pipe := h.client.Pipeline()
+	var guarded []*redis.Cmd
+	if e.Memory != nil {
+		keys := []string{key(e.Service, "intent"), key(e.Service, "scaler")}
+		guarded = append(guarded, remember.Eval(ctx, pipe, keys, e.Epoch, e.Memory))
+	}
+	for _, r := range e.Recorded {
+		keys := []string{key(e.Service, "intent"), hourKey(e.Service, r.Start)}
+		guarded = append(guarded, record.Eval(ctx, pipe, keys, e.Epoch, r.Data, int(KeepRecorded.Seconds())))
+	}
+	if e.Shadow != nil {
+		cmd, err := writeShadow(ctx, pipe, e.Service, e.Epoch, e.Shadow)
+		if err != nil {
+			return err
+		}
+		guarded = append(guarded, cmd)
+	}
+	if len(guarded) == 0 {
+		later, err := h.client.HGet(ctx, key(e.Service, "intent"), "epoch").Int64()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return fmt.Errorf("read the epoch of %s: %w", e.Service, err)
+		}
+		if later > e.Epoch {
+			return &FencedError{Service: e.Service, Epoch: later}
+		}
+		return nil
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return fmt.Errorf("write history of %s: %w", e.Service, err)

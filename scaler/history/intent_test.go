@@ -8,6 +8,7 @@ import (
 
 	"github.com/pilotlight/pilotlight/internal/redistest"
 	"github.com/pilotlight/pilotlight/jobs"
+	"github.com/pilotlight/pilotlight/scaler/decide"
 	"github.com/pilotlight/pilotlight/scaler/history"
 )
 
@@ -67,6 +68,8 @@ func TestAfterALaterClaimNothingOfAnEarlierScalerIsStored(t *testing.T) {
 		"claim":  claimed,
 		"intend": h.Intend(t.Context(), "a", meant),
 		"memory": h.Write(t.Context(), history.Entry{Service: "a", Memory: []byte("m"), Epoch: 3}),
+		"told": h.Write(t.Context(), history.Entry{Service: "a", Epoch: 3, Status: &jobs.Status{Name: "a"},
+			Decisions: []decide.Decision{{Service: "a", To: 3}}}),
 	} {
 		var fenced *history.FencedError
 		if !errors.As(err, &fenced) || fenced.Epoch != 4 {
@@ -75,6 +78,11 @@ func TestAfterALaterClaimNothingOfAnEarlierScalerIsStored(t *testing.T) {
 	}
 	got, err := h.Claim(t.Context(), "a", 5)
 	check(t, err, history.Claimed{}, got)
+	decisions, err := h.Decisions(t.Context(), "", 0)
+	statuses, err2 := h.Statuses(t.Context())
+	if len(decisions)+len(statuses) > 0 || err != nil || err2 != nil {
+		t.Errorf("it is told %v, %v (%v, %v), want nothing", decisions, statuses, err, err2)
+	}
 }
 
 func TestTheEpochOfAForgottenServiceStillFences(t *testing.T) {
