@@ -11,6 +11,7 @@ import (
 
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/activator/translate"
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // durationBuckets reach to 900 s: a cold start is part of a request's time.
@@ -70,16 +71,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		heldBytes:    gauge("held_bytes", "Bytes of the bodies of held requests.", "service"),
 		oldest:       gauge("oldest_hold_seconds", "Age of the oldest held request.", "service"),
 		inFlight:     gauge("in_flight_requests", "Requests in a slot of a replica.", "service"),
-		slots:        gauge("slots", slotsHelp, "service", "state"),
+		slots:        gauge("slots", jobs.SlotsHelp, "service", "state"),
 		rejected:     counter("rejected_total", "Requests answered by Pilotlight itself with an error.", "service", "reason"),
 		retries:      counter("retries_total", "Requests sent again to another replica.", "service", "reason"),
 		translations: counter("translation_requests_total", "Translations answered.", "source_lang", "target_lang"),
 	}
 }
-
-// slotsHelp is word for word what the scaler says of the same metric: an activator
-// shows the slots that it owns, the scaler those that nobody does.
-const slotsHelp = "Slots by state: granted and leased ones by the activator that owns them, free and quarantined ones by the active scaler."
 
 // serviceMetrics are the metrics of one service with the label lookups done.
 type serviceMetrics struct {

@@ -34,7 +34,6 @@ type requestState struct {
 func (a *Activator) stateOf(e queue.Entry) requestState {
 	s := requestState{ID: e.ID, State: string(e.State), Reason: e.Reason}
 	if e.State.Final() {
-		s.Status = e.Status
 		s.Status = StatusOf(e)
 		return s
 	}

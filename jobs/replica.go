@@ -43,3 +43,7 @@ type SlotOffer struct {
 	Index   int    `json:"index"`
 	Slots   int    `json:"slots"`
 }
+
+// SlotsHelp describes pilotlight_slots, which one process may serve for two roles: an
+// activator shows the slots that it owns, the scaler those that nobody does.
+const SlotsHelp = "Slots by state: granted and leased ones by the activator that owns them, free and quarantined ones by the active scaler."

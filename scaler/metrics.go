@@ -44,7 +44,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		replicas: gauge("replicas", "Replicas by phase.", "service", "region", "state"),
 		wanted:   gauge("replicas_wanted", "Replicas that the last decision wants.", "service"),
 		blocked:  gauge("blocked", "1 while something keeps a service from having the replicas it should have, by what it is.", "service", "reason"),
-		slots:    gauge("slots", slotsHelp, "service", "state"),
+		slots:    gauge("slots", jobs.SlotsHelp, "service", "state"),
 		cold: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "pilotlight_cold_start_duration_seconds",
 			Help:                        "Cold starts by phase; phase \"total\" is the whole.",
@@ -78,10 +78,6 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	}
 	return m, errors.Join(errs...)
 }
-
-// slotsHelp is word for word what the activator says of the same metric: an
-// activator shows the slots that it owns, the scaler those that nobody does.
-const slotsHelp = "Slots by state: granted and leased ones by the activator that owns them, free and quarantined ones by the active scaler."
 
 // States of slots that the scaler shows.
 var slotStates = []string{slotFree, slotQuarantined}

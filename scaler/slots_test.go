@@ -11,7 +11,7 @@ import (
 
 func TestSlotsOfEveryStateAreShownAndForgottenBesideThoseOfAnActivatorInTheSameProcess(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	owned := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pilotlight_slots", Help: slotsHelp}, []string{"service", "state"})
+	owned := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pilotlight_slots", Help: jobs.SlotsHelp}, []string{"service", "state"})
 	registry.MustRegister(owned)
 	m, err := newMetrics(registry)
 	if err != nil {

@@ -84,11 +84,10 @@ func (i insight) Cancel(ctx context.Context, id string) (web.RequestInfo, error)
 func (i insight) entry(ctx context.Context, e queue.Entry) (web.RequestInfo, error) {
 	r := web.RequestInfo{ID: e.ID, Service: e.Service, RequestID: e.RequestID, Attempts: e.Attempts, Replica: e.Replica,
 		Reason: e.Reason, Async: e.Async, Durable: true}
-	if status := e.Status; status != 0 || e.State.Final() {
-		if e.State.Final() {
-			status = activator.StatusOf(e)
-		}
-		r.Status = &status
+	if e.State.Final() {
+		r.Status = new(activator.StatusOf(e))
+	} else if e.Status != 0 {
+		r.Status = &e.Status
 	}
 	var st jobs.Status
 	if !e.State.Final() {

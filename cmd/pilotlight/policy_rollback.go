@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pilotlight/pilotlight/policies"
 	"github.com/pilotlight/pilotlight/web"
@@ -102,13 +103,7 @@ func (c *control) rollbackOf(ctx context.Context, name string, version int) (pol
 // oneOf lists the last few of many, newest first.
 func oneOf(newest []string) string {
 	const shown = 10
-	text := ""
-	for i, v := range newest[:min(shown, len(newest))] {
-		if i > 0 {
-			text += ", "
-		}
-		text += v
-	}
+	text := strings.Join(newest[:min(shown, len(newest))], ", ")
 	if len(newest) > shown {
 		text += " and older ones"
 	}

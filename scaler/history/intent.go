@@ -184,9 +184,6 @@ func (h *History) Intend(ctx context.Context, service string, i Intent) error {
 
 // fenced returns the error that an answer of remember stands for.
 func fenced(service string, cmd *redis.Cmd) error {
-	if cmd == nil {
-		return nil
-	}
 	later, err := cmd.Int64()
 	if err == nil && later > 0 {
 		return &FencedError{Service: service, Epoch: later}
