@@ -30,6 +30,6 @@
 // wrapped with what was being done. A Store never answers with fewer policies
 // than there are without an error.
 //
-// The package does no I/O but in its stores and in LoadDir, and starts no
+// The package does no I/O but in its stores, LoadDir and Unread, and starts no
 // goroutine outside Watch.
 package policies

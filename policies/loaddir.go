@@ -23,7 +23,8 @@ type File struct {
 }
 
 // LoadDir reads the policies of a directory (its *.hcl files by name, hidden
-// ones and subdirectories left out) or of a single file. An error is
+// ones and subdirectories left out; Unread names what that passes over) or of a
+// single file. An error is
 // ValidationErrors over all files, ErrNoFiles, or one of reading; with
 // ValidationErrors the files that are right are returned nevertheless. Whether
 // the policies may stand side by side is for CheckSet.

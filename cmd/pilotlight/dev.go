@@ -81,6 +81,7 @@ func (d devCommand) Run(ctx context.Context, std streams) error {
 		from := "the shipped example"
 		if d.Policies != "" {
 			from = "read from " + filepath.Base(d.Policies)
+			sayUnread(d.Policies, log)
 		}
 		if err := seedTexts(ctx, client, texts, from, log); err != nil {
 			return err

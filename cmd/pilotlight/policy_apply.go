@@ -13,10 +13,10 @@ import (
 )
 
 type policyApplyCommand struct {
-	File    []string `short:"f" required:"" sep:"none" help:"File or folder of policies; may be repeated." placeholder:"PATH"`
+	File    []string `short:"f" required:"" sep:"none" help:"File or folder of policies, not of its subfolders; may be repeated." placeholder:"PATH"`
 	Yes     bool     `short:"y" env:"-" help:"Do not ask."`
 	Comment string   `env:"-" help:"Why; stored with each version." placeholder:"TEXT"`
-	Prune   bool     `env:"-" help:"Delete policies that are in none of the files; their history stays."`
+	Prune   bool     `env:"-" help:"Delete policies that are in none of the files; their history stays. Refused where subfolders hold policies that were not read."`
 	controlFlags
 }
 
@@ -38,6 +38,10 @@ func (p policyApplyCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	if p.Prune && len(set.unread) > 0 { // what was only moved would be deleted
+		return usageError{fmt.Errorf("--prune deletes what is in none of the files, but these in subfolders were not read: %s. Name their folders with -f as well, or move what is not to count somewhere else (hidden folders do not count)", firstFew(set.unread))}
+	}
+	tellUnread(std.err, set.unread)
 	if err := set.check(std.err); err != nil {
 		return err
 	}

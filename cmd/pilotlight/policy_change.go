@@ -198,7 +198,7 @@ func (c policyChange) diff(colour bool) string {
 }
 
 type policyDiffCommand struct {
-	File    []string `short:"f" required:"" sep:"none" help:"File or folder of policies; may be repeated." placeholder:"PATH"`
+	File    []string `short:"f" required:"" sep:"none" help:"File or folder of policies, not of its subfolders; may be repeated." placeholder:"PATH"`
 	Against string   `help:"Compare with this file or folder instead of what is in force: offline." placeholder:"PATH"`
 	controlFlags
 }
@@ -214,6 +214,7 @@ func (p policyDiffCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	tellUnread(std.err, set.unread)
 	if err := set.check(std.err); err != nil {
 		return err
 	}

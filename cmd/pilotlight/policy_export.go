@@ -34,6 +34,7 @@ func (p policyExportCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	tellUnread(std.err, policies.Unread(p.Dir))
 	names, err := c.names(ctx)
 	if err != nil {
 		return err

@@ -10,12 +10,13 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pilotlight/pilotlight/policies"
 )
 
 type policyValidateCommand struct {
-	Paths   []string `arg:"" name:"path" help:"Files of policies, or folders of them (*.hcl)."`
+	Paths   []string `arg:"" name:"path" help:"Files of policies, or folders of them (*.hcl; not of their subfolders)."`
 	Control string   `env:"-" help:"Also ask the control plane of a running Pilotlight for what it warns of: a max beyond the GPUs of the cluster, a keep-alive shorter than a cold start." placeholder:"URL"`
 	outputFlags
 }
@@ -43,6 +44,7 @@ func (p policyValidateCommand) Run(ctx context.Context, std streams) error {
 		set.warnings = append(set.warnings, more...)
 		slices.SortStableFunc(set.warnings, byPlace)
 	}
+	tellUnread(std.err, set.unread)
 	if p.json() {
 		err = set.writeJSON(std.out)
 	} else {
@@ -59,6 +61,7 @@ type policySet struct {
 	files    []policies.File // the right ones
 	errs     []policies.FieldError
 	warnings []policies.FieldError
+	unread   []string // files that may hold policies, in subfolders, which are not read
 }
 
 // readPolicySet reads files and folders and judges them together. An error means
@@ -89,6 +92,14 @@ func readPolicySet(paths []string) (policySet, error) {
 			known[absolute(e.File)] = true
 		}
 	}
+	for _, path := range paths {
+		for _, left := range policies.Unread(path) {
+			if at := absolute(left); !known[at] {
+				known[at] = true
+				set.unread = append(set.unread, left)
+			}
+		}
+	}
 	var clashes policies.ValidationErrors
 	if errors.As(policies.CheckSet(set.policies()), &clashes) {
 		set.errs = append(set.errs, policies.Locate(set.files, clashes)...)
@@ -103,17 +114,40 @@ func readPolicySet(paths []string) (policySet, error) {
 // loadPolicies is policies.LoadDir, where a path that holds none is wrong use.
 func loadPolicies(path string) ([]policies.File, error) {
 	files, err := policies.LoadDir(path)
+	if left := policies.Unread(path); errors.Is(err, policies.ErrNoFiles) && len(left) > 0 {
+		err = fmt.Errorf("%w; its subfolders are not read, name each of them by itself: %s", err, firstFew(left))
+	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, policies.ErrNoFiles) {
 		return nil, usageError{err}
 	}
 	return files, err
 }
 
+// absolute is one name of a file for all its names.
 func absolute(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
 	}
 	return path
+}
+
+// tellUnread says which files were passed over.
+func tellUnread(w io.Writer, unread []string) {
+	if len(unread) > 0 {
+		_, _ = fmt.Fprintf(w, "Not read, because subfolders are not; name them as well if they count: %s\n", firstFew(unread))
+	}
+}
+
+// firstFew names some of many.
+func firstFew(names []string) string {
+	const few = 10
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 func byPlace(a, b policies.FieldError) int {

@@ -22,6 +22,13 @@ func textsOf(f policies.File) map[string]string {
 	return out
 }
 
+// sayUnread logs which policy files below a folder were passed over.
+func sayUnread(dir string, log *slog.Logger) {
+	if left := policies.Unread(dir); len(left) > 0 {
+		log.Warn("policies in subfolders are not read", "reason", firstFew(left))
+	}
+}
+
 // seedTexts saves the policies that the store does not have; safe when several
 // processes start at once.
 func seedTexts(ctx context.Context, client redis.UniversalClient, texts map[string]string, comment string, log *slog.Logger) error {

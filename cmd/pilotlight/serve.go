@@ -172,6 +172,7 @@ func seed(ctx context.Context, client redis.UniversalClient, path string, log *s
 			texts[name] = text
 		}
 	}
+	sayUnread(path, log)
 	return seedTexts(ctx, client, texts, "read from "+filepath.Base(path), log)
 }
 
