@@ -38,6 +38,7 @@ func (l *look) decide(version int) Decision {
 		} else {
 			l.weigh()
 		}
+		l.sayEnd()
 	}
 	l.applyBrake()
 	return l.answer(version)
