@@ -127,7 +127,7 @@ func (c *call) attach(req *http.Request) {
 
 // acquire takes a free slot, or holds the request until it gets one.
 func (a *Activator) acquire(ctx context.Context, c *call, req *http.Request) error {
-	if slot, ok := a.cfg.Queue.Try(c.service.name); ok {
+	if slot, ok := a.cfg.Queue.Try(c.service.name, c.service.limits); ok {
 		c.slot, c.released = slot, time.Now()
 		return nil
 	}

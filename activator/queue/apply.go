@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pilotlight/pilotlight/jobs"
@@ -64,7 +65,8 @@ func (s *service) applyLocked(reply []any, st *statement, sent time.Time) {
 		case "g":
 			s.acceptLocked(it.id, it.a, sent)
 		case "x":
-			s.acceptDurableLocked(it.id, it.a, number(it.b), sent)
+			epoch, timeout, _ := strings.Cut(it.b, "|")
+			s.acceptDurableLocked(it.id, it.a, number(epoch), time.Duration(number(timeout))*time.Millisecond, sent)
 		}
 	}
 	s.replicas = slices.DeleteFunc(s.replicas, func(r *replica) bool { return !r.offered && r.busy == 0 })

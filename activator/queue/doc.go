@@ -123,7 +123,8 @@
 // What a dead activator had in flight at a replica is one number, and it only
 // falls: the dead begin nothing. It ends when the replica is offered no more, when
 // its owner is heard again (then what that one states counts, and below), after
-// request.timeout, or when the replica's own count of its requests, running and
+// request.timeout (which its owner has stated, as the longest that any of its requests
+// may still take, or which a grant that it has not acknowledged brought with it), or when the replica's own count of its requests, running and
 // waiting, shows less. While something is quarantined, and only then, the scaler
 // reads that count each second from the replica's /metrics.
 //
@@ -164,8 +165,8 @@
 // Each script compares Redis' run id with the one that wrote last, and the
 // generation that its caller has seen with its own. If the server is another
 // process, the ledger is older than somebody remembers, or newer (it was empty, and
-// the caller knows the one before), or an activator returns that was buried together
-// with all others, nothing is granted or leased for one lease:
+// the caller knows the one before), or an activator returns within an hour that was
+// buried together with all others, nothing is granted or leased for one lease:
 // until then all have stated what they hold or stopped using it. They ask for their
 // tickets again, with their numbers, and claim what they run. Numbers are Redis'
 // clock, so that they rise across what was lost.
@@ -225,6 +226,8 @@
 //     to nobody but the replica.
 //   - A request that is cancelled because its client has gone gives its slot back when
 //     its connection is closed. An engine that computes on runs it beside the next one.
+//   - Activators that all lose their way to Redis for more than an hour, while the
+//     scaler has not, go on; the first that is back is given their slots, too.
 //   - A Redis that comes back empty, together with a scaler that remembers nothing,
 //     has nobody to tell it that slots are in use.
 //

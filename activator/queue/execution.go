@@ -57,13 +57,16 @@ type Execution struct {
 	over    bool      // the replica has nothing more to do for it
 }
 
-// acceptDurableLocked takes the grant of a durable ticket and runs it.
-func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, sent time.Time) {
+// acceptDurableLocked takes the grant of a durable ticket and runs it. timeout is its
+// request.timeout: others may have accepted it, and this activator may never have
+// heard of one; once it has acknowledged the grant, what it states is all that counts.
+func (s *service) acceptDurableLocked(ticket, replicaID string, epoch int64, timeout time.Duration, sent time.Time) {
 	delete(s.expected, ticket)
 	if taken, ok := s.acks[ticket]; ok && taken == epoch {
 		return // told twice
 	}
 	s.acks[ticket] = epoch
+	s.longest.hear(timeout, time.Now())
 	if e := s.running[ticket]; e != nil {
 		if e.epoch != epoch { // an older run that has been given up has not ended yet
 			e.cancel(errTakenOver)
@@ -134,7 +137,6 @@ func (e *Execution) try() error {
 	if err := e.load(reply[1].([]any)); err != nil {
 		return e.drop(err)
 	}
-	e.s.heardTimeout(e.timeout)
 	ctx, cancel := context.WithTimeoutCause(e.ctx, e.timeout, context.DeadlineExceeded)
 	defer cancel()
 	e.began = time.Now()
@@ -150,17 +152,6 @@ func (e *Execution) try() error {
 	}
 	e.s.q.cfg.Logger.Info("a durable request was not answered", "service", e.s.name, "ticket", e.ticket, "attempt", e.Attempt, "err", err)
 	return err
-}
-
-// heardTimeout notes request.timeout from a request that others accepted: how long
-// our slots are quarantined if we die now.
-func (s *service) heardTimeout(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d != s.timeout {
-		s.timeout = d
-		s.kick()
-	}
 }
 
 // Suspect keeps everybody off the replica for a moment: it refused or broke the

@@ -18,14 +18,13 @@ import (
 // the same limits, and is numbered when Redis is back. The ticket goes with this
 // process: see Submit for those that do not.
 func (q *Queue) Hold(ctx context.Context, t *Ticket, limits Limits) (*Slot, Wait, error) {
+	limits.Defaults()
 	s := q.service(t.Service)
 	w := &waiter{ticket: t, limits: limits, bytes: sizeOf(t.Path, t.Header, t.Body), asking: true, outcome: make(chan outcome, 1)}
 	w.wait = Wait{Held: true, From: time.Now()}
 	s.mu.Lock()
 	s.lastUse = w.wait.From
-	if limits.Timeout > 0 {
-		s.timeout = limits.Timeout
-	}
+	s.longest.hear(limits.Timeout, w.wait.From)
 	if t.Seq == 0 && (len(s.waiters) >= limits.Requests || s.heldBytes+w.bytes > limits.Bytes) {
 		err := &FullError{Service: s.name, Held: len(s.waiters), Bytes: s.heldBytes}
 		s.mu.Unlock()
@@ -138,7 +137,7 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 	defer cancel()
 	t, q := w.ticket, s.q
 	s.mu.Lock()
-	gen, timeout := s.gen, s.timeout
+	gen, timeout := s.gen, s.longest.left(time.Now())
 	s.mu.Unlock()
 	args := argsOf(s.name, &q.cfg, gen, q.cfg.Activator,
 		t.ID, t.Deadline.UnixMilli(), w.bytes, w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,

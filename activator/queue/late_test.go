@@ -49,7 +49,7 @@ func TestASubmissionThatComesAfterALaterStatementBringsNoSlotBack(t *testing.T) 
 		time.Sleep(2 * time.Second) // it has said what it holds, and got both again
 		var slots []*Slot
 		for range 2 {
-			slot, ok := a.Try("translate")
+			slot, ok := a.Try("translate", roomy)
 			if !ok {
 				t.Fatal("the slot that was to be brought back is lost")
 			}

@@ -49,7 +49,7 @@ func (m *model) happen(o op) {
 
 // try to take a slot without asking.
 func (m *model) try(a *actor) {
-	slot, ok := a.Try("translate")
+	slot, ok := a.Try("translate", modelLimits)
 	if !ok {
 		return
 	}
@@ -250,7 +250,7 @@ func (m *model) resume(a *actor) {
 	a.paused, a.back = false, time.Now()
 	// Its goroutines went on asking its peers; a process that stands still does not.
 	a.look(func(s *service) { s.outage = a.outage })
-	if slot, ok := a.Try("translate"); ok { // the first thing it does, before it has heard of anything
+	if slot, ok := a.Try("translate", modelLimits); ok { // the first thing it does, before it has heard of anything
 		s := a.known("translate")
 		if !within(s.renewed, time.Now(), a.cfg.Lease) && s.outage.IsZero() {
 			m.fail("%s gave a slot after it stood still for longer than its lease", a.Activator())

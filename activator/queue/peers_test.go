@@ -25,13 +25,13 @@ func TestOneThatIsCutOffAloneStopsUsingItsSlotsAndItsRequestsAreCounted(t *testi
 		now(t, hold(t.Context(), a, "t0", roomy)).slot.Release()
 		w.tick(2 * time.Second)
 		cut.set(func(f *faults) { f.cut = true })
-		one, ok1 := a.Try("translate") // Redis hears of neither
-		_, ok2 := a.Try("translate")
+		one, ok1 := a.Try("translate", roomy) // Redis hears of neither
+		_, ok2 := a.Try("translate", roomy)
 		if !ok1 || !ok2 || one.Check() != nil {
 			t.Fatal("no slot while the lease lasts")
 		}
 		w.tick(3 * time.Second)
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("it put a slot to new use though a peer reaches Redis")
 		}
 		first, second := hold(t.Context(), b, "t1", roomy), hold(t.Context(), b, "t2", roomy)
@@ -59,7 +59,7 @@ func TestAnOutageOfEverybodyKeepsSlotsInUsePastTheLease(t *testing.T) {
 		w.redis.SetError("LOADING")
 		for range 300 {
 			time.Sleep(100 * time.Millisecond)
-			slot, ok := a.Try("translate")
+			slot, ok := a.Try("translate", roomy)
 			if !ok || slot.Check() != nil {
 				t.Fatal("warm traffic has stopped in an outage of everybody")
 			}
@@ -80,7 +80,7 @@ func TestALostPeerDoesNotMakeAnOutageOfOne(t *testing.T) {
 		w.tick(20 * time.Second)
 		// No peer that can be reached has Redis: it goes on (doc.go: what cannot be
 		// excluded).
-		if _, ok := a.Try("translate"); !ok {
+		if _, ok := a.Try("translate", roomy); !ok {
 			t.Error("warm traffic has stopped though nobody that can be reached has Redis")
 		}
 	})
@@ -100,14 +100,14 @@ func TestAProcessThatStoodStillInAnOutageAsksAgainBeforeItGoesOn(t *testing.T) {
 		s.renewed, s.outage = s.renewed.Add(-30*time.Second), s.outage.Add(-30*time.Second)
 		s.mu.Unlock()
 		for range 50 {
-			if _, ok := a.Try("translate"); ok {
+			if _, ok := a.Try("translate", roomy); ok {
 				t.Fatal("it went on with slots that may have been others' meanwhile")
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
 		w.redis.SetError("")
 		time.Sleep(6 * time.Second)
-		if _, ok := a.Try("translate"); !ok {
+		if _, ok := a.Try("translate", roomy); !ok {
 			t.Error("Redis is back, and nobody else has the slot")
 		}
 	})

@@ -133,7 +133,7 @@ func TestAPausedActivatorChecksItsLeaseBeforeTheFirstByte(t *testing.T) {
 		w.offer(replicaWith("r1", 0, 2))
 		slot := now(t, ch).slot
 		time.Sleep(time.Second)
-		warm, ok := a.Try("translate")
+		warm, ok := a.Try("translate", roomy)
 		if !ok || slot.Check() != nil || warm.Check() != nil {
 			t.Fatal("a slot within its lease must do")
 		}
@@ -147,7 +147,7 @@ func TestAPausedActivatorChecksItsLeaseBeforeTheFirstByte(t *testing.T) {
 		if slot.Check() == nil || warm.Check() == nil {
 			t.Error("a slot was good for a first byte after its lease")
 		}
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("a slot was given after its lease")
 		}
 		synctest.Wait() // it has asked
@@ -210,6 +210,7 @@ func TestAGrantThatADeadActivatorMayHaveHeardOfIsQuarantined(t *testing.T) {
 		w.offer(replicaWith("r1", 0, 1))
 		given := &waiter{ticket: ticket("t1"), limits: roomy, outcome: make(chan outcome, 1)}
 		s := newService(a, "translate")
+		s.longest.timeout = time.Minute
 		s.waiters["t1"], given.place = given, s.order.PushBack(given)
 		if err := s.ask(t.Context(), given); err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func TestTheWarmPathAsksRedisNothing(t *testing.T) {
 		synctest.Wait()
 		before := w.redis.CommandCount()
 		for i := range 100 {
-			slot, ok := q.Try("translate")
+			slot, ok := q.Try("translate", roomy)
 			if !ok {
 				t.Fatalf("request %d found no slot on the warm path", i)
 			}
@@ -135,7 +135,7 @@ func TestDrainTakesIdleLeasesBackAndWaitsForBusyOnes(t *testing.T) {
 		if d := w.demand(); d.SlotsOut["r1"] != 1 {
 			t.Fatalf("slots out = %v while one request runs, want 1", d.SlotsOut)
 		}
-		if _, ok := q.Try("translate"); ok {
+		if _, ok := q.Try("translate", roomy); ok {
 			t.Fatal("a draining replica gave a slot")
 		}
 		slot.Release()
@@ -216,7 +216,7 @@ func TestWhileRedisIsAwayWarmTrafficFlowsAndHeldRequestsWait(t *testing.T) {
 		now(t, third).slot.Release()
 		time.Sleep(time.Second)
 		for range 10 {
-			slot, ok := q.Try("translate")
+			slot, ok := q.Try("translate", roomy)
 			if !ok {
 				t.Fatal("not warm again")
 			}
@@ -328,7 +328,7 @@ func TestAfterAnOutageNobodyIsTakenForDeadBeforeALease(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		w.redis.SetError("LOADING")
 		time.Sleep(time.Second)
-		if _, ok := a.Try("translate"); !ok { // of which Redis does not hear
+		if _, ok := a.Try("translate", roomy); !ok { // of which Redis does not hear
 			t.Fatal("no slot in an outage")
 		}
 		time.Sleep(20 * time.Second)
@@ -350,7 +350,7 @@ func TestSteadyTrafficDoesNotKeepTheHeartbeatFromRedis(t *testing.T) {
 		w.offer(replicaWith("r1", 0, 2))
 		now(t, ch).slot.Release()
 		for range 1000 { // 10 s of requests with pauses shorter than quietFor
-			slot, ok := q.Try("translate")
+			slot, ok := q.Try("translate", roomy)
 			if !ok {
 				t.Fatal("no slot on the warm path")
 			}
@@ -394,14 +394,14 @@ func TestAnActivatorThatStoodStillDoesNotGetItsSlotsBackFromOthers(t *testing.T)
 		if one.err != nil || two.err != nil {
 			t.Fatal(one.err, two.err)
 		}
-		if _, ok := b.Try("translate"); ok {
+		if _, ok := b.Try("translate", roomy); ok {
 			t.Error("b gave a slot that it had not heard of for longer than its lease")
 		}
 		settleNow()
 		if d := w.demand(); d.SlotsOut["r1"] != 2 {
 			t.Errorf("slots out = %v, 2 are offered", d.SlotsOut)
 		}
-		if _, ok := b.Try("translate"); ok {
+		if _, ok := b.Try("translate", roomy); ok {
 			t.Error("b gave a slot that is a's")
 		}
 	})

@@ -152,12 +152,7 @@ func (q *Queue) Submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	if service, ok := serviceOf(r.ID); !ok || service != r.Service {
 		return Entry{}, fmt.Errorf("request id %q is not of service %s; use NewID", r.ID, r.Service)
 	}
-	if limits.Timeout <= 0 {
-		limits.Timeout = 10 * time.Minute
-	}
-	if limits.Kept <= 0 {
-		limits.Kept = 1 << 30
-	}
+	limits.Defaults()
 	e, err := q.submit(ctx, r, limits)
 	if errors.Is(err, ErrUnknownRequest) { // what it joined has expired at this moment
 		e, err = q.submit(ctx, r, limits)
@@ -169,7 +164,9 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	s := q.service(r.Service)
 	s.mu.Lock()
 	gen := s.gen
-	s.lastUse, s.timeout = time.Now(), limits.Timeout
+	s.lastUse = time.Now()
+	s.longest.hear(limits.Timeout, s.lastUse)
+	timeout := s.longest.left(s.lastUse)
 	s.expected[r.ID] = true
 	s.mu.Unlock()
 	defer func() {
@@ -190,7 +187,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	life := time.Duration(attempts)*limits.Timeout + r.Keep + 2*q.cfg.Lease
 	args := argsOf(r.Service, &q.cfg, gen, q.cfg.Activator, r.ID, r.keyHash(), r.hash(),
 		r.Deadline.UnixMilli(), sizeOf(r.Path, r.Header, r.Body), limits.Requests, limits.Bytes, level(r.Priority), life.Milliseconds(),
-		attempts, async, r.Keep.Milliseconds(), limits.Timeout.Milliseconds(), q.runs(), q.cfg.Address, limits.Kept)
+		attempts, async, r.Keep.Milliseconds(), timeout.Milliseconds(), q.runs(), q.cfg.Address, limits.Kept)
 	args = append(args, s.giveBack()...)
 	args = append(args, fields(r.RequestID, r.Method, r.Path, r.Header, r.Body)...)
 	args = append(args, "tenant", r.Tenant, "max_size", r.MaxSize, "timeout", limits.Timeout.Milliseconds())
@@ -207,7 +204,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	if ready := number(reply[7]); ready >= 0 {
 		s.heardReadyLocked(ready > 0)
 	}
-	if !s.grantedLocked(reply, sent) {
+	if !s.grantedLocked(reply, limits.Timeout, sent) {
 		s.contended = true // this ticket may be waiting for a slot that we hold
 	}
 	s.mu.Unlock()
@@ -256,7 +253,7 @@ func (s *service) giveBack() []any {
 
 // grantedLocked takes in what a submission answers of its slot; false: it has none
 // yet. One whose answer is lost or late comes with the next settlement.
-func (s *service) grantedLocked(reply []any, sent time.Time) bool {
+func (s *service) grantedLocked(reply []any, timeout time.Duration, sent time.Time) bool {
 	var offer jobs.SlotOffer
 	id := text(reply[3])
 	if text(reply[5]) == "" || json.Unmarshal([]byte(text(reply[5])), &offer) != nil {
@@ -264,7 +261,7 @@ func (s *service) grantedLocked(reply []any, sent time.Time) bool {
 	}
 	if s.expected[id] && within(sent, time.Now(), s.q.cfg.term()) {
 		s.offerLocked(offer)
-		s.acceptDurableLocked(id, offer.ID, number(reply[6]), sent)
+		s.acceptDurableLocked(id, offer.ID, number(reply[6]), timeout, sent)
 	}
 	return true
 }

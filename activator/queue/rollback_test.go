@@ -112,7 +112,7 @@ func TestAServerThatIsAnotherProcessGrantsNothingForALease(t *testing.T) {
 		time.Sleep(time.Second)
 		w.serverIs(2, "")
 		time.Sleep(time.Second)
-		if slot, ok := a.Try("translate"); !ok {
+		if slot, ok := a.Try("translate", roomy); !ok {
 			t.Error("what is leased stays in use")
 		} else {
 			slot.Release()

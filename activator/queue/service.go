@@ -39,7 +39,7 @@ type service struct {
 	stated    bool                  // Redis has a statement of ours
 	lastUse   time.Time             // of the last Try or Hold
 	heldBytes int64
-	timeout   time.Duration // request.timeout, as last heard
+	longest   longest // that what is in a slot may still take
 
 	cold      time.Duration // for how long no replica had slots, but for
 	coldSince time.Time     // since when none has, as last heard; zero: one has
@@ -88,7 +88,7 @@ func newService(q *Queue, name string) *service {
 		waiters: map[string]*waiter{}, order: list.New(), running: map[string]*Execution{}, expected: map[string]bool{},
 		acks: map[string]int64{}, withdraw: map[string]bool{}, suspect: map[string]bool{},
 		dead: map[string]bool{}, views: map[string]statedView{}, left: map[string]leftSlot{},
-		timeout: 10 * time.Minute, coldSince: time.Now(),
+		coldSince: time.Now(),
 	}
 }
 
@@ -111,8 +111,9 @@ func (s *service) othersWait() {
 }
 
 // Try takes a slot that this activator owns and that nobody is known to wait
-// for. It does no I/O: this is the warm path.
-func (q *Queue) Try(name string) (*Slot, bool) {
+// for. It does no I/O: this is the warm path. Of limits only Timeout counts.
+func (q *Queue) Try(name string, limits Limits) (*Slot, bool) {
+	limits.Defaults()
 	s := q.service(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +126,11 @@ func (q *Queue) Try(name string) (*Slot, bool) {
 		s.kick() // this process stood still, and its slots may be others' by now: ask
 		return nil, false
 	}
-	return s.takeLocked(now)
+	slot, ok := s.takeLocked(now)
+	if ok && s.longest.hear(limits.Timeout, now) {
+		s.kick()
+	}
+	return slot, ok
 }
 
 // takeLocked takes the free owned slot of the least loaded replica, ties to the

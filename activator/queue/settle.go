@@ -163,7 +163,7 @@ func (s *service) state() *statement {
 	defer s.mu.Unlock()
 	s.number++
 	s.stating = true
-	st := &statement{number: s.number, gen: s.gen, timeout: s.timeout, Waiting: len(s.waiters), Held: map[string][3]int{}}
+	st := &statement{number: s.number, gen: s.gen, timeout: s.longest.left(time.Now()), Waiting: len(s.waiters), Held: map[string][3]int{}}
 	idle := true
 	for _, r := range s.replicas {
 		if s.contended || !r.offered || r.owned > r.Slots {

@@ -105,11 +105,11 @@ func TestASlotThatIsGivenUpIsNotUsedAgain(t *testing.T) {
 		slot := now(t, ch).slot
 		w.tick(time.Second)
 		slot.leave("a run", time.Now().Add(time.Minute))
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("it was in use again before the ledger had heard of it")
 		}
 		w.tick(50 * time.Second)
-		if _, ok := a.Try("translate"); ok || w.demand().Quarantined["r1"] != 1 {
+		if _, ok := a.Try("translate", roomy); ok || w.demand().Quarantined["r1"] != 1 {
 			t.Errorf("demand = %+v, in use again: %t", w.demand(), ok)
 		}
 	})

@@ -50,6 +50,16 @@ type Limits struct {
 	Kept int64
 }
 
+// Defaults fills what has one and is not set.
+func (l *Limits) Defaults() {
+	if l.Timeout <= 0 {
+		l.Timeout = 10 * time.Minute
+	}
+	if l.Kept <= 0 {
+		l.Kept = 1 << 30
+	}
+}
+
 // MaxPriority is the most urgent; 0 is the least urgent and the default.
 const MaxPriority = 9
 

@@ -71,7 +71,7 @@ func TestARunThatBreaksBeforeItsGrantIsAcknowledgedGivesItsSlotBackWithIt(t *tes
 		now(t, r.started)
 		r.do <- func(context.Context, *Execution) error { return errors.New("the replica broke") }
 		synctest.Wait()
-		if slot, ok := a.Try("translate"); ok {
+		if slot, ok := a.Try("translate", roomy); ok {
 			t.Errorf("a slot of %s is used that Redis takes for free", slot.Replica)
 		}
 		settling.set(0, 0)
@@ -79,7 +79,7 @@ func TestARunThatBreaksBeforeItsGrantIsAcknowledgedGivesItsSlotBackWithIt(t *tes
 		if e := now(t, r.started); e.Attempt != 2 {
 			t.Errorf("attempt %d, want the second", e.Attempt)
 		}
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("the slot is used twice")
 		}
 		r.do <- func(ctx context.Context, e *Execution) error { return e.Finish(ctx, nil) }
@@ -134,7 +134,7 @@ func TestATicketThatIsHeldAgainAtOnceDoesNotGetItsOldGrantASecondTime(t *testing
 		notYet(t, again)
 		time.Sleep(2 * time.Second)
 		slot = now(t, again)
-		if slot, ok := a.Try("translate"); ok {
+		if slot, ok := a.Try("translate", roomy); ok {
 			t.Errorf("the one slot of %s is used twice", slot.Replica)
 		}
 		slot.Release()

@@ -87,11 +87,11 @@ func TestADurableRequestOnAWarmServiceGetsItsSlotWithTheCallThatAcceptsIt(t *tes
 			}
 		}
 		// The others stay where they are: the next warm request needs no Redis.
-		slot, ok := a.Try("translate")
+		slot, ok := a.Try("translate", roomy)
 		if !ok {
 			t.Fatal("the third slot was given back")
 		}
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("a fourth slot of three")
 		}
 		// None is left to give back with this one.
@@ -113,7 +113,7 @@ func TestASlotThatComesWithASubmissionGoesToWhoeverIsFirst(t *testing.T) {
 		b, _ := w.activator("b")
 		slots := []*Slot{}
 		for range 2 {
-			slot, ok := a.Try("translate")
+			slot, ok := a.Try("translate", roomy)
 			if !ok {
 				t.Fatal("no slot on a warm service")
 			}
@@ -162,10 +162,10 @@ func TestASlotThatComesWithASubmissionWhoseAnswerIsLostIsNotLost(t *testing.T) {
 		if d := w.demand(); d.SlotsOut["r1"] != 3 || d.Busy["r1"] != 2 {
 			t.Errorf("demand %+v, want all three slots out, two of them busy", d)
 		}
-		if _, ok := a.Try("translate"); !ok {
+		if _, ok := a.Try("translate", roomy); !ok {
 			t.Error("the third slot is gone")
 		}
-		if _, ok := a.Try("translate"); ok {
+		if _, ok := a.Try("translate", roomy); ok {
 			t.Error("a fourth slot of three")
 		}
 	})
@@ -180,7 +180,7 @@ func TestASlotThatIsOnItsWayBackIsNotUsedAndReturnsIfItNeverArrives(t *testing.T
 			t.Fatalf("gave %v back", given)
 		}
 		for i := range 3 {
-			slot, ok := a.Try("translate")
+			slot, ok := a.Try("translate", roomy)
 			if ok != (i < 2) {
 				t.Fatalf("slot %d of the two that are left: %v", i, ok)
 			}
@@ -189,7 +189,7 @@ func TestASlotThatIsOnItsWayBackIsNotUsedAndReturnsIfItNeverArrives(t *testing.T
 			}
 		}
 		w.tick(2 * time.Second) // its submission is lost on the way there
-		if slot, ok := a.Try("translate"); !ok {
+		if slot, ok := a.Try("translate", roomy); !ok {
 			t.Error("the slot is lost")
 		} else {
 			slot.Release()

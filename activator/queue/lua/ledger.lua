@@ -13,6 +13,10 @@ local gen, recover = 0, 0
 -- to be gone, or, if it was only silent and may live, after its burial.
 local COUNT_AFTER_GONE_MS, COUNT_AFTER_SILENCE_MS = 2000, 30000
 
+-- For how long it is known of somebody that it was buried, at least: it may come back
+-- from an outage of everybody, in which the others go on for as long as they like.
+local MISSED_MS = 3600000
+
 -- Slots that a dead activator may still have in use: how many, until when in any
 -- case, from when on they may be counted, and whether the process is known to be
 -- gone (1/0).
@@ -42,9 +46,12 @@ end
 
 -- An incarnation that is dead: its idle slots return, those in use are
 -- quarantined, its tickets become orphans. gone: its process is known to have
--- ended, and not only silent. Returns whether it had any slot.
+-- ended, and not only silent. Returns whether it had any slot. What was in flight
+-- takes as long as its owner has stated, or as a grant that it has not acknowledged
+-- allows: of a durable request it may not have heard before.
 local function bury(id, gone)
   local a, used, had = acts[id], {}, false
+  local longest = a.timeout
   each(redis.call('HGETALL', K_HELD), function(field, value)
     local replica, activator = split(field)
     if activator ~= id then return end
@@ -54,16 +61,17 @@ local function bury(id, gone)
     redis.call('HDEL', K_HELD, field)
   end)
   each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
-    local replica, owner, at = split(value)
+    local replica, owner, at, _, timeout = split(value)
     if owner ~= id then return end
     had = true
+    longest = math.max(longest, tonumber(timeout))
     -- one that it can not have heard of is in nobody's use
     if tonumber(at) <= a.seen then used[replica] = (used[replica] or 0) + 1 end
     redis.call('HDEL', K_GRANTS, ticket)
   end)
-  for replica, n in pairs(used) do quarantine(replica, id, n, NOW + a.timeout, gone) end
+  for replica, n in pairs(used) do quarantine(replica, id, n, NOW + longest, gone) end
   redis.call('HDEL', K_ACT, id)
-  fence(id, a.number, NOW + a.timeout, 1)
+  fence(id, a.number, NOW + math.max(longest, MISSED_MS), 1)
   if redis.call('EXISTS', K_MINE(id)) == 1 then
     local name = K_MINE(id) .. '~' .. digits(gen)
     redis.call('RENAME', K_MINE(id), name)
@@ -285,7 +293,7 @@ local function grant(offers, used)
     if not best then break end
     local id = next_ticket()
     if not id then break end
-    local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'epoch', 'seq')
+    local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'epoch', 'seq', 'timeout')
     local to, epoch = t[1], 0
     if t[2] then
       to, epoch = runner(t[1], t[4]), int(t[3], 0) + 1
@@ -299,7 +307,7 @@ local function grant(offers, used)
       forget_ticket(id)
     end
     if to and acts[to] then -- else its activator is dead, or the ticket has expired
-      redis.call('HSET', K_GRANTS, id, best .. '|' .. to .. '|' .. NOW .. '|' .. epoch)
+      redis.call('HSET', K_GRANTS, id, best .. '|' .. to .. '|' .. NOW .. '|' .. epoch .. '|' .. int(t[5], 0))
       used[best] = (used[best] or 0) + 1
       if to ~= ME then others = others + 1 end
     end

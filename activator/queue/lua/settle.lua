@@ -104,10 +104,11 @@ for replica, owned in pairs(owns) do
   if owned < statement.held[replica][1] then add('r', replica, owned, '') end
 end
 each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
-  local replica, owner, _, epoch = split(value)
+  local replica, owner, _, epoch, timeout = split(value)
   if owner == ME then
     holding = true
-    add(epoch == '0' and 'g' or 'x', ticket, replica, epoch)
+    if epoch == '0' then add('g', ticket, replica, '')
+    else add('x', ticket, replica, epoch .. '|' .. timeout) end
   end
 end)
 
