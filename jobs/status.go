@@ -40,11 +40,13 @@ type Status struct {
 	PolicyVersion int        `json:"policy_version"`
 	Reason        string     `json:"reason"` // of the last decision
 	LastDemand    *time.Time `json:"last_demand"`
-	Pinned        *int       `json:"pinned"`       // the count that an operator, or a change by hand, holds
-	PinnedUntil   *time.Time `json:"pinned_until"` // nil: until it is taken back
-	FleetAt       *time.Time `json:"fleet_at"`     // when the fleet was last heard: how old the picture of the replicas is
-	Notices       []Notice   `json:"notices"`      // what an operator should know, newest first
-	At            time.Time  `json:"at"`           // when this was true
+	Paused        *string    `json:"paused_reason"` // by whom and why an operator has paused it, in a sentence; nil: nobody has
+	PausedAt      *time.Time `json:"paused_at"`     // when; nil: nobody has, or too many commands ago to be known
+	Pinned        *int       `json:"pinned"`        // the count that an operator, or a change by hand, holds
+	PinnedUntil   *time.Time `json:"pinned_until"`  // nil: until it is taken back
+	FleetAt       *time.Time `json:"fleet_at"`      // when the fleet was last heard: how old the picture of the replicas is
+	Notices       []Notice   `json:"notices"`       // what an operator should know, newest first
+	At            time.Time  `json:"at"`            // when this was true
 }
 
 // ReplicaCounts by phase.

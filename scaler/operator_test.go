@@ -74,6 +74,32 @@ func TestADecisionNamesWhoOrderedWhatItObeysAndNotWhoeverCameLater(t *testing.T)
 	})
 }
 
+func TestAPausedServiceSaysWhoPausedItAndWhyAlsoWhileReplicasAreReady(t *testing.T) {
+	play(t, policy(oneKept), func(t *testing.T, h *house) {
+		h.ready(1)
+		if st := h.status(); st.Paused != nil || st.PausedAt != nil {
+			t.Errorf("paused by %q before anybody has", words(st.Paused))
+		}
+		before := time.Now()
+		h.operate(jobs.Command{Verb: jobs.VerbPause, By: "bob", Reason: "maintenance"})
+		pass(2 * time.Second)
+		h.operate(jobs.Command{Verb: jobs.VerbPin, Replicas: 2, By: "eve", Reason: "later"}) // it waits behind the pause
+		pass(2 * time.Second)
+		st := h.status()
+		if st.State != jobs.StatePaused || st.Replicas.Ready != 1 || st.Blocked != nil || words(st.Paused) != "paused by bob: maintenance" {
+			t.Errorf("state %s, %d ready, blocked by %q, paused by %q", st.State, st.Replicas.Ready, words(st.Blocked), words(st.Paused))
+		}
+		if at := st.PausedAt; at == nil || at.Before(before.Truncate(time.Second)) || at.After(before.Add(time.Second)) {
+			t.Errorf("paused at %v, want %v", at, before)
+		}
+		h.operate(jobs.Command{Verb: jobs.VerbResume, By: "bob", Reason: "over"})
+		pass(2 * time.Second)
+		if st := h.status(); st.Paused != nil || st.PausedAt != nil {
+			t.Errorf("paused by %q after it was resumed", words(st.Paused))
+		}
+	})
+}
+
 func TestAWakeByAProcessWhoseClockIsWrongIsObeyedAtOnce(t *testing.T) {
 	for name, off := range map[string]time.Duration{"an hour ahead": time.Hour, "an hour behind": -time.Hour} {
 		t.Run(name, func(t *testing.T) {

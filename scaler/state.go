@@ -53,8 +53,8 @@ func (s *service) judgeState(now time.Time, st *jobs.Status) {
 
 // pausedWhy says in a sentence who paused the service and why.
 func (s *service) pausedWhy() string {
-	op := s.setting.InEffect()
-	return "paused" + said(op.By, op.Reason)
+	cmd := s.setting.Pause()
+	return "paused" + said(cmd.By, cmd.Reason)
 }
 
 // pinnedToZero says in a sentence who pinned the service to no replicas and

@@ -166,6 +166,13 @@ func (s *service) status(now time.Time) jobs.Status {
 		st.FleetAt = &at
 	}
 	st.Notices = s.notices(now)
+	if s.setting.Operator.Paused {
+		why := s.pausedWhy()
+		st.Paused = &why
+		if at := s.setting.Pause().At; !at.IsZero() {
+			st.PausedAt = &at
+		}
+	}
 	switch op := &s.setting.Operator; {
 	case s.hand != nil:
 		held, until := s.hand.Count, s.hand.Until.UTC()

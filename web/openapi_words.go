@@ -32,6 +32,8 @@ var fieldWords = map[string]map[string]string{
 		"policy_version":          "version of the policy that is acted on",
 		"reason":                  "of the last decision, in a sentence",
 		"last_demand":             "when anybody asked for the service last",
+		"paused_reason":           "by whom and why an operator has paused it, in a sentence, also while replicas are ready; null: nobody has",
+		"paused_at":               "when an operator paused it; null: nobody has, or so many commands ago that it is not known",
 		"pinned":                  "the count that an operator, or a change by hand in Nomad, holds; null: the policy decides",
 		"pinned_until":            "until when a count set by hand is held; null: until it is unpinned",
 		"fleet_at":                "when the fleet (Nomad) last answered with the present: how old the picture of the replicas is",

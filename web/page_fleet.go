@@ -86,7 +86,10 @@ func rowOf(svc service) fleetRow {
 		LastCold: seconds(svc.Cold.Last, "no cold start yet"),
 		Tags:     svc.noticeTags(),
 	}
-	if svc.Blocked != nil && (svc.State == jobs.StateBlocked || svc.State == jobs.StatePaused) {
+	switch {
+	case svc.State == jobs.StatePaused && svc.Replicas.Ready > 0 && svc.Paused != nil: // nothing else is tried
+		row.Why = *svc.Paused
+	case svc.Blocked != nil && (svc.State == jobs.StateBlocked || svc.State == jobs.StatePaused):
 		row.Why = *svc.Blocked
 	}
 	if svc.Status.Oldest != nil && svc.Demand.Held > 0 {

@@ -89,6 +89,24 @@ func TestQuantilesAreNearestRanksAndLeaveFailedStartsOutOfTheWhole(t *testing.T)
 	}
 }
 
+func TestALineOfTheFleetSaysByWhomAServiceIsPausedAndElseWhatIsInItsWay(t *testing.T) {
+	paused, purged, full := ptr("paused by ada: maintenance"), ptr("the job was purged by somebody else"), ptr("no free GPU")
+	for _, c := range []struct {
+		status jobs.Status
+		want   string
+	}{
+		{jobs.Status{State: jobs.StatePaused, Paused: paused, Replicas: jobs.ReplicaCounts{Ready: 1}}, *paused},
+		{jobs.Status{State: jobs.StatePaused, Paused: paused, Blocked: full, Replicas: jobs.ReplicaCounts{Ready: 1}}, *paused},
+		{jobs.Status{State: jobs.StatePaused, Paused: paused, Blocked: purged}, *purged},
+		{jobs.Status{State: jobs.StateBlocked, Blocked: full}, *full},
+		{jobs.Status{State: jobs.StateReady, Blocked: full, Replicas: jobs.ReplicaCounts{Ready: 1}}, ""},
+	} {
+		if row := rowOf(service{Known: true, Status: c.status}); row.Why != c.want {
+			t.Errorf("%s, %d ready: %q, want %q", c.status.State, c.status.Replicas.Ready, row.Why, c.want)
+		}
+	}
+}
+
 func TestTheSentenceSaysWhatTheServiceIsWaitingFor(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {
@@ -104,6 +122,9 @@ func TestTheSentenceSaysWhatTheServiceIsWaitingFor(t *testing.T) {
 			"Waking: nobody waits; 1 replica being prepared, time left unknown."},
 		{service{Known: true, Status: jobs.Status{State: jobs.StatePaused, Blocked: ptr("paused by ada: maintenance")}},
 			"Paused by ada: maintenance; nothing changes. 0 of 0 wanted replicas ready. While no replica is ready, requests are refused."},
+		{service{Known: true, Status: jobs.Status{State: jobs.StatePaused, Paused: ptr("paused by ada: maintenance"), PausedAt: ptr(time.Date(2026, 9, 7, 8, 0, 0, 0, time.UTC)),
+			Blocked: ptr("no free GPU"), Replicas: jobs.ReplicaCounts{Wanted: 2, Ready: 1}}},
+			"Paused by ada: maintenance, since Sep 7 08:00 UTC; nothing changes. 1 of 2 wanted replicas ready. While no replica is ready, requests are refused."},
 		{service{Known: true, Status: readyStatus("a", now)}, "Ready: 1 of 1 wanted replica; 2 requests in flight."},
 		{service{Known: true, Status: jobs.Status{State: jobs.StateBlocked, Blocked: ptr("no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"), BlockedUntil: ptr(now.Add(30 * time.Second))}},
 			"Blocked: no free GPU: 2 nodes, 0 of 4 nvidia/gpu free; the next try is in 30 s."},

@@ -71,8 +71,14 @@ func (svc service) pausedSentence() string {
 		return "Held at 0: " + strings.TrimSuffix(*svc.Blocked, ".") + "." + refused
 	}
 	who := "Paused by an operator"
-	if svc.Blocked != nil { // it says by whom, and why
+	switch {
+	case svc.Paused != nil:
+		who = strings.TrimSuffix(sentence(*svc.Paused), ".")
+	case svc.Blocked != nil: // by a scaler that does not tell the other yet
 		who = strings.TrimSuffix(sentence(*svc.Blocked), ".")
+	}
+	if svc.PausedAt != nil {
+		who += ", since " + svc.PausedAt.UTC().Format("Jan 2 15:04 UTC")
 	}
 	return fmt.Sprintf("%s; nothing changes. %d of %s ready.%s", who, r.Ready, plural(r.Wanted, "wanted replica"), refused)
 }

@@ -122,7 +122,8 @@ type scalerReports struct {
 	commands []string
 }
 
-// Statuses are of a service that starts, and of one that cannot.
+// Statuses are of a service that starts, of one that cannot, and of one that an
+// operator has paused.
 func (s *scalerReports) Statuses(context.Context) ([]jobs.Status, error) {
 	at := time.Now().UTC()
 	waking := jobs.Status{Name: "translate", State: jobs.StateWaking, At: at, ETA: new(41.2), QPS: new(0.25), Oldest: new(3.5),
@@ -132,7 +133,10 @@ func (s *scalerReports) Statuses(context.Context) ([]jobs.Status, error) {
 		Cold: jobs.ColdStartStats{P50: new(44.0), P90: new(61.5), Last: new(43.0), Count: 7}}
 	blocked := jobs.Status{Name: "chat", State: jobs.StateBlocked, At: at, Blocked: new("no free GPU: 2 nodes, 0 of 4 nvidia/gpu free"),
 		Replicas: jobs.ReplicaCounts{Wanted: 1, Pending: 1}}
-	return []jobs.Status{waking, blocked}, nil
+	paused := jobs.Status{Name: "paused", State: jobs.StatePaused, At: at, Paused: new("paused by ann: maintenance"),
+		PausedAt: new(time.Date(2026, 9, 7, 8, 0, 0, 0, time.UTC)), Reason: "paused by ann (maintenance): count stays at 1",
+		Replicas: jobs.ReplicaCounts{Wanted: 1, Ready: 1}}
+	return []jobs.Status{waking, blocked, paused}, nil
 }
 
 func (s *scalerReports) ColdStarts(context.Context, string, int) ([]jobs.ColdStart, error) {

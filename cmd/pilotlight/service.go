@@ -72,6 +72,10 @@ func noteOn(s web.ServiceInfo) string {
 		return "not reported yet"
 	case s.Stale:
 		return "not reported since " + utc(*s.At)
+	case s.Paused != nil && s.Blocked != nil && *s.Paused != *s.Blocked:
+		return *s.Paused + "; " + *s.Blocked
+	case s.Paused != nil: // also while replicas are ready, and nothing is in the way
+		return *s.Paused
 	case s.Blocked != nil:
 		return *s.Blocked
 	case s.ETA != nil:
@@ -126,6 +130,9 @@ func writeService(w io.Writer, v web.ServiceInfo) error {
 	line("cold start", "p50 %s, p90 %s, last %s (of %d)", number(v.Cold.P50, " s"), number(v.Cold.P90, " s"), number(v.Cold.Last, " s"), v.Cold.Count)
 	line("policy", "version %d", v.PolicyVersion)
 	line("reason", "%s", v.Reason)
+	if v.PausedAt != nil {
+		line("paused", "since %s", utc(*v.PausedAt))
+	}
 	if v.Pinned != nil {
 		until := "until it is taken back"
 		if v.PinnedUntil != nil {

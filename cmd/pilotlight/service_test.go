@@ -20,6 +20,9 @@ func TestNoteSaysWhatMattersMost(t *testing.T) {
 		{"never reported", web.ServiceInfo{Stale: true, Status: blocked}, "not reported yet"},
 		{"reported long ago", web.ServiceInfo{At: &at, Stale: true, Status: blocked}, "not reported since 2026-09-07 08:00:00Z"},
 		{"blocked", web.ServiceInfo{At: &at, Status: blocked}, "no free GPU"},
+		{"paused while ready", web.ServiceInfo{At: &at, Status: jobs.Status{Paused: new("paused by ann: maintenance")}}, "paused by ann: maintenance"},
+		{"paused at zero", web.ServiceInfo{At: &at, Status: jobs.Status{Paused: new("paused by ann"), Blocked: new("paused by ann")}}, "paused by ann"},
+		{"paused and purged", web.ServiceInfo{At: &at, Status: jobs.Status{Paused: new("paused by ann"), Blocked: new("the job was purged")}}, "paused by ann; the job was purged"},
 		{"starting", web.ServiceInfo{At: &at, Status: jobs.Status{ETA: new(50.0)}}, "ready in about 50 s"},
 	} {
 		if got := noteOn(c.info); got != c.want {

@@ -62,14 +62,28 @@ func (s Setting) InEffect() decide.Operator {
 	default:
 		return o
 	}
+	cmd := s.latest(verb) // zero if that was too long ago to be known
+	o.By, o.Reason = cmd.By, cmd.Reason
+	return o
+}
+
+// Pause is the command by which the service is paused now; zero if it is not, or
+// if that was too many commands ago to be known.
+func (s Setting) Pause() jobs.Command {
+	if !s.Operator.Paused {
+		return jobs.Command{}
+	}
+	return s.latest(jobs.VerbPause)
+}
+
+// latest is the newest command of that verb that is kept, zero if none is.
+func (s Setting) latest(verb string) jobs.Command {
 	for _, cmd := range slices.Backward(s.Recent) {
 		if cmd.Verb == verb {
-			o.By, o.Reason = cmd.By, cmd.Reason
-			return o
+			return cmd
 		}
 	}
-	o.By, o.Reason = "", "" // too long ago to be known
-	return o
+	return jobs.Command{}
 }
 
 // Apply returns the setting after one more command, ErrBadCommand if it is none.

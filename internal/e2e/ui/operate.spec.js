@@ -69,7 +69,8 @@ test('every command of an operator has its effect, and a decision that says who 
   await test.step('pause stops every change', async () => {
     await operate(page, 'Pause', { reason: `repair ${time}`, says: /it keeps 1 replica/ });
     await expect(state).toHaveText('paused');
-    await expect(page.locator('.sentence')).toContainText('Paused by an operator; nothing changes. 1 of 1 wanted replica ready');
+    await expect(page.locator('.sentence')).toContainText(new RegExp(`^Paused by Ada: repair ${time}, since .* UTC; nothing changes. 1 of 1 wanted replica ready`));
+    expect(await service('operated')).toMatchObject({ state: 'paused', blocked_reason: null, paused_reason: `paused by Ada: repair ${time}` });
     await recorded(page, `pause by Ada: repair ${time}`, { verb: 'pause', reason: `repair ${time}` });
   });
 
