@@ -63,4 +63,5 @@ type GPU struct {
 	MemoryUsed  *float64  // bytes, sum over its devices
 	MemoryTotal *float64  // bytes, sum over its devices
 	Why         string    // why a figure is unknown, in a sentence; "" if none is
+	Warning     string    // what its source warns of though it gives figures; "" if of nothing
 }

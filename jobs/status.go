@@ -112,6 +112,7 @@ const (
 	NoticeNodeDraining  = "node-draining"   // nodes of some replicas are being drained
 	NoticeDrift         = "drift"           // the registered job is not the shipped job spec
 	NoticeMetricUnknown = "metric-unknown"  // a metric of the policy cannot be read
+	NoticeMetricWarned  = "metric-warned"   // Prometheus warns of a query of the policy; its value is used
 	NoticeFleetSilent   = "fleet-silent"    // the fleet cannot be heard; what is shown is old
 )
 

@@ -103,14 +103,14 @@ func (s *service) askPrometheus(query string) (read func(id string) jobs.GPU) {
 	ctx, cancel := context.WithTimeout(s.ctx, gpuTimeout)
 	defer cancel()
 	g := jobs.GPU{}
-	v, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, query)
+	r, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, query)
 	if err == nil {
-		err = Utilization(v)
+		err = Utilization(r.Value)
 	}
 	if err != nil {
 		g.Why = err.Error()
 	} else {
-		g.Utilization = &v
+		g.Utilization, g.Warning = &r.Value, r.Warning
 	}
 	return func(string) jobs.GPU { return g }
 }

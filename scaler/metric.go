@@ -21,22 +21,24 @@ type metered struct {
 	by    policies.Metric // the block as it was when it was read
 	value *float64
 	why   string
+	warns string // what Prometheus warns of; the value is used all the same
 	read  time.Time
 }
 
 // meters is what was last read of each metric, by name.
 type meters map[string]metered
 
-// now returns the value of a metric at this moment, or why it is unknown.
-func (m meters) now(now time.Time, block *policies.Metric, sample time.Duration) (value *float64, why string) {
+// now returns a metric as it is known at this moment: its value, or why that is
+// unknown.
+func (m meters) now(now time.Time, block *policies.Metric, sample time.Duration) metered {
 	r, ok := m[block.Name]
 	switch {
 	case !ok || r.by.Source != block.Source || r.by.Query != block.Query:
-		return nil, notMeasured
+		return metered{why: notMeasured}
 	case now.Sub(r.read) > 3*sample+gpuTimeout:
-		return nil, "no answer for " + ago(now, r.read)
+		return metered{why: "no answer for " + ago(now, r.read)}
 	}
-	return r.value, r.why
+	return r
 }
 
 const notMeasured = "not measured yet"
@@ -149,10 +151,10 @@ func (s *service) meterQueries(now time.Time, list []policies.Metric) (again tim
 		for i, m := range list {
 			asking.Go(func() {
 				v := metered{by: m}
-				if n, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, m.Query); err != nil {
+				if r, err := instant(ctx, s.ses.cfg.Client, s.ses.cfg.Prometheus, m.Query); err != nil {
 					v.why = err.Error()
 				} else {
-					v.value = &n
+					v.value, v.warns = &r.Value, r.Warning
 				}
 				values[i] = v
 			})
@@ -176,64 +178,92 @@ func (s *service) meterQueries(now time.Time, list []policies.Metric) (again tim
 }
 
 // metrics returns the policy's metrics now, as means and as maxima over the ready
-// replicas, nil for those that are unknown, and the reasons why they are.
-func (s *service) metrics(now time.Time) (means, maxes map[string]*float64, unknown []string) {
+// replicas, nil for those that are unknown; the reasons why they are; and what
+// Prometheus warns of.
+func (s *service) metrics(now time.Time) (means, maxes map[string]*float64, unknown, warned []string) {
 	if len(s.policy.Metrics) == 0 {
-		return nil, nil, nil
+		return nil, nil, nil, nil
 	}
 	means, maxes = map[string]*float64{}, map[string]*float64{}
 	for i := range s.policy.Metrics {
 		m := &s.policy.Metrics[i]
-		mean, most, why := s.metric(now, m)
+		mean, most, why, warns := s.metric(now, m)
 		means[m.Name], maxes[m.Name] = mean, most
 		if why != "" && why != notMeasured {
 			unknown = append(unknown, fmt.Sprintf("metric %s: %s", m.Name, why))
 		}
+		if warns != "" {
+			warned = append(warned, fmt.Sprintf("metric %s: Prometheus warns: %s", m.Name, warns))
+		}
 	}
 	slices.Sort(unknown)
-	return means, maxes, unknown
+	slices.Sort(warned)
+	return means, maxes, unknown, warned
 }
 
 // metric is the mean and the maximum over the ready replicas, of all of them or
 // it is unknown; or, for both, the one number that Prometheus gives.
-func (s *service) metric(now time.Time, m *policies.Metric) (mean, most *float64, why string) {
+func (s *service) metric(now time.Time, m *policies.Metric) (mean, most *float64, why, warns string) {
 	sample := s.policy.Sizing.Sample
 	if m.Source == "prometheus" {
-		value, why := s.meters.now(now, m, sample)
-		return value, value, why
+		v := s.meters.now(now, m, sample)
+		return v.value, v.value, v.why, v.warns
 	}
 	sum, top, n := 0.0, math.Inf(-1), 0
 	for _, r := range s.inOrder() {
 		if r.phase != jobs.Ready {
 			continue
 		}
-		v, why := r.meters.now(now, m, sample)
-		if v == nil {
-			if why != notMeasured {
-				why = "replica " + r.alloc.ID + ": " + why
+		v := r.meters.now(now, m, sample)
+		if v.value == nil {
+			if v.why != notMeasured {
+				v.why = "replica " + r.alloc.ID + ": " + v.why
 			}
-			return nil, nil, why
+			return nil, nil, v.why, ""
 		}
-		sum, top = sum+*v, max(top, *v)
+		sum, top = sum+*v.value, max(top, *v.value)
 		n++
 	}
 	if n == 0 {
-		return nil, nil, "" // nobody to ask, which is no fault
+		return nil, nil, "", "" // nobody to ask, which is no fault
 	}
-	return figure(sum / float64(n)), &top, ""
+	return figure(sum / float64(n)), &top, "", ""
 }
 
-// unknownAgain is the least between two log lines about unknown metrics: the reason
-// may be another one each second, such as the time of an answer that is too old.
-const unknownAgain = time.Minute
-
-// sayUnknown notes what is unknown for the notice, and logs what has become so.
-func (s *service) sayUnknown(now time.Time, unknown []string) {
-	if text := strings.Join(unknown, "; "); text != s.unknown {
-		s.unknown, s.changed = text, true
-		if text != "" && (s.unknownSaid.IsZero() || now.Sub(s.unknownSaid) >= unknownAgain) {
-			s.unknownSaid = now
-			s.log.Log(s.ctx, slog.LevelWarn, "metrics of the policy unknown", "reason", text)
+// gpuWarned is what Prometheus warns of where it is asked for the GPU utilization
+// of all replicas at once.
+func (s *service) gpuWarned(now time.Time) []string {
+	if s.policy.GPU.Source != "prometheus" {
+		return nil
+	}
+	for _, r := range s.replicas { // all have the same
+		if warns := r.gpuNow(now, s.policy.Sizing.Sample).Warning; warns != "" {
+			return []string{"gpu.query: Prometheus warns: " + warns}
 		}
+	}
+	return nil
+}
+
+// metricWords is what a notice says of metrics.
+type metricWords struct {
+	text   string
+	logged time.Time
+}
+
+// loggedAgain is the least between two log lines about metrics: the words may be
+// others each second, such as the time of an answer that is too old.
+const loggedAgain = time.Minute
+
+// tellMetrics notes for the notice what is to be said of metrics now, and logs what
+// has become so.
+func (s *service) tellMetrics(now time.Time, words *metricWords, message string, said []string) {
+	text := strings.Join(said, "; ")
+	if text == words.text {
+		return
+	}
+	words.text, s.changed = text, true
+	if text != "" && (words.logged.IsZero() || now.Sub(words.logged) >= loggedAgain) {
+		words.logged = now
+		s.log.Log(s.ctx, slog.LevelWarn, message, "reason", text)
 	}
 }

@@ -81,6 +81,47 @@ func TestAMetricByPromQLScalesAndHoldsWhilePrometheusIsAway(t *testing.T) {
 	})
 }
 
+func TestWhatPrometheusWarnsOfIsToldAndItsValueIsUsed(t *testing.T) {
+	p := byMetric(policies.Metric{Source: "prometheus", Query: "sum(waiting)"})
+	p.GPU = policies.GPU{Source: "prometheus", Query: "avg(gpu)"}
+	play(t, p, func(t *testing.T, h *house) {
+		h.stop()
+		var logged strings.Builder
+		h.log = &logged
+		var warning atomic.Value
+		warning.Store(`"warnings":["no store\nreached","2 of 3"],`)
+		h.restart(&url.URL{Scheme: "http", Host: "10.9.9.9:9090"}, func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host != "10.9.9.9:9090" {
+				return h.fleet.RoundTrip(r)
+			}
+			value := "9"
+			if r.ParseForm() == nil && r.PostForm.Get("query") == "avg(gpu)" {
+				value = "40"
+			}
+			return reply(200, strings.Replace(vector(time.Now(), value), `{`, `{`+warning.Load().(string), 1)), nil
+		})
+		h.awaitReady(3) // the value is above the threshold
+		pass(time.Minute)
+		want := "gpu.query: Prometheus warns: no store reached; 2 of 3"
+		text := h.notice(jobs.NoticeMetricWarned)
+		if !strings.HasPrefix(text, "metric waiting: Prometheus warns: no store reached; 2 of 3; "+want) {
+			t.Errorf("notice %q", text)
+		}
+		if st := h.status(); st.GPU == nil || *st.GPU != 40 {
+			t.Errorf("GPU utilization %v, want the 40 that was given with a warning", show(st.GPU))
+		}
+		warning.Store("")
+		pass(time.Minute)
+		if text := h.notice(jobs.NoticeMetricWarned); text != "" {
+			t.Errorf("the notice has outlived its cause: %q", text)
+		}
+		h.stop()
+		if n := strings.Count(logged.String(), "Prometheus warns of queries of the policy"); n < 1 || n > 2 {
+			t.Errorf("logged %d times, want once for each thing to warn of, at most once a minute", n)
+		}
+	})
+}
+
 func TestAMetricWhoseReasonToBeUnknownChangesEachSecondIsLoggedOnceAMinute(t *testing.T) {
 	p := byMetric(policies.Metric{Source: "prometheus", Query: "sum(waiting)"})
 	play(t, p, func(t *testing.T, h *house) {
@@ -134,12 +175,12 @@ func TestWhatIsNoOneNumberIsUnknownWithItsReason(t *testing.T) {
 		}
 	}
 	read := meters{"m": {by: block, value: new(1.0), read: now}}
-	if v, why := read.now(now.Add(time.Minute), &block, time.Second); v != nil || why != "no answer for 1m0s" {
-		t.Errorf("a minute old: %v, %q", show(v), why)
+	if got := read.now(now.Add(time.Minute), &block, time.Second); got.value != nil || got.why != "no answer for 1m0s" {
+		t.Errorf("a minute old: %v, %q", show(got.value), got.why)
 	}
 	other := block
 	other.Query = "n"
-	if v, why := read.now(now, &other, time.Second); v != nil || why != notMeasured {
-		t.Errorf("of another query: %v, %q", show(v), why)
+	if got := read.now(now, &other, time.Second); got.value != nil || got.why != notMeasured {
+		t.Errorf("of another query: %v, %q", show(got.value), got.why)
 	}
 }

@@ -72,8 +72,11 @@ func (s *service) notices(now time.Time) []jobs.Notice {
 	if n := len(s.seen.Drift); n > 0 {
 		last(jobs.NoticeDrift, "the registered job is not the job spec that is known here; it is left as it is", s.seen.Drift)
 	}
-	if s.unknown != "" {
-		last(jobs.NoticeMetricUnknown, s.unknown+"; nothing goes down by what is unknown", nil)
+	if s.unknown.text != "" {
+		last(jobs.NoticeMetricUnknown, s.unknown.text+"; nothing goes down by what is unknown", nil)
+	}
+	if s.warned.text != "" {
+		last(jobs.NoticeMetricWarned, s.warned.text+"; what it gives is used all the same", nil)
 	}
 	switch {
 	case s.blind != nil:

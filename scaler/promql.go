@@ -36,9 +36,18 @@ func ParsePrometheus(address string) (*url.URL, error) {
 	return u, nil
 }
 
+// Reading is what a query gave.
+type Reading struct {
+	Value float64
+	// Warning is what Prometheus warns of in its answer, such as a part of its data
+	// that it could not reach; "" if of nothing. The value is used all the same: who
+	// wrote the query knows whether it is worth anything then.
+	Warning string
+}
+
 // AskPrometheus asks a query once, as the loop does for a policy's metric, and with
 // its deadline (2 s). ErrNoSeries if it has no result.
-func AskPrometheus(ctx context.Context, server *url.URL, query string) (float64, error) {
+func AskPrometheus(ctx context.Context, server *url.URL, query string) (Reading, error) {
 	client := probeClient()
 	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, gpuTimeout)
@@ -56,9 +65,9 @@ func Utilization(v float64) error {
 
 // instant asks a Prometheus server a query about now and returns the one number
 // that it gives. The server's password is in no error.
-func instant(ctx context.Context, client *http.Client, server *url.URL, query string) (float64, error) {
+func instant(ctx context.Context, client *http.Client, server *url.URL, query string) (Reading, error) {
 	if server == nil {
-		return 0, errNoPrometheus
+		return Reading{}, errNoPrometheus
 	}
 	body, err := askInstant(ctx, client, server, query)
 	var request *url.Error
@@ -66,13 +75,13 @@ func instant(ctx context.Context, client *http.Client, server *url.URL, query st
 		err = request.Err
 	}
 	if err != nil {
-		return 0, fmt.Errorf("Prometheus: %w", unanswered(err, gpuTimeout))
+		return Reading{}, fmt.Errorf("Prometheus: %w", unanswered(err, gpuTimeout))
 	}
-	v, err := readInstant(body, time.Now())
+	r, err := readInstant(body, time.Now())
 	if err != nil {
-		return 0, fmt.Errorf("Prometheus: %w", err)
+		return Reading{}, fmt.Errorf("Prometheus: %w", err)
 	}
-	return v, nil
+	return r, nil
 }
 
 func askInstant(ctx context.Context, client *http.Client, server *url.URL, query string) ([]byte, error) {
@@ -113,24 +122,43 @@ func isAnswer(body []byte) bool {
 
 // instantAnswer of GET or POST /api/v1/query.
 type instantAnswer struct {
-	Status string `json:"status"`
-	Error  string `json:"error"`
-	Data   struct {
+	Status   string          `json:"status"`
+	Error    string          `json:"error"`
+	Warnings json.RawMessage `json:"warnings"` // of texts; what else it may be harms no value
+	Data     struct {
 		Type   string          `json:"resultType"`
 		Result json.RawMessage `json:"result"`
 	} `json:"data"`
 }
 
-// readInstant finds the one number of an answer: a scalar, or a vector of one
-// series.
-func readInstant(body []byte, now time.Time) (float64, error) {
+// readInstant finds the one number of an answer, and what it warns of.
+func readInstant(body []byte, now time.Time) (Reading, error) {
 	var a instantAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
-		return 0, errors.New("its answer is not that of /api/v1/query")
+		return Reading{}, errors.New("its answer is not that of /api/v1/query")
 	}
 	if a.Status != "success" {
-		return 0, errors.New(brief(a.Error, "its answer is not that of /api/v1/query"))
+		return Reading{}, errors.New(brief(a.Error, "its answer is not that of /api/v1/query"))
 	}
+	warning := a.warning()
+	v, err := a.number(now)
+	if err != nil && warning != "" { // perhaps the reason
+		err = fmt.Errorf("%w; it warns: %s", err, warning)
+	}
+	return Reading{Value: v, Warning: warning}, err
+}
+
+// warning is what an answer warns of, short enough for a sentence.
+func (a *instantAnswer) warning() string {
+	var texts []string
+	if json.Unmarshal(a.Warnings, &texts) != nil {
+		return ""
+	}
+	return brief(strings.Join(texts, "; "), "")
+}
+
+// number finds the one number of an answer: a scalar, or a vector of one series.
+func (a *instantAnswer) number(now time.Time) (float64, error) {
 	switch a.Data.Type {
 	case "scalar":
 		return readPoint(a.Data.Result, now)

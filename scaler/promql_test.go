@@ -57,7 +57,8 @@ func TestOneNumberIsReadOutOfAnInstantAnswer(t *testing.T) {
 		"a page":               {"<html>", -1, "not that of /api/v1/query"},
 		"nothing":              {"", -1, "not that of /api/v1/query"},
 	} {
-		v, err := readInstant([]byte(c.body), now)
+		got, err := readInstant([]byte(c.body), now)
+		v := got.Value
 		if c.want >= 0 {
 			if err != nil || v != c.want {
 				t.Errorf("%s: %v, %v; want %v", name, v, err, c.want)
@@ -65,6 +66,30 @@ func TestOneNumberIsReadOutOfAnInstantAnswer(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), c.why) || len(err.Error()) > 600 {
 			t.Errorf("%s: %v, %v; want the error … %s", name, v, err, c.why)
 		}
+	}
+}
+
+func TestWhatAnAnswerWarnsOfIsReadWhateverItsForm(t *testing.T) {
+	now := time.Date(2026, 9, 7, 8, 0, 0, 0, time.UTC)
+	for warnings, want := range map[string]string{
+		`["a"]`:                                "a",
+		`["a\n b","c"]`:                        "a b; c",
+		`[]`:                                   "",
+		`null`:                                 "",
+		`"a"`:                                  "",
+		`[1]`:                                  "",
+		`{"a":"b"}`:                            "",
+		`["` + strings.Repeat("é", 300) + `"]`: strings.Repeat("é", 200) + "…",
+	} {
+		body := strings.Replace(vector(now, "7"), `{`, `{"warnings":`+warnings+`,`, 1)
+		if r, err := readInstant([]byte(body), now); err != nil || r.Value != 7 || r.Warning != want {
+			t.Errorf("%s: %v, %q, %v; want 7 and %q", warnings, r.Value, r.Warning, err, want)
+		}
+	}
+	// What is missing may be the reason why there is no value.
+	body := strings.Replace(vector(now), `{`, `{"warnings":["no store reached"],`, 1)
+	if _, err := readInstant([]byte(body), now); !errors.Is(err, ErrNoSeries) || !strings.HasSuffix(err.Error(), "; it warns: no store reached") {
+		t.Errorf("no series, with a warning: %v", err)
 	}
 }
 
@@ -76,8 +101,9 @@ func FuzzReadInstant(f *testing.F) {
 	f.Add([]byte(`{"status":"error","errorType":"timeout","error":"query timed out"}`))
 	f.Add([]byte(`{"status":"success","data":{"resultType":"vector","result":[null]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		v, err := readInstant(body, now)
-		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) || err != nil && err.Error() == "" {
+		r, err := readInstant(body, now)
+		v := r.Value
+		if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) || len([]rune(r.Warning)) > 201 || err != nil && err.Error() == "" {
 			t.Errorf("%v, %v", v, err)
 		}
 	})
@@ -116,8 +142,8 @@ func ask(t *testing.T, address string, answer func(*http.Request) (*http.Respons
 	})}
 	ctx, cancel := context.WithTimeout(t.Context(), gpuTimeout)
 	defer cancel()
-	v, err := instant(ctx, client, server, `avg(DCGM_FI_DEV_GPU_UTIL{job="chat"}) & 1`)
-	return v, asked, form, err
+	r, err := instant(ctx, client, server, `avg(DCGM_FI_DEV_GPU_UTIL{job="chat"}) & 1`)
+	return r.Value, asked, form, err
 }
 
 func TestPrometheusIsAskedTheQueryWithItsPassword(t *testing.T) {

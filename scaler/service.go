@@ -104,9 +104,9 @@ type service struct {
 	meters      meters    // of the policy's metrics, as Prometheus gives them
 	meterDue    time.Time // when to ask it again
 	metering    lane
-	unknown     string    // metrics that are, and why
-	unknownSaid time.Time // in the log
-	answersDue  time.Time // zero: nobody waits for a first answer
+	unknown     metricWords // metrics that are, and why
+	warned      metricWords // what Prometheus warns of
+	answersDue  time.Time   // zero: nobody waits for a first answer
 
 	// What others do to the job.
 	unmet       bool   // the fleet has not been seen since the service was first met

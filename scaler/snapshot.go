@@ -130,9 +130,10 @@ func (s *service) snapshot(now time.Time) decide.Snapshot {
 		// (doc.go of activator/queue); but those who wait cannot have its slots.
 		snap.InFlight += sum(s.demand.Abandoned)
 	}
-	var unknown []string
-	snap.Metrics, snap.MetricMaxes, unknown = s.metrics(now)
-	s.sayUnknown(now, unknown)
+	var unknown, warned []string
+	snap.Metrics, snap.MetricMaxes, unknown, warned = s.metrics(now)
+	s.tellMetrics(now, &s.unknown, "metrics of the policy unknown", unknown)
+	s.tellMetrics(now, &s.warned, "Prometheus warns of queries of the policy, whose values are used", append(warned, s.gpuWarned(now)...))
 	if s.out != nil {
 		snap.Out = &decide.Out{Rule: s.out.Rule, Reason: s.out.Why}
 	}

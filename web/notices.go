@@ -24,6 +24,7 @@ var noticeKinds = map[string]struct{ title, tag, weight string }{
 	jobs.NoticeNodeDraining:  {"Node draining", "node draining", "warn"},
 	jobs.NoticeDrift:         {"Registered job differs", "differs from its spec", ""},
 	jobs.NoticeMetricUnknown: {"Metric unknown", "metric unknown", "warn"},
+	jobs.NoticeMetricWarned:  {"Prometheus warns", "metric with a warning", "warn"},
 	jobs.NoticeFleetSilent:   {"Nomad is not heard", "Nomad not heard", "bad"},
 }
 

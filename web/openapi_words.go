@@ -42,7 +42,7 @@ var fieldWords = map[string]map[string]string{
 		"stale":                   "the scaler should have reported since, and has not",
 	},
 	"Notice": {
-		"kind":   "changed-by-hand: somebody set the count in Nomad itself; deployed: somebody registered the job again; deployment: one is active and refuses scales; stopped: somebody stopped or purged the job; node-draining: nodes under replicas are being drained; drift: the registered job is not the job spec; metric-unknown: a metric of the policy cannot be read; fleet-silent: the fleet is not heard",
+		"kind":   "changed-by-hand: somebody set the count in Nomad itself; deployed: somebody registered the job again; deployment: one is active and refuses scales; stopped: somebody stopped or purged the job; node-draining: nodes under replicas are being drained; drift: the registered job is not the job spec; metric-unknown: a metric of the policy cannot be read; metric-warned: Prometheus warns of a query of the policy, whose value is used; fleet-silent: the fleet is not heard",
 		"text":   "a sentence",
 		"detail": "lines, such as the differences of a drift; absent: none",
 		"since":  "since when it is so, or when it happened",

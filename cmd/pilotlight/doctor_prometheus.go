@@ -43,17 +43,19 @@ func (x *examination) checkPrometheus(ctx context.Context) []finding {
 	}
 	var found []finding
 	for _, a := range all {
-		v, err := scaler.AskPrometheus(ctx, x.prometheus, a.query)
+		r, err := scaler.AskPrometheus(ctx, x.prometheus, a.query)
 		if err == nil && a.percent {
-			err = scaler.Utilization(v)
+			err = scaler.Utilization(r.Value)
 		}
 		switch {
 		case errors.Is(err, scaler.ErrNoSeries):
 			found = append(found, warned(check, "right if nothing runs now; otherwise try the query in Prometheus' own page", "%s: %v", a.about, err))
 		case err != nil:
 			found = append(found, failed(check, "check --prometheus, and the query in Prometheus' own page: the scaler would not take this", "%s: %v", a.about, err))
+		case r.Warning != "":
+			found = append(found, warned(check, "the scaler uses the value all the same: see whether the query is still right without what is missing", "%s gives %v, and Prometheus warns: %s", a.about, r.Value, r.Warning))
 		default:
-			found = append(found, passed(check, "%s gives %v", a.about, v))
+			found = append(found, passed(check, "%s gives %v", a.about, r.Value))
 		}
 	}
 	return found

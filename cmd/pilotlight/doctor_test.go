@@ -320,6 +320,7 @@ func TestWhatARedisIsJudgedBy(t *testing.T) {
 func TestQueriesOfPoliciesAreTriedOnPrometheusAsTheScalerWould(t *testing.T) {
 	answers := map[string]string{
 		"good":    `{"metric":{},"value":[NOW,"42"]}`,
+		"warned":  `{"metric":{},"value":[NOW,"42"]}`,
 		"much":    `{"metric":{},"value":[NOW,"420"]}`,
 		"several": `{"metric":{"gpu":"0"},"value":[NOW,"1"]},{"metric":{"gpu":"1"},"value":[NOW,"2"]}`,
 		"text":    `{"metric":{},"value":[NOW,"NaN"]}`,
@@ -333,7 +334,11 @@ func TestQueriesOfPoliciesAreTriedOnPrometheusAsTheScalerWould(t *testing.T) {
 			return
 		}
 		results = strings.ReplaceAll(results, "NOW", strconv.FormatInt(time.Now().Unix(), 10))
-		_, _ = w.Write([]byte(`{"status":"success","data":{"resultType":"vector","result":[` + results + `]}}`))
+		warnings := ""
+		if r.FormValue("query") == "warned" {
+			warnings = `"warnings":["no store reached"],`
+		}
+		_, _ = w.Write([]byte(`{"status":"success",` + warnings + `"data":{"resultType":"vector","result":[` + results + `]}}`))
 	}))
 	defer server.Close()
 	at, err := url.Parse(server.URL)
@@ -343,6 +348,7 @@ func TestQueriesOfPoliciesAreTriedOnPrometheusAsTheScalerWould(t *testing.T) {
 	x := &examination{prometheus: at}
 	for query, want := range map[string]struct{ gpu, metric string }{
 		"good":    {resultOK, resultOK},
+		"warned":  {resultWarning, resultWarning},
 		"much":    {resultError, resultOK}, // no percentage
 		"several": {resultError, resultError},
 		"text":    {resultError, resultError},
