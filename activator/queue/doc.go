@@ -92,7 +92,9 @@
 //
 // All that touch slots end by handing free ones to the head of the queue: least
 // loaded replica first, ties to the lowest index; the most urgent priority first,
-// at every tenth slot the least urgent; first come first served. Messages on
+// but for one that waits and that nine slots have passed over: that is next, of several
+// such the least urgent first, so that each that waits has every tenth slot, or one as
+// many later as there are less urgent ones; first come first served. Messages on
 // pl:slots, pl:demand and pl:answers only hasten what the next heartbeat or look
 // would find. No script is longer than the number of replicas times activators:
 // what may be many (tickets of the dead, deadlines) is done in steps of 100.

@@ -26,8 +26,9 @@ var genArrival = rapid.Custom(func(t *rapid.T) arrival {
 })
 
 // TestPrioritiesAreKeptByTheModel: over one slot and two activators, whoever gets it
-// is the first of the most urgent that wait, or the first of the least urgent; and
-// among ten that get it while several priorities wait, at least one is of those.
+// is the first of its priority; of the most urgent that wait, unless another priority
+// has been passed over nine times; and none is passed over more often than that, but
+// for once by each of those below it.
 func TestPrioritiesAreKeptByTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		arrivals := rapid.SliceOfN(genArrival, 15, 24).Draw(rt, "arrivals")
@@ -43,8 +44,8 @@ func TestPrioritiesAreKeptByTheModel(t *testing.T) {
 				slot *Slot
 			}
 			released := make(chan release, len(arrivals))
-			var waiting []int // in the order of their numbers
-			since := 0        // slots since the least urgent had one, while several priorities waited
+			var waiting []int       // in the order of their numbers
+			passed := map[int]int{} // priority → slots that others had since it waits, or had one
 			var busy *Slot
 			var until time.Time
 			take := func() {
@@ -60,27 +61,25 @@ func TestPrioritiesAreKeptByTheModel(t *testing.T) {
 					}
 					busy, until = r.slot, time.Now().Add(arrivals[r.n].Work)
 					of := func(n int) int { return arrivals[n].Priority }
-					least, most := of(waiting[0]), of(waiting[0])
+					had, most, waits := of(r.n), 0, map[int]bool{}
 					for _, n := range waiting {
-						least, most = min(least, of(n)), max(most, of(n))
-					}
-					firstOf := func(priority int) int {
-						return waiting[slices.IndexFunc(waiting, func(n int) bool { return of(n) == priority })]
-					}
-					if r.n != firstOf(most) && r.n != firstOf(least) {
-						fail("request %d of priority %d has the slot while %v wait", r.n, of(r.n), waiting)
-					}
-					switch {
-					case least == most:
-						since = 0
-					case of(r.n) == least:
-						if since != 9 {
-							fail("the least urgent have the slot after %d others, want 9", since)
+						most, waits[of(n)] = max(most, of(n)), true
+						if of(n) == had && n < r.n {
+							fail("request %d has the slot while %d waits, of the same priority", r.n, n)
 						}
-						since = 0
-					default:
-						if since++; since > 9 {
-							fail("the least urgent wait for the %dth slot", since+1)
+					}
+					if had != most && passed[had] < 9 {
+						fail("priority %d has the slot before %d, after it was passed over %d times", had, most, passed[had])
+					}
+					for priority := range 10 {
+						switch {
+						case priority == had || !waits[priority]:
+							delete(passed, priority)
+						default:
+							passed[priority]++
+						}
+						if below := slices.Index([]int{0, 1, 5, 9}, priority); passed[priority] > 9+below {
+							fail("priority %d is passed over %d times", priority, passed[priority])
 						}
 					}
 					waiting = slices.DeleteFunc(waiting, func(n int) bool { return n == r.n })
@@ -122,6 +121,44 @@ func TestPrioritiesAreKeptByTheModel(t *testing.T) {
 		})
 		if len(wrong) > 0 {
 			rt.Fatal(wrong)
+		}
+	})
+}
+
+func TestOfThreePrioritiesThatWaitWithoutEndEachHasAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		q, _ := w.activator("a")
+		var got []byte
+		had := make(chan byte, 1)
+		for _, class := range []struct {
+			name            byte
+			priority, count int
+		}{{'l', 0, 5}, {'m', 4, 5}, {'t', 9, 30}} {
+			for i := range class.count {
+				tk := ticket(fmt.Sprintf("%c%02d", class.name, i))
+				tk.Priority = class.priority
+				go func() {
+					slot, _, err := q.Hold(t.Context(), tk, roomy)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					had <- class.name
+					slot.Release()
+				}()
+				synctest.Wait()
+			}
+		}
+		w.offer(replicaWith("r1", 0, 1))
+		for range 31 {
+			got = append(got, <-had)
+		}
+		if want := "ttttttttt" + "lmtttttttt" + "lmtttttttt" + "lm"; string(got) != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		for range 9 {
+			<-had
 		}
 	})
 }

@@ -65,7 +65,7 @@ func keysOf(service string) []string {
 		p + "grants",      // hash: ticket → replica|activator|ms|epoch (0 a connection's)|request timeout ms of a durable one, until acknowledged
 		queueKey(service), // zset: ticket by level and number
 		p + "deadlines",   // zset: waiting ticket by the ms at which it is forgotten
-		p + "ledger",      // hash: seq, bytes, durable, kept, turn, run, gen, born, life, last, grace, recover, blackout, offerer
+		p + "ledger",      // hash: seq, bytes, durable, kept, passed, run, gen, born, life, last, grace, recover, blackout, offerer
 		p + "activators",  // hash: activator → last heard ms|number of its last statement|ms that what it has in a slot may take|runs|address
 		p + "suspects",    // hash: replica → until ms
 		p + "quarantine",  // hash: replica|dead activator → slots|until ms|counted from ms|1 if its process is known to be gone

@@ -253,20 +253,33 @@ local function best_of(offers, used, bad)
   return best
 end
 
--- Who is next: the most urgent, first come; but at every tenth slot the least
--- urgent, if several priorities wait.
+-- Who is next: the most urgent, first come; but a priority that has been passed over
+-- nine times goes before it, of several such the least urgent. Returns the ticket, and
+-- by how many slots each priority that waits will have been passed over once it has
+-- one (level:slots …).
+local PASSED_MOST = 9
 local function next_ticket()
-  local head = redis.call('ZRANGE', K_QUEUE, 0, 0, 'WITHSCORES')
-  if not head[1] then return nil end
-  local tail = redis.call('ZRANGE', K_QUEUE, -1, -1, 'WITHSCORES')
-  local low = level_of(tail[2])
-  if level_of(head[2]) == low then
-    redis.call('HSET', K_META, 'turn', 0)
-  elseif redis.call('HINCRBY', K_META, 'turn', 1) >= 10 then
-    redis.call('HSET', K_META, 'turn', 0)
-    return redis.call('ZRANGEBYSCORE', K_QUEUE, place(low, 0), '+inf', 'LIMIT', 0, 1)[1]
+  local first, counts, pick = {}, {}, nil -- of each level that waits, the most urgent first
+  local t = redis.call('ZRANGE', K_QUEUE, 0, 0, 'WITHSCORES')
+  while t[1] do
+    local level = level_of(t[2])
+    first[#first + 1] = { id = t[1], level = level }
+    t = redis.call('ZRANGEBYSCORE', K_QUEUE, place(level + 1, 0), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   end
-  return head[1]
+  if not first[1] then return nil end
+  if #first > 1 then
+    for level, n in string.gmatch(redis.call('HGET', K_META, 'passed') or '', '(%d+):(%d+)') do
+      counts[tonumber(level)] = tonumber(n)
+    end
+  end
+  for _, f in ipairs(first) do
+    if not pick or (counts[f.level] or 0) >= PASSED_MOST then pick = f end
+  end
+  local passed = {}
+  for _, f in ipairs(first) do
+    if f ~= pick then passed[#passed + 1] = f.level .. ':' .. (counts[f.level] or 0) + 1 end
+  end
+  return pick.id, table.concat(passed, ' ')
 end
 
 -- Who runs a durable ticket: the activator that has its connection, else the
@@ -291,7 +304,7 @@ local function grant(offers, used)
   for _ = 1, 1000 do
     local best = best_of(offers, used, bad)
     if not best then break end
-    local id = next_ticket()
+    local id, passed = next_ticket()
     if not id then break end
     local t = redis.call('HMGET', K_TICKET(id), 'owner', 'durable', 'epoch', 'seq', 'timeout')
     local to, epoch = t[1], 0
@@ -308,6 +321,7 @@ local function grant(offers, used)
     end
     if to and acts[to] then -- else its activator is dead, or the ticket has expired
       redis.call('HSET', K_GRANTS, id, best .. '|' .. to .. '|' .. NOW .. '|' .. epoch .. '|' .. int(t[5], 0))
+      redis.call('HSET', K_META, 'passed', passed)
       used[best] = (used[best] or 0) + 1
       if to ~= ME then others = others + 1 end
     end
