@@ -33,21 +33,10 @@ type replayFlags struct {
 	ColdStart time.Duration `default:"120s" help:"Median time from a placed launch until the replica is ready." placeholder:"120s"`
 	PrefillMS float64       `name:"prefill-ms" default:"0.3" help:"Milliseconds in a slot per input token." placeholder:"0.3"`
 	DecodeMS  float64       `name:"decode-ms" default:"25" help:"Milliseconds in a slot per output token." placeholder:"25"`
-	Begins    string        `help:"When the trace began: schedules and times of day go by it. Default: a Monday at midnight UTC." placeholder:"2026-11-14T09:00:00Z"`
+	Begins    string        `help:"When the trace began: schedules and times of day go by it. Default: what the trace says in Unix time, else a Monday at midnight UTC." placeholder:"2026-11-14T09:00:00Z"`
 	Seed      uint64        `default:"1" help:"Seed of every draw: the same seed gives the same bytes." placeholder:"1"`
 	Seeds     int           `default:"1" help:"Draw the cold starts so many times and print medians." placeholder:"N"`
 	Output    string        `short:"o" default:"table" enum:"table,json,html" help:"Format: table, json or html (a report with charts)." placeholder:"FORMAT"`
-}
-
-// Help is an example.
-func (replayCommand) Help() string {
-	return `What would the policy have launched, what would that have cost, how long would requests have waited? Each service of the trace runs alone under the policy, on virtual time. Forms of a trace: t_ms,service,input_tokens,output_tokens; minute,service,count; and that of pilotlight service trace, minute,service,count,second,slot_ms.
-
-Waits are in seconds, from a request's arrival until a replica has it, of those that were answered. COLD: requests held while no replica was ready. FLIPS: launches within 10 min of a stop. BUSY: of the slots paid for, those with a request. /OPT0: GPU-hours over those of somebody who knows the future, lets nobody wait, and whose starts all take the median. As json: {trace, policy, requests, services, span_s, seed, results: [{name, gpu_seconds, usd (null: the policy names no price), cold_started, delayed_over_1s, refused, timed_out, scale_actions, launches, stops, flips, added_wait_s: {mean, p50, p95, p99, max}, waited_s, busy_share, to_lower_bound}], lower_bound: {gpu_seconds (OPT0), any_wait_gpu_seconds}}; the first result is the policy's.
-
-Example:
-  pilotlight replay scaler/simulate/traces/azure-llm-2023-code.csv.gz --policy policies/examples/translate.hcl --baselines
-  pilotlight replay trace.csv --policy chat.hcl --baselines --sweep -o html > report.html`
 }
 
 // Run replays and prints.
@@ -146,7 +135,9 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 	}
 	setup := simulate.DefaultSetup()
 	setup.Seed, setup.Seeds, setup.ColdStart = f.Seed, f.Seeds, f.ColdStart
-	setup.Begins = f.begins()
+	if setup.Begins = f.begins(); setup.Begins.IsZero() {
+		setup.Begins = trace.Begins()
+	}
 	list := []simulate.Candidate{simulate.Policy(simulate.PolicyName, p)}
 	if f.Baselines {
 		list = append(list, simulate.Baselines(p)...)

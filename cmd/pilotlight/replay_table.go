@@ -19,9 +19,13 @@ func writeReplayTable(w io.Writer, rep *simulate.Report) error {
 	if rep.Requests == 1 {
 		requests = "1 request"
 	}
-	_, err := fmt.Fprintf(w, "%s: %s of %s over %s; policy %s; cold starts %s%s\n\n",
+	from := ""
+	if !rep.Begins.IsZero() {
+		from = " from " + rep.Begins.Format("2006-01-02 15:04 MST")
+	}
+	_, err := fmt.Fprintf(w, "%s: %s of %s over %s%s; policy %s; cold starts %s%s\n\n",
 		rep.Trace, requests, counted(rep.Services, "service"),
-		time.Duration(rep.SpanS*float64(time.Second)).Round(time.Second), rep.Policy,
+		time.Duration(rep.SpanS*float64(time.Second)).Round(time.Second), from, rep.Policy,
 		time.Duration(rep.ColdStartS*float64(time.Second)), seeds)
 	if err != nil {
 		return err

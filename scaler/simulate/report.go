@@ -9,19 +9,20 @@ import (
 
 // Report is what a replay has found.
 type Report struct {
-	Trace      string   `json:"trace"`
-	Policy     string   `json:"policy"`
-	Min        int      `json:"min"` // replicas, of the first candidate
-	Max        int      `json:"max"`
-	Slots      int      `json:"concurrency"` // of a replica
-	Requests   uint64   `json:"requests"`
-	Services   int      `json:"services"`
-	SpanS      float64  `json:"span_s"`
-	Seed       uint64   `json:"seed"`
-	Seeds      int      `json:"seeds"`        // figures are medians over so many draws of cold starts
-	ColdStartS float64  `json:"cold_start_s"` // the median
-	Results    []Result `json:"results"`
-	LowerBound Bound    `json:"lower_bound"`
+	Trace      string    `json:"trace"`
+	Policy     string    `json:"policy"`
+	Min        int       `json:"min"` // replicas, of the first candidate
+	Max        int       `json:"max"`
+	Slots      int       `json:"concurrency"` // of a replica
+	Requests   uint64    `json:"requests"`
+	Services   int       `json:"services"`
+	SpanS      float64   `json:"span_s"`
+	Begins     time.Time `json:"begins,omitzero"` // zero: not known
+	Seed       uint64    `json:"seed"`
+	Seeds      int       `json:"seeds"`        // figures are medians over so many draws of cold starts
+	ColdStartS float64   `json:"cold_start_s"` // the median
+	Results    []Result  `json:"results"`
+	LowerBound Bound     `json:"lower_bound"`
 }
 
 // Bound is what somebody who knows the future would have needed if every start
@@ -78,6 +79,9 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	rep := &Report{
 		Requests: n, Services: len(limit.services), SpanS: last.Seconds(),
 		Seed: setup.Seed, Seeds: setup.Seeds, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{},
+	}
+	if !setup.Begins.IsZero() {
+		rep.Begins = setup.begins()
 	}
 	if len(runs) > 0 {
 		rep.Min, rep.Max, rep.Slots = runs[0].of.min, runs[0].of.max, runs[0].of.limits.slots

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // Request of a trace.
@@ -55,18 +53,24 @@ func DefaultDurations() Durations {
 	}
 }
 
-// The columns of the two forms of a trace.
+// The columns of the forms of a trace.
 const (
 	requestColumns  = "t_ms,service,input_tokens,output_tokens"
+	timedColumns    = "t_ms,service,slot_ms" // of requests whose times in a slot are known, as of an access log
 	countColumns    = "minute,service,count"
 	recordedColumns = countColumns + ",second,slot_ms" // of counts, as demand is recorded
 )
 
+// allowedColumns is what a first line may be, for an error.
+var allowedColumns = fmt.Sprintf("%q, %q, %q or %q", requestColumns, timedColumns, countColumns, recordedColumns)
+
 const (
 	longestLine  = 4096
-	longestTrace = 100 * 365 * 24 * time.Hour
+	longestTrace = 10 * 365 * 24 * time.Hour
 	mostTokens   = 1e7
+	mostSlotMS   = 24 * 3600 * 1000
 	mostCount    = 1e6 // requests of one service in a minute
+	mostAtOnce   = 5e6 // requests of all services in a step of a trace of counts: they are in memory together
 )
 
 // Trace reads a trace as it is written, plain or gzipped, line by line.
@@ -77,14 +81,19 @@ type Trace struct {
 	line   int
 	found  bool // a request
 	of     Durations
-	last   int64 // of the first column
+	begins time.Time // zero: the trace counts from its own start
+	base   int64     // of the first column, where it is Unix time: what the trace begins at
+	ahead  *string   // a line that was read to see that
+	last   int64     // of the first column, without base
+	crowd  int64     // requests of a trace of counts at that moment
 	names  map[string]string
-	counts *spread               // nil: a trace of requests
+	read   func() (Request, error)
 	times  map[string]*slotTimes // of each service, as last said
 }
 
-// NewTrace reads a trace's first line and tells its form by it. name is what
-// errors call it. seed spreads the counts of a trace of counts.
+// NewTrace reads a trace's first line and tells its form by it, and when it began
+// by the second. name is what errors call it. seed spreads the counts of a trace of
+// counts.
 func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, error) {
 	buffered := bufio.NewReaderSize(r, 1<<16)
 	t := &Trace{file: name, of: of, names: map[string]string{}, times: map[string]*slotTimes{}}
@@ -102,22 +111,26 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	t.lines.Split(whole.lines)
 	header, err := t.scan()
 	if errors.Is(err, io.EOF) {
-		return nil, t.wrong("is empty; the first line is %q, %q or %q", requestColumns, countColumns, recordedColumns)
+		return nil, t.wrong("is empty; the first line is %s", allowedColumns)
 	}
 	if err != nil {
 		return nil, err
 	}
-	switch strings.TrimSpace(strings.TrimPrefix(header, "\ufeff")) {
-	case requestColumns:
-	case countColumns:
-		t.counts = &spread{next: t.scanMinute, of: of, seed: seed}
-	case recordedColumns:
-		t.counts = &spread{next: t.scanRecorded, of: of, seed: seed}
-	default:
-		return nil, t.wrong("columns are %q; allowed: %q, %q or %q", clip(header), requestColumns, countColumns, recordedColumns)
-	}
 	t.last = -1
-	return t, nil
+	unit := time.Minute
+	switch strings.NewReplacer(" ", "", `"`, "", "\r", "").Replace(strings.TrimPrefix(header, "\ufeff")) {
+	case requestColumns:
+		t.read, unit = t.tokens, time.Millisecond
+	case timedColumns:
+		t.read, unit = t.timed, time.Millisecond
+	case countColumns:
+		t.read = (&spread{next: t.scanMinute, of: of, seed: seed}).Next
+	case recordedColumns:
+		t.read = (&spread{next: t.scanRecorded, of: of, seed: seed}).Next
+	default:
+		return nil, t.wrong("columns are %q; allowed: %s", clip(header), allowedColumns)
+	}
+	return t, t.lookAhead(unit)
 }
 
 // lastWords remembers why its reader ended, so that the part of a line that was
@@ -168,6 +181,11 @@ func (t *Trace) at(message string) error { return &TraceError{t.file, max(t.line
 
 // scan returns the next line that is not empty.
 func (t *Trace) scan() (string, error) {
+	if t.ahead != nil {
+		text := *t.ahead
+		t.ahead = nil
+		return text, nil
+	}
 	for t.lines.Scan() {
 		t.line++
 		if text := t.lines.Text(); strings.TrimSpace(text) != "" {
@@ -190,11 +208,7 @@ func (t *Trace) scan() (string, error) {
 // Next returns the next request. Errors: io.EOF after the last one, *TraceError;
 // a trace without any request is one: nothing can be said of it.
 func (t *Trace) Next() (Request, error) {
-	next := t.request
-	if t.counts != nil {
-		next = t.counts.Next
-	}
-	r, err := next()
+	r, err := t.read()
 	switch {
 	case err == nil:
 		t.found = true
@@ -202,38 +216,6 @@ func (t *Trace) Next() (Request, error) {
 		return Request{}, t.at("the trace has no requests: there is nothing to replay")
 	}
 	return r, err
-}
-
-func (t *Trace) request() (Request, error) {
-	text, err := t.scan()
-	if err != nil {
-		return Request{}, err
-	}
-	var cells [4]string
-	if err := t.split(text, cells[:]); err != nil {
-		return Request{}, err
-	}
-	ms, err := t.number(cells[0], "t_ms", float64(longestTrace.Milliseconds()))
-	if err != nil {
-		return Request{}, err
-	}
-	if err := t.ordered(ms, "t_ms"); err != nil {
-		return Request{}, err
-	}
-	in, err := t.number(cells[2], "input_tokens", mostTokens)
-	if err != nil {
-		return Request{}, err
-	}
-	out, err := t.number(cells[3], "output_tokens", mostTokens)
-	if err != nil {
-		return Request{}, err
-	}
-	name, err := t.service(cells[1])
-	if err != nil {
-		return Request{}, err
-	}
-	took := t.of.Base + time.Duration(in)*t.of.Input + time.Duration(out)*t.of.Output
-	return Request{At: time.Duration(ms) * time.Millisecond, Service: name, Seconds: took.Seconds()}, nil
 }
 
 func (t *Trace) split(text string, into []string) error {
@@ -249,32 +231,37 @@ func (t *Trace) split(text string, into []string) error {
 }
 
 func (t *Trace) number(text, column string, most float64) (int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		f, ferr := strconv.ParseFloat(text, 64)
-		if ferr != nil || math.IsNaN(f) || math.IsInf(f, 0) || f > most {
-			return 0, t.wrong("%s: %q is not a whole number from 0 to %.0f", column, clip(text), most)
-		}
-		n = int64(math.Floor(f))
-	}
-	if n < 0 || float64(n) > most {
-		return 0, t.wrong("%s: %s is out of range; allowed: a whole number from 0 to %.0f", column, clip(text), most)
+	n, fault := wholeNumber(text, most)
+	if fault != nil {
+		return 0, t.wrong("%s: %v a whole number from 0 to %.0f", column, fault, most)
 	}
 	return n, nil
 }
 
-func (t *Trace) ordered(at int64, column string) error {
-	if at < t.last {
-		return t.wrong("%s: %d comes after %d: a trace is sorted by time", column, at, t.last)
+// wholeNumber reads a number from 0 to most; of one with a fraction, what is whole. The
+// fault says what is wrong, and has to be followed by what is allowed.
+func wholeNumber(text string, most float64) (n int64, fault error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		f, ferr := strconv.ParseFloat(text, 64)
+		if ferr != nil || math.IsNaN(f) || math.IsInf(f, 0) || f > most {
+			return 0, fmt.Errorf("%q is not", clip(text))
+		}
+		n = int64(math.Floor(f))
 	}
-	t.last = at
-	return nil
+	if n < 0 || float64(n) > most {
+		return 0, fmt.Errorf("%s is out of range; allowed:", clip(text))
+	}
+	return n, nil
 }
 
 // mostServices bounds what a wrong column could make of a trace.
 const mostServices = 10_000
 
 func (t *Trace) service(text string) (string, error) {
+	if n := len(text); n > 2 && text[0] == '"' && text[n-1] == '"' { // as many programs write text
+		text = text[1 : n-1]
+	}
 	if name, met := t.names[text]; met {
 		return name, nil
 	}
@@ -286,73 +273,6 @@ func (t *Trace) service(text string) (string, error) {
 	}
 	t.names[text] = text
 	return text, nil
-}
-
-func (t *Trace) scanMinute() (step, error) {
-	text, err := t.scan()
-	if err != nil {
-		return step{}, err
-	}
-	var cells [3]string
-	if err := t.split(text, cells[:]); err != nil {
-		return step{}, err
-	}
-	return t.minute(cells[:])
-}
-
-func (t *Trace) minute(cells []string) (step, error) {
-	at, err := t.number(cells[0], "minute", longestTrace.Minutes())
-	if err != nil {
-		return step{}, err
-	}
-	count, err := t.number(cells[2], "count", mostCount)
-	if err != nil {
-		return step{}, err
-	}
-	name, err := t.service(cells[1])
-	if err != nil {
-		return step{}, err
-	}
-	s := step{at: at, unit: time.Minute, service: name, count: int(count)}
-	if len(cells) > 3 { // a finer one comes yet
-		return s, nil
-	}
-	return s, t.ordered(at, "minute")
-}
-
-// scanRecorded reads a line of recorded demand: the step that begins at a second
-// of a minute. An empty slot_ms is the one that was last said of the service.
-func (t *Trace) scanRecorded() (step, error) {
-	text, err := t.scan()
-	if err != nil {
-		return step{}, err
-	}
-	var cells [5]string
-	if err := t.split(text, cells[:]); err != nil {
-		return step{}, err
-	}
-	s, err := t.minute(cells[:])
-	if err != nil {
-		return step{}, err
-	}
-	second, err := t.number(cells[3], "second", 59)
-	if err != nil {
-		return step{}, err
-	}
-	whole := int64(jobs.RecordedStep / time.Second)
-	if second%whole != 0 {
-		return step{}, t.wrong("second: %d is not the beginning of a step; allowed: multiples of %d", second, whole)
-	}
-	s.at, s.unit = (s.at*60+second)/whole, jobs.RecordedStep
-	if cells[4] != "" {
-		times, err := parseTimes(cells[4])
-		if err != nil {
-			return step{}, t.wrong("slot_ms: %v", err)
-		}
-		t.times[s.service] = times
-	}
-	s.times = t.times[s.service]
-	return s, t.ordered(s.at, "the step of minute and second")
 }
 
 func hash(s string) uint64 {

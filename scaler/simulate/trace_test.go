@@ -63,6 +63,50 @@ func TestATraceOfRequestsIsRead(t *testing.T) {
 	}
 }
 
+func TestATraceOfMeasuredTimesIsRead(t *testing.T) {
+	want := []Request{{At: 0, Service: "chat", Seconds: 0.052}, {At: 1500 * time.Millisecond, Service: "chat", Seconds: 12}}
+	for name, text := range map[string]string{
+		"plain":               timedColumns + "\n0,chat,52\n1500,chat,12000\n",
+		"as a program quotes": "\"t_ms\", \"service\", \"slot_ms\"\r\n0,\"chat\",52.4\r\n1500.9, \"chat\", 12000.1\r\n",
+	} {
+		got, err := readAll([]byte(text), 1)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestATraceInUnixTimeBeginsAtItsFirstMinute(t *testing.T) {
+	begins := time.Date(2025, 11, 20, 7, 3, 0, 0, time.UTC)
+	for _, c := range []struct{ name, text, relative string }{
+		{"requests", "t_ms,service,slot_ms\n1763622181500,chat,10\n1763622301000,chat,10\n", "t_ms,service,slot_ms\n1500,chat,10\n121000,chat,10\n"},
+		{"counts", countColumns + "\n29393703,chat,3\n29393763,chat,1\n", countColumns + "\n0,chat,3\n60,chat,1\n"},
+		{"recorded", recordedColumns + "\n29393703,chat,3,20,\n29393704,chat,1,10,\n", recordedColumns + "\n0,chat,3,20,\n1,chat,1,10,\n"},
+	} {
+		trace, err := NewTrace(strings.NewReader(c.text), "t.csv", DefaultDurations(), 1)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if got := trace.Begins(); !got.Equal(begins) {
+			t.Errorf("%s begin at %v, not at %v", c.name, got, begins)
+		}
+		got, err := readAll([]byte(c.text), 1)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		want, _ := readAll([]byte(c.relative), 1)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+	if trace, err := NewTrace(strings.NewReader(twoRequests), "t.csv", DefaultDurations(), 1); err != nil || !trace.Begins().IsZero() {
+		t.Errorf("a trace that counts from its own start begins at %v (%v)", trace.Begins(), err)
+	}
+}
+
 func TestCountsAreSpreadInsideTheirMinuteAlikeForOneSeed(t *testing.T) {
 	text := []byte(countColumns + "\n0,web,3\n0,api,1\n2,web,2\n")
 	first, err := readAll(text, 7)
@@ -115,16 +159,21 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 	for _, c := range []struct {
 		name, text, want string
 	}{
-		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
-		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens", "minute,service,count" or "minute,service,count,second,slot_ms"`},
+		{"nothing", "", `t.csv:1: is empty; the first line is "t_ms,service,input_tokens,output_tokens", "t_ms,service,slot_ms", "minute,service,count" or "minute,service,count,second,slot_ms"`},
+		{"other columns", "time,name\n", `t.csv:1: columns are "time,name"; allowed: "t_ms,service,input_tokens,output_tokens", "t_ms,service,slot_ms", "minute,service,count" or "minute,service,count,second,slot_ms"`},
 		{"a column too few", requestColumns + "\n0,chat,1\n", `t.csv:2: 4 columns are expected, and there are 3: "0,chat,1"`},
 		{"a column too many", countColumns + "\n0,web,1,2\n", `t.csv:2: 3 columns are expected, and there are 4: "0,web,1,2"`},
 		{"unsorted", requestColumns + "\n5,chat,1,1\n4,chat,1,1\n", "t.csv:3: t_ms: 4 comes after 5: a trace is sorted by time"},
-		{"a negative time", requestColumns + "\n-5,chat,1,1\n", "t.csv:2: t_ms: -5 is out of range; allowed: a whole number from 0 to 3153600000000"},
+		{"a negative time", requestColumns + "\n-5,chat,1,1\n", "t.csv:2: t_ms: -5 is out of range; allowed: a whole number from 0 to 315360000000, or Unix time in milliseconds"},
 		{"negative tokens", requestColumns + "\n5,chat,-1,1\n", "t.csv:2: input_tokens: -1 is out of range; allowed: a whole number from 0 to 10000000"},
 		{"text for a number", requestColumns + "\n5,chat,1,many\n", `t.csv:2: output_tokens: "many" is not a whole number from 0 to 10000000`},
 		{"not a number", requestColumns + "\n5,chat,NaN,1\n", `t.csv:2: input_tokens: "NaN" is not a whole number from 0 to 10000000`},
 		{"too many in a minute", countColumns + "\n0,web,1000001\n", "t.csv:2: count: 1000001 is out of range; allowed: a whole number from 0 to 1000000"},
+		{"too long in a slot", timedColumns + "\n0,chat,86400001\n", "t.csv:2: slot_ms: 86400001 is out of range; allowed: a whole number from 0 to 86400000"},
+		{"Unix time in microseconds", timedColumns + "\n1763596800000000,chat,1\n", "t.csv:2: t_ms: 1763596800000000 is out of range; allowed: a whole number from 0 to 315360000000, or Unix time in milliseconds"},
+		{"Unix minutes that jump", countColumns + "\n29393280,web,1\n99393280,web,1\n", "t.csv:3: minute: 99393280 is out of range; allowed: Unix time as in the first line, up to ten years later: 29393280 to 34649280"},
+		{"a moment that becomes relative", timedColumns + "\n1763596800000,chat,1\n5,chat,1\n", "t.csv:3: t_ms: 5 comes after 1763596800000: a trace is sorted by time"},
+		{"a log as it was written", timedColumns + "\n1763596800009,chat,1\n1763596800001,chat,1\n", "t.csv:3: t_ms: 1763596800001 comes after 1763596800009: a trace is sorted by time"},
 		{"a second between steps", recordedColumns + "\n0,web,1,15,\n", "t.csv:2: second: 15 is not the beginning of a step; allowed: multiples of 10"},
 		{"a second too late", recordedColumns + "\n0,web,1,60,\n", "t.csv:2: second: 60 is out of range; allowed: a whole number from 0 to 59"},
 		{"steps unsorted", recordedColumns + "\n1,web,1,0,\n0,web,1,50,\n", "t.csv:3: the step of minute and second: 5 comes after 6"},
@@ -132,7 +181,7 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"a time without a weight", recordedColumns + "\n0,web,1,0,1000\n", `t.csv:2: slot_ms: "1000": allowed`},
 		{"a negative slot time", recordedColumns + "\n0,web,1,0,-1x1\n", `t.csv:2: slot_ms: "-1x1": allowed`},
 		{"endless", requestColumns + "\n5,chat,1,+Inf\n", `t.csv:2: output_tokens: "+Inf" is not a whole number from 0 to 10000000`},
-		{"a number too large for a float", requestColumns + "\n1e400,chat,1,1\n", `t.csv:2: t_ms: "1e400" is not a whole number from 0 to 3153600000000`},
+		{"a number too large for a float", requestColumns + "\n1e400,chat,1,1\n", `t.csv:2: t_ms: "1e400" is not a whole number from 0 to 315360000000, or Unix time in milliseconds`},
 		{"a number too large for a trace", requestColumns + "\n99999999999999999999,chat,1,1\n", `t.csv:2: t_ms: "99999999999999999999" is not a whole number`},
 		{"a little less than nothing", requestColumns + "\n-0.5,chat,1,1\n", "t.csv:2: t_ms: -0.5 is out of range"},
 		{"a wrong line behind CRLF", requestColumns + "\r\n0,chat,1,1\r\n0,chat,1\r\n", "t.csv:3: 4 columns are expected, and there are 3"},
@@ -152,6 +201,17 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
 		}
+	}
+}
+
+func TestMoreRequestsAtOnceThanCanBeInMemoryAreRefused(t *testing.T) {
+	text := countColumns + "\n" + strings.Repeat("0,web,1000000\n", 5) + strings.Repeat("1,web,1000000\n", 6)
+	trace, err := NewTrace(strings.NewReader(text), "t.csv", DefaultDurations(), 1)
+	for err == nil {
+		_, err = trace.scanMinute() // without the requests themselves
+	}
+	if want := "t.csv:12: count: this makes 6000000 requests of all services in one step; allowed: 5000000"; err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
