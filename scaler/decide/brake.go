@@ -13,9 +13,12 @@ const (
 	spentPause   = 24 * time.Hour
 )
 
-// Brake remembers that the budget of failed starts was spent.
+// Brake remembers that the budget of failed starts was spent, and when an
+// operator's wake was seen whose stamp, by another clock, lay ahead of ours.
 type Brake struct {
 	Spent time.Time `json:"spent,omitzero"`
+	Wake  time.Time `json:"wake,omitzero"` // that stamp; zero: the last wake had a stamp of the past
+	Seen  time.Time `json:"seen,omitzero"` // when it was first seen
 }
 
 // braking is what the brake says now.
@@ -42,15 +45,17 @@ func pauseAfter(f int) time.Duration {
 // wakes the service; once a day it is tried all the same. A wake by an operator
 // after the last failure also ends a pause: one start is tried at once.
 func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking) {
+	b, wake = b.see(now, wake)
 	if f.InARow <= 0 {
-		return Brake{}, braking{}
+		b.Spent = time.Time{}
+		return b, braking{}
 	}
 	r := braking{maxStarts: 1}
 	last := f.Last
 	if last.After(now) {
 		last = now
 	}
-	woken := wake.After(last) && !wake.After(now)
+	woken := wake.After(last)
 	switch spent := f.Seconds > failedBudget.Seconds(); {
 	case woken:
 		b.Spent = time.Time{}
@@ -78,6 +83,22 @@ func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking)
 			failedStarts(f), short(time.Duration(f.Seconds)*time.Second))
 	}
 	return b, r
+}
+
+// see returns when a wake was given by our clock: what is seen has happened, so
+// that a stamp ahead of now, by another clock, is the moment at which it was first
+// seen. That is remembered until there is another wake: taken for now at every
+// look, one wake would end every pause until its hour has come.
+func (b Brake) see(now, wake time.Time) (Brake, time.Time) {
+	switch {
+	case !b.Wake.IsZero() && wake.Equal(b.Wake):
+		return b, b.Seen
+	case wake.After(now):
+		b.Wake, b.Seen = wake.Round(0).UTC(), now
+		return b, now
+	}
+	b.Wake, b.Seen = time.Time{}, time.Time{}
+	return b, wake
 }
 
 func failedStarts(f Failures) string {

@@ -78,7 +78,7 @@ func (m Memory) setBack(now time.Time) Memory {
 		}
 	}
 	for _, t := range []*time.Time{&m.Since, &m.At, &m.LastDemand, &m.LastBuy, &m.LastDown, &m.Panic,
-		&m.Threshold.At, &m.Threshold.Ready, &m.Prewarm.Since, &m.Sleep.At, &m.Wake.At, &m.Wake.Last, &m.Brake.Spent} {
+		&m.Threshold.At, &m.Threshold.Ready, &m.Prewarm.Since, &m.Sleep.At, &m.Wake.At, &m.Wake.Last, &m.Brake.Spent, &m.Brake.Seen} {
 		if t.After(now) {
 			*t = now
 		}

@@ -43,6 +43,7 @@ var unix = map[string]string{
 // ahead are moments that may lie ahead of a clock that was set back.
 var ahead = map[string]string{
 	"Woken":            "says which wake was answered: the same one must not be answered again when its hour comes",
+	"Brake.Wake":       "says of which wake Seen is: it is compared for equality",
 	"Prewarm.Off":      "lies ahead by its nature; it goes back with the clock",
 	"Schedules.Begins": "likewise; looked for anew if now is before Since",
 }

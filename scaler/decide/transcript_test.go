@@ -36,6 +36,7 @@ import (
 //	ledger lost|back
 //	fail gpu_seconds=90 | answered
 //	pin 3|unpin|pause|resume|sleep|wake
+//	wake ahead=1h                whose stamp is by a clock that is ahead
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		if filepath.Ext(path) != ".transcript" {
@@ -258,6 +259,9 @@ func act(t *testing.T, w *world, td *datadriven.TestData) {
 		op.Asleep, op.SleepAt, op.By, op.Reason = true, w.now, "ada", ""
 	case "wake":
 		op.WakeAt, op.By, op.Reason = w.now, "ada", "before the demo"
+		if a, ok := td.Arg("ahead"); ok {
+			op.WakeAt = w.now.Add(duration(t, td, a.FirstVal(t)))
+		}
 	case "set":
 		for _, a := range td.CmdArgs {
 			switch a.Key {
