@@ -13,12 +13,13 @@ import (
 
 // books are what Redis believes at one moment.
 type books struct {
-	slots      map[string]int // replica → offered
-	held       map[at]int     // owned, as was stated or leased since
-	grants     map[string]at  // ticket → where
-	quarantine map[at]int     // of dead activators; what they left behind when they came back is theirs, too
-	queue      []position     // those that wait, in order
-	life       string         // of the ledger
+	slots      map[string]int  // replica → offered
+	held       map[at]int      // owned, as was stated or leased since
+	grants     map[string]at   // ticket → where
+	quarantine map[at]int      // of dead activators; what they left behind when they came back is theirs, too
+	queue      []position      // those that wait, in order
+	silent     map[string]bool // tickets of connections whose activator has not been heard since it was cut off or stood still
+	life       string          // of the ledger
 }
 
 // at a replica, of an activator.
@@ -35,7 +36,7 @@ func (p position) level() int { return int(p.score / 9e14) }
 
 func (m *model) read() books {
 	p := prefix("translate")
-	b := books{slots: map[string]int{}, held: map[at]int{}, grants: map[string]at{}, quarantine: map[at]int{}}
+	b := books{slots: map[string]int{}, held: map[at]int{}, grants: map[string]at{}, quarantine: map[at]int{}, silent: map[string]bool{}}
 	rows := func(key string) map[string]string {
 		out := map[string]string{}
 		fields, _ := m.redis.HKeys(p + key) // an error: there are none
@@ -69,6 +70,9 @@ func (m *model) read() books {
 		b.quarantine[at{replica, activator}] += first(value)
 	}
 	b.life = m.redis.HGet(p+"ledger", "life")
+	for _, w := range m.waits {
+		b.silent[w.id] = b.silent[w.id] || w.waits() && !w.actor.current()
+	}
 	scores, _ := m.redis.SortedSet(p + "queue")
 	ids, _ := m.redis.ZMembers(p + "queue") // by score
 	for _, id := range ids {
@@ -169,7 +173,9 @@ func (m *model) checkOut(b *books) {
 }
 
 // checkOrder: who has been granted a slot since the last look stood before all of its
-// priority that still wait; and a place is kept once its activator knows it.
+// priority that still wait; and a place is kept once its activator knows it. The
+// tickets of one that was silent may have been forgotten meanwhile, as a dead one's, and
+// asked for again.
 func (m *model) checkOrder(b *books) {
 	now := map[string]position{}
 	for _, p := range b.queue {
@@ -190,7 +196,7 @@ func (m *model) checkOrder(b *books) {
 			continue // it was at a late call's place, and has gone back to its own
 		}
 		for _, earlier := range m.before.queue[:i] {
-			if still, waits := now[earlier.id]; waits && still == earlier && earlier.level() == p.level() {
+			if still, waits := now[earlier.id]; waits && still == earlier && earlier.level() == p.level() && !m.before.silent[earlier.id] {
 				m.fail("%s has a slot, and %s, which came earlier, waits", p.id, earlier.id)
 			}
 		}
