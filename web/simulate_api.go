@@ -152,7 +152,9 @@ func (s *Server) simulate(ctx context.Context, draft *policies.Policy, text stri
 		candidates: []simulate.Candidate{simulate.Policy(simulate.DraftName, draft)}}
 	j.over = SimulationOver{LiveVersion: current.Version, ReplicasAtMost: draft.Replicas.Max, SlotsOfOneReplica: draft.Replicas.Concurrency}
 	if live := current.Policy; live != nil && len(policies.Diff(live, draft)) > 0 {
-		j.candidates = append(j.candidates, simulate.Policy(simulate.LiveName, live))
+		c := simulate.Policy(simulate.LiveName, live)
+		c.GPUs = s.cfg.GPUs(live) // a draft may be of another job
+		j.candidates = append(j.candidates, c)
 		j.over.ComparedWithLive = true
 	}
 	j.setup.Drawn, j.setup.Workers = len(j.candidates), max(1, runtime.GOMAXPROCS(0)/2)

@@ -30,6 +30,9 @@ type replayCommand struct {
 type replayFlags struct {
 	Baselines bool          `help:"Compare with the other ways to scale: always on, idle timeouts, KPA, HPA with KEDA, the Nomad Autoscaler, 0-1."`
 	Sweep     bool          `help:"Also replay the policy with every patience and headroom of the Pareto chart."`
+	TargetP99 time.Duration `name:"target-p99" help:"Say which patience and headroom of the sweep is the cheapest with added waits of at most so much at the 99th percentile." placeholder:"5s"`
+	Compare   []string      `sep:"none" help:"Another policy file to replay beside it; may be repeated." placeholder:"FILE"`
+	USD       *float64      `name:"usd-per-hour" help:"Price of a replica, in place of what a policy says in cost.usd_per_hour." placeholder:"2.50"`
 	ColdStart time.Duration `default:"120s" help:"Median time from a placed launch until the replica is ready." placeholder:"120s"`
 	PrefillMS float64       `name:"prefill-ms" default:"0.3" help:"Milliseconds in a slot per input token." placeholder:"0.3"`
 	DecodeMS  float64       `name:"decode-ms" default:"25" help:"Milliseconds in a slot per output token." placeholder:"25"`
@@ -64,6 +67,10 @@ func (f replayFlags) check() error {
 		return wrong("prefill-ms", f.PrefillMS, "0 to 60000")
 	case !perToken(f.DecodeMS):
 		return wrong("decode-ms", f.DecodeMS, "0 to 60000")
+	case f.TargetP99 < 0 || f.TargetP99 > 24*time.Hour:
+		return wrong("target-p99", f.TargetP99, "more than 0s, up to 24h")
+	case f.USD != nil && !(*f.USD >= 0 && *f.USD <= 1e6):
+		return wrong("usd-per-hour", *f.USD, "0 to 1000000")
 	case f.Begins != "" && f.begins().IsZero():
 		return wrong("begins", strconv.Quote(f.Begins), "a moment such as 2026-11-14T09:00:00Z")
 	case f.Seeds < 1 || f.Seeds > 101:
@@ -138,12 +145,9 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 	if setup.Begins = f.begins(); setup.Begins.IsZero() {
 		setup.Begins = trace.Begins()
 	}
-	list := []simulate.Candidate{simulate.Policy(simulate.PolicyName, p)}
-	if f.Baselines {
-		list = append(list, simulate.Baselines(p)...)
-	}
-	if f.Sweep {
-		list = append(list, simulate.Sweep(p)...)
+	list, err := f.candidates(p, std.err)
+	if err != nil {
+		return err
 	}
 	if f.Output == "html" {
 		setup.Series = time.Minute
@@ -157,24 +161,20 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 		return err
 	}
 	rep.Trace, rep.Policy = name, p.Name
+	if f.TargetP99 > 0 {
+		rep.Aim(f.TargetP99)
+		if !f.Sweep && f.Output != "html" {
+			rep.Results = without(rep.Results, func(r simulate.Result) bool { return r.Patience != nil })
+		}
+	}
 	if !f.Baselines && f.Output != "html" {
-		rep.Results = withoutAlwaysOn(rep.Results)
+		rep.Results = without(rep.Results, func(r simulate.Result) bool { return r.Name == simulate.AlwaysOn })
 	}
 	out := bufio.NewWriter(std.out)
 	if err := f.write(out, rep); err != nil {
 		return err
 	}
 	return out.Flush()
-}
-
-func withoutAlwaysOn(list []simulate.Result) []simulate.Result {
-	var kept []simulate.Result
-	for _, r := range list {
-		if r.Name != simulate.AlwaysOn {
-			kept = append(kept, r)
-		}
-	}
-	return kept
 }
 
 func (f replayFlags) durations() simulate.Durations {

@@ -28,6 +28,9 @@ func TestTheHelpOfReplayNamesEveryFieldOfItsJSON(t *testing.T) {
 		}
 		for i := range of.NumField() {
 			f := of.Field(i)
+			if !f.IsExported() {
+				continue
+			}
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == "series" { // of a page, never in JSON
 				continue
 			} else if !told[name] {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,6 +47,11 @@ func writeReplayTable(w io.Writer, rep *simulate.Report) error {
 	b := rep.LowerBound
 	if _, err := fmt.Fprintf(w, "\nIf every start took its median, the least for nobody to wait, OPT0, is %s GPU-hours, and whatever is let wait %s.\n", plain(b.GPUSeconds/3600), plain(b.AnyWaitGPUSeconds/3600)); err != nil {
 		return err
+	}
+	if priced := slices.ContainsFunc(rep.Results, func(r simulate.Result) bool { return r.USD != nil }); !priced {
+		if _, err := fmt.Fprintln(w, "No price is known: say cost { usd_per_hour } in the policy, or --usd-per-hour."); err != nil {
+			return err
+		}
 	}
 	for _, note := range rep.Notes() {
 		if _, err := fmt.Fprintln(w, note); err != nil {

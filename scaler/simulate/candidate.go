@@ -12,6 +12,7 @@ type Candidate struct {
 	Name string
 	// Patience and Headroom of a candidate that [Sweep] made; nil of others.
 	Patience, Headroom *float64
+	GPUs               int // of a replica; 0: as Setup says
 
 	limits   limits
 	price    *float64 // USD per replica and hour

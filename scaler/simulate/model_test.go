@@ -128,3 +128,13 @@ func TestMeanDemandIsThatOfASampledHistory(t *testing.T) {
 		}
 	})
 }
+
+func TestNoQuantileOfTheWaitsIsBeyondTheLongest(t *testing.T) {
+	var of tally
+	for range 100 {
+		of.release(172_400*time.Millisecond, true)
+	}
+	if p99 := of.quantile(0.99); p99 > 172.4 || p99 < 172 {
+		t.Errorf("all wait 172.4 s, and the 99th percentile is %v", p99)
+	}
+}

@@ -100,6 +100,9 @@ func (rep *Report) WriteHTML(w io.Writer) error {
 // Notes say in sentences what has to be known to read the figures.
 func (rep *Report) Notes() []string {
 	var notes []string
+	if rep.Target != nil {
+		notes = append(notes, rep.Target.note())
+	}
 	if peak := rep.LowerBound.PeakOfOne; peak > rep.Max {
 		notes = append(notes, fmt.Sprintf("At its worst moment a service would need %d replicas for nobody to wait, and replicas.max is %d: "+
 			"some of the waiting is that bound's, for every way to scale alike. OPT0 and %s know no such bound.", peak, rep.Max, AlwaysOn))

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -33,7 +34,7 @@ type Setup struct {
 	Workers int
 	// Launch is the time from a launch until it is placed.
 	Launch time.Duration
-	// GPUs of a replica; 0: what the first candidate's policy says in cost.gpu.
+	// GPUs of a replica whose candidate says nothing of it; 0: what the first candidate's policy says in cost.gpu.
 	GPUs int
 	// Series is the step in which every candidate's series is kept; 0: there is none.
 	Series time.Duration
@@ -221,7 +222,7 @@ type run struct {
 }
 
 func newRun(setup Setup, c Candidate, seed uint64, drawn bool) *run {
-	c.limits.gpus = setup.GPUs
+	c.limits.gpus = cmp.Or(c.GPUs, setup.GPUs)
 	return &run{setup: setup, of: c, seed: seed, drawn: drawn && setup.Series > 0, services: map[string]*model{}}
 }
 

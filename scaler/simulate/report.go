@@ -23,6 +23,7 @@ type Report struct {
 	ColdStartS float64   `json:"cold_start_s"` // the median
 	Results    []Result  `json:"results"`
 	LowerBound Bound     `json:"lower_bound"`
+	Target     *Target   `json:"target,omitempty"` // see Aim
 }
 
 // Bound is what somebody who knows the future would have needed if every start
@@ -105,7 +106,7 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	each := make([]Result, len(runs))
 	parallel(setup.workers(), len(runs), func(i int) {
 		pool, points := runs[i].end(ctx, last)
-		each[i] = rep.result(runs[i].of, &pool, points, setup)
+		each[i] = rep.result(runs[i].of, &pool, points)
 	})
 	for i := 0; i < len(each); i += setup.Seeds {
 		rep.Results = append(rep.Results, medians(each[i:i+setup.Seeds]))
@@ -121,13 +122,13 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	return rep, nil
 }
 
-func (rep *Report) result(c Candidate, t *tally, points []Point, setup Setup) Result {
+func (rep *Report) result(c Candidate, t *tally, points []Point) Result {
 	r := Result{
-		Name: c.Name, Patience: c.Patience, Headroom: c.Headroom, GPUSeconds: t.gpuSeconds, USD: usd(c.price, t.gpuSeconds, setup.GPUs),
+		Name: c.Name, Patience: c.Patience, Headroom: c.Headroom, GPUSeconds: t.gpuSeconds, USD: usd(c.price, t.gpuSeconds, c.limits.gpus),
 		ColdStarted: t.cold, Delayed: t.delayed, Refused: t.refused, TimedOut: t.timedOut,
 		ScaleActions: t.actions, Launches: t.launches, Stops: t.stops, Flips: t.flips,
 		WaitedS: t.waited, Series: points,
-		BusyShare:    share(t.busy, t.gpuSeconds, c.limits.slots, setup.GPUs),
+		BusyShare:    share(t.busy, t.gpuSeconds, c.limits.slots, c.limits.gpus),
 		ToLowerBound: ratio(t.gpuSeconds, rep.LowerBound.GPUSeconds),
 		ToAnyWait:    ratio(t.gpuSeconds, rep.LowerBound.AnyWaitGPUSeconds),
 	}

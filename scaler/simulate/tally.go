@@ -105,5 +105,5 @@ func (t *tally) quantile(q float64) float64 {
 		return 0
 	}
 	share := (rank - free) / float64(t.waits.TotalCount()) * 100
-	return float64(t.waits.ValueAtQuantile(min(share, 100))) / 1000
+	return min(float64(t.waits.ValueAtQuantile(min(share, 100)))/1000, t.longest.Seconds()) // a bin's end may be beyond all in it
 }
