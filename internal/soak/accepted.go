@@ -61,6 +61,9 @@ func (a *auditor) ownerLost(r *Request, c Call) bool {
 	return (r.Keyed || r.Async) && a.during(c.At, c.Until, lease, KillActivator, StopActivator)
 }
 
+// enough of its activator's time for a call to be answered.
+const enough = time.Minute
+
 // unexplained says what is wrong with the outcome of a call; "" nothing.
 func (a *auditor) unexplained(r *Request, c Call) string {
 	killed := a.activatorDuring(c.Activator, c.At, c.Until, KillActivator)
@@ -69,6 +72,10 @@ func (a *auditor) unexplained(r *Request, c Call) string {
 	case c.HungUp:
 		return ""
 	case c.Err != "" && c.Until.Sub(c.At) >= patience-time.Second:
+		if c.Until.Sub(c.At)-a.stoodFor(c.Activator, c.At, c.Until) < enough {
+			a.excused("a call was not answered in time whose activator stood still for most of it")
+			return ""
+		}
 		return "no answer within " + patience.String()
 	case c.Refused && !killed:
 		return "nobody listened, and the activator was not killed"

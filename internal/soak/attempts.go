@@ -16,11 +16,17 @@ func (a *auditor) anew(r *Request, i int) bool {
 		if c.What == "state" || c.What == "result" || c.What == "DELETE" || c.At.After(next) {
 			continue // it begins nothing
 		}
-		failed = failed || passing(c) && !c.Refused && c.At.Before(last)
+		failed = failed || frees(c) && c.At.Before(last)
 		late := a.activatorDuring(c.Activator, c.At, next, StopActivator) || a.redisAway(c.At, next) // it may have been read only then
 		back = back || late || !c.At.Before(last)
 	}
 	return r.Keyed && failed && back
+}
+
+// frees reports whether a call may have been told that its request has failed, or has
+// not heard it: of two that were sent at once the other comes back all the same.
+func frees(c Call) bool {
+	return passing(c) && !c.Refused || c.Problem == "upstream-failed" || c.Problem == "upstream-timeout"
 }
 
 // attempts: a request is executed at most as often as its policy allows, and never

@@ -90,6 +90,24 @@ func (a *auditor) activatorDuring(index int, from, to time.Time, kind string) bo
 	})
 }
 
+// stoodFor is how long an activator stood still between from and to.
+func (a *auditor) stoodFor(index int, from, to time.Time) (sum time.Duration) {
+	for _, f := range a.Faults {
+		if f.Kind != StopActivator || f.Index != index {
+			continue
+		}
+		began, ended := f.From, f.To
+		if began.Before(from) {
+			began = from
+		}
+		if ended.After(to) {
+			ended = to
+		}
+		sum += max(ended.Sub(began), 0)
+	}
+	return sum
+}
+
 const (
 	// skew is how far apart two processes may note the same event.
 	skew = 100 * time.Millisecond

@@ -100,6 +100,18 @@ func TestEachAccountIsKept(t *testing.T) {
 			want:     "accepted",
 		},
 		{
+			name:     "one that is not answered while its activator stands still for a while",
+			requests: []*Request{plain("r", "single", broke(post(0, 0, 90, 0, "")))},
+			faults:   []Fault{fault(StopActivator, 0, 5, 33), fault(StopActivator, 1, 5, 60)},
+			want:     "accepted",
+		},
+		{
+			name:       "the same for most of the time",
+			requests:   []*Request{plain("r", "single", broke(post(0, 0, 90, 0, "")))},
+			faults:     []Fault{fault(StopActivator, 0, 5, 33), fault(StopActivator, 0, 87, 99)},
+			exceptions: 1,
+		},
+		{
 			name:     "an accepted request without a final state",
 			requests: []*Request{async("r", "single", "", 0, 100)},
 			want:     "accepted",
@@ -143,6 +155,14 @@ func TestEachAccountIsKept(t *testing.T) {
 			requests:   []*Request{keyed("r", "single", broke(post(0, 0, 4, 0, "")), post(1, 4, 9, 200, "a#4"))},
 			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3), run("r", "a", 3, 3, 4), run("r", "a", 4, 4, 5)},
 			faults:     []Fault{kill},
+			exceptions: 1,
+		},
+		{
+			name: "the same of a caller whose twin was told of the failure",
+			requests: []*Request{keyed("r", "single", Call{What: "POST", At: at(0), Until: at(0), Err: "connection refused", Refused: true},
+				problem(post(1, 0, 4, 0, ""), 502, "upstream-failed"), post(1, 4, 9, 200, "a#4"))},
+			executions: []Execution{run("r", "a", 1, 1, 2), run("r", "a", 2, 2, 3), run("r", "a", 3, 3, 4), run("r", "a", 4, 4, 5)},
+			faults:     []Fault{fault(KillActivator, 0, -1, 3)},
 			exceptions: 1,
 		},
 		{
