@@ -30,6 +30,7 @@ type simulationBody struct {
 	Percent   int    // -1: not known
 	Priced    bool
 	Rows      []simulationRow // without the curve's
+	Swept     []simulate.Result
 	Paretos   []simulate.Drawing
 	Timelines []simulate.Drawing
 	Notes     []string
@@ -134,6 +135,7 @@ func (s *Server) bodyOf(j *simulation, now time.Time) (simulationBody, error) {
 	b.Notes = info.Report.Notes
 	for _, r := range rep.Results {
 		if r.Patience != nil {
+			b.Swept = append(b.Swept, r)
 			continue
 		}
 		row := simulationRow{Result: r, Label: r.Name, Strong: r.Name == simulate.DraftName || r.Name == simulate.LiveName}
@@ -142,16 +144,12 @@ func (s *Server) bodyOf(j *simulation, now time.Time) (simulationBody, error) {
 		}
 		b.Rows = append(b.Rows, row)
 		b.Priced = b.Priced || r.USD != nil
-		drawing, ok, err := r.Timeline()
-		if err != nil {
-			return b, err
-		}
-		if ok {
-			b.Timelines = append(b.Timelines, drawing)
-		}
 	}
 	b.Sentence = foundOut(rep, info.Over)
 	var err error
+	if b.Timelines, err = rep.Timelines(); err != nil {
+		return b, err
+	}
 	b.Paretos, err = rep.Paretos()
 	return b, err
 }
@@ -188,7 +186,7 @@ func drawnFrom(o SimulationOver) string {
 	}
 	switch {
 	case o.SlotTimes != nil && *o.SlotTimes > 0:
-		text += fmt.Sprintf(" Times in a slot are drawn among %s that were recorded.", simulate.Count(*o.SlotTimes))
+		text += fmt.Sprintf(" Times in a slot are drawn among %s that were recorded, whatever ran beside them then.", simulate.Count(*o.SlotTimes))
 	case o.SlotTimes != nil:
 		text += " No time in a slot was recorded: 4 s as a median is a guess."
 	}
@@ -214,8 +212,14 @@ func foundOut(rep *simulate.Report, o SimulationOver) string {
 	draft := rep.Results[0]
 	var b strings.Builder
 	fmt.Fprintf(&b, "The draft would have used %s GPU-hours", short(draft.GPUSeconds/3600))
-	waits := fmt.Sprintf("%s of %s requests would have waited for a start, and the slowest hundredth %s s or more",
-		simulate.Count(draft.ColdStarted), simulate.Count(rep.Requests), short(draft.AddedWait.P99))
+	waits := fmt.Sprintf("%s of %s requests would have waited for a start, ", simulate.Count(draft.ColdStarted), simulate.Count(rep.Requests))
+	slowest := func(r *simulate.Result) string { return short(r.AddedWait.P99) + " s" }
+	if draft.AddedWait.P99 > 0 || o.ComparedWithLive && rep.Results[1].AddedWait.P99 > 0 {
+		waits += "and the slowest hundredth " + slowest(&draft) + " or more"
+	} else { // then "0 s or more" says nothing
+		slowest = func(r *simulate.Result) string { return short(r.AddedWait.Max) + " s" }
+		waits += "the longest " + slowest(&draft)
+	}
 	switch {
 	case !o.ComparedWithLive && o.LiveVersion > 0:
 		b.WriteString(", as the policy in force, which says the same; ")
@@ -228,7 +232,7 @@ func foundOut(rep *simulate.Report, o SimulationOver) string {
 		} else {
 			b.WriteString(", as much as the policy in force; ")
 		}
-		waits += fmt.Sprintf(" (in force: %s, and %s s)", simulate.Count(live.ColdStarted), short(live.AddedWait.P99))
+		waits += fmt.Sprintf(" (in force: %s, and %s)", simulate.Count(live.ColdStarted), slowest(&live))
 	}
 	b.WriteString(waits + ".")
 	return b.String()

@@ -122,6 +122,45 @@ func TestADraftIsTriedOnWhatWasAskedAgainstThePolicyInForce(t *testing.T) {
 	}
 }
 
+func TestADraftOfAnotherJobIsComparedAtEachOnesGPUs(t *testing.T) {
+	s, _ := running(t, func(c *Config) {
+		c.Recordings = aDay()
+		c.GPUs = func(p *policies.Policy) int { return p.Replicas.Max }
+	})
+	draft := strings.Replace(draftText1, "max         = 3", "max         = 6", 1)
+	if draft == draftText1 {
+		t.Fatal("the draft has the bound of the policy in force")
+	}
+	w := call(s, "POST", "/api/v1/policies/translate/simulate?wait=30&cold_start=20s&"+onTuesday, draft, asHCL)
+	wantStatus(t, w, 200)
+	report := decode[SimulationInfo](t, w).Report
+	if report == nil {
+		t.Fatal(w.Body)
+	}
+	// One replica at a time serves a request a minute; twice as dear, and kept longer.
+	own, live := report.Results[0], report.Results[1]
+	if perLaunch := live.GPUSeconds / float64(live.Launches); perLaunch < 3*50 || perLaunch > 3*60 {
+		t.Errorf("each launch of the policy in force costs %.0f GPU-s: it has three GPUs and lives for 50 to 60 s", perLaunch)
+	}
+	if share := own.BusyShare * own.GPUSeconds / 6; math.Abs(share-live.BusyShare*live.GPUSeconds/3) > 0.05*share {
+		t.Errorf("the draft is busy for %.1f replica-seconds a slot, the policy in force %.1f, with the same requests", share, live.BusyShare*live.GPUSeconds/3)
+	}
+}
+
+func TestTheSentenceOfASimulationSaysWhoWaitedLongestWhereHardlyAnybodyWaits(t *testing.T) {
+	rep := &simulate.Report{Requests: 1279, Results: []simulate.Result{
+		{GPUSeconds: 756, ColdStarted: 8, AddedWait: simulate.Wait{Max: 2.9}}, {GPUSeconds: 864, ColdStarted: 9, AddedWait: simulate.Wait{Max: 3.1}}}}
+	over := SimulationOver{LiveVersion: 3, ComparedWithLive: true}
+	want := "The draft would have used 0.21 GPU-hours, 12 % less than the policy in force (0.24); 8 of 1,279 requests would have waited for a start, the longest 2.90 s (in force: 9, and 3.10 s)."
+	if got := foundOut(rep, over); got != want {
+		t.Errorf("it says\n%s\nnot\n%s", got, want)
+	}
+	rep.Results[1].AddedWait.P99 = 1.5
+	if got := foundOut(rep, over); !strings.HasSuffix(got, "and the slowest hundredth 0 s or more (in force: 9, and 1.50 s).") {
+		t.Errorf("where the policy in force lets more wait it says %s", got)
+	}
+}
+
 func TestASimulationKnowsTheTimeOfDay(t *testing.T) {
 	s, _ := running(t, func(c *Config) { c.Recordings = aDay() })
 	scheduled := strings.Replace(translateText, "  to_zero {", "  schedule \"evening\" {\n    cron = \"0 20 * * 2\"\n    for  = \"1h\"\n    min  = 2\n  }\n  to_zero {", 1)
@@ -316,7 +355,7 @@ func TestTheEditorLeadsToASimulationAndBackWithTheDraft(t *testing.T) {
 	}
 	for _, part := range []string{"The draft would have used ", "Tried on the trace azure-llm-2023-code, 8,819 requests: demand of others",
 		"which is a guess: this service has none of its own", "p99 added wait against GPU-hours", `class="live"`, "<polyline class=\"curve c0\"",
-		"Replicas and held requests over time: live", `<option value="trace=azure-llm-2023-code" selected>`, "after = &#34;2m&#34;", "Back to the editor"} {
+		"Replicas and held requests over time: live", "The curve as a table", `<th scope="row" class="n">16</th>`, `<option value="trace=azure-llm-2023-code" selected>`, "after = &#34;2m&#34;", "Back to the editor"} {
 		if !strings.Contains(w.Body.String(), part) {
 			t.Errorf("the page lacks %s", part)
 		}

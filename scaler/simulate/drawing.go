@@ -33,19 +33,34 @@ func (rep *Report) Paretos() ([]Drawing, error) {
 	return list, nil
 }
 
-// Timeline draws the series of a result; false if it has none.
-func (r *Result) Timeline() (Drawing, bool, error) {
-	id, title := r.Name+"-timeline", "Replicas and held requests over time: "+r.Name
-	t := newTimeline(id, title, r.Series, wideFrame)
-	if t == nil {
-		return Drawing{}, false, nil
+// Timelines draws the series of every result that has one, on the same scales, so
+// that they can be compared by eye.
+func (rep *Report) Timelines() ([]Drawing, error) {
+	var most Point
+	for i := range rep.Results {
+		for _, p := range rep.Results[i].Series {
+			most.most(p)
+		}
 	}
-	wide, err := draw("timeline", t)
-	if err != nil {
-		return Drawing{}, false, err
+	var list []Drawing
+	for i := range rep.Results {
+		r := &rep.Results[i]
+		id, title := r.Name+"-timeline", "Replicas and held requests over time: "+r.Name
+		t := newTimeline(id, title, r.Series, most, wideFrame)
+		if t == nil {
+			continue
+		}
+		wide, err := draw("timeline", t)
+		if err != nil {
+			return nil, err
+		}
+		narrow, err := draw("timeline", newTimeline(id+"-narrow", title, r.Series, most, narrowFrame))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Drawing{ID: t.ID, Title: t.Title, Describe: t.Describe, SVG: wide, Narrow: narrow, Rows: t.Rows, Step: t.Step})
 	}
-	narrow, err := draw("timeline", newTimeline(id+"-narrow", title, r.Series, narrowFrame))
-	return Drawing{ID: t.ID, Title: t.Title, Describe: t.Describe, SVG: wide, Narrow: narrow, Rows: t.Rows, Step: t.Step}, true, err
+	return list, nil
 }
 
 func draw(name string, of any) (template.HTML, error) {

@@ -91,8 +91,8 @@ func (rep *Report) WriteHTML(w io.Writer) error {
 	}
 	if len(rep.Results) > 0 {
 		const title = "Replicas and held requests over time"
-		p.Timeline = newTimeline("timeline", title, rep.Results[0].Series, wideFrame)
-		p.Narrow = newTimeline("timeline-narrow", title, rep.Results[0].Series, narrowFrame)
+		p.Timeline = newTimeline("timeline", title, rep.Results[0].Series, Point{}, wideFrame)
+		p.Narrow = newTimeline("timeline-narrow", title, rep.Results[0].Series, Point{}, narrowFrame)
 	}
 	return pages.ExecuteTemplate(w, "page", p)
 }

@@ -46,8 +46,8 @@ type timeline struct {
 }
 
 // newTimeline draws a series; nil if it is too short to draw. id tells it from
-// others of the page.
-func newTimeline(id, title string, points []Point, in frame) *timeline {
+// others of the page, whose most is on its scales, too.
+func newTimeline(id, title string, points []Point, most Point, in frame) *timeline {
 	if len(points) < 2 {
 		return nil
 	}
@@ -67,8 +67,8 @@ func newTimeline(id, title string, points []Point, in frame) *timeline {
 	last := points[len(points)-1].AtS + step.Seconds()
 	unit, name := timeUnit(last)
 	x := axis{hi: last / unit, from: t.Left, to: t.Right}
-	y := axis{hi: float64(replicas) * 1.08, from: t.Split, to: t.Top}
-	h := axis{hi: float64(held) * 1.08, from: t.Bottom, to: t.Lower, root: true}
+	y := axis{hi: float64(max(replicas, most.Wanted, most.Ready)) * 1.08, from: t.Split, to: t.Top}
+	h := axis{hi: float64(max(held, most.Held)) * 1.08, from: t.Bottom, to: t.Lower, root: true}
 	t.X, t.Y, t.HeldY = x.ticks(in.ticks), whole(y.ticks(5)), whole(h.ticks(3))
 	for i := range t.X {
 		t.X[i].Label += name
