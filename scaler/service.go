@@ -335,7 +335,7 @@ func (s *service) decide(now time.Time) (again time.Time) {
 	tick := s.ses.cfg.Tick
 	switch {
 	case s.rests(now) && !s.reask:
-	case now.Sub(s.demand.at) >= tick && s.unread == nil:
+	case s.demand.stale(now, tick) && s.unread == nil:
 		s.read(now) // one on its way will do
 		if limit := s.reads.since.Add(tick); now.Before(limit) {
 			return limit

@@ -13,6 +13,14 @@ type reading struct {
 	asked, at time.Time
 }
 
+// stale: it was asked for a tick ago, or as good as. The answer is younger than the
+// question: by its age alone one that took a millisecond would be fresh at the next
+// tick, and every second tick would decide on what was waiting two seconds before.
+// One that took long, and has just come, is not asked for again at once.
+func (r *reading) stale(now time.Time, tick time.Duration) bool {
+	return now.Sub(r.asked) >= tick-tick/8 && now.Sub(r.at) >= tick/2
+}
+
 // read asks the slot ledger for the demand.
 func (s *service) read(now time.Time) {
 	s.reask = false
