@@ -260,12 +260,31 @@ func (s *Server) coldStartsOf(ctx context.Context, j *simulation, instead string
 		j.over.ColdStartS = d.Seconds()
 		return nil
 	}
-	list, err := s.coldStarts(ctx, j.service, 4*knownStarts)
+	launches, whole, err := s.startTimes(ctx, j.service)
 	if err != nil {
 		return err
 	}
+	j.setup.Learned = whole
+	j.over.ColdStarts = len(launches)
+	if len(launches) > 0 {
+		j.setup.ColdStart, j.setup.Launch = medianStart(launches), 0
+		if len(launches) >= fewStarts {
+			j.setup.ColdStarts = launches
+		}
+	}
+	j.over.ColdStartS = j.setup.ColdStart.Seconds()
+	return nil
+}
+
+// startTimes are how long starts of a service have lately taken, in seconds, oldest
+// first: from a launch until the replica was ready, and, of those that somebody
+// waited for, from the oldest hold to the first byte.
+func (s *Server) startTimes(ctx context.Context, service string) (launches, whole []float64, err error) {
+	list, err := s.coldStarts(ctx, service, 4*knownStarts)
+	if err != nil {
+		return nil, nil, err
+	}
 	slices.Reverse(list) // oldest first
-	var launches, whole []float64
 	for _, c := range list {
 		ready := 0.0
 		for _, p := range c.Phases {
@@ -282,16 +301,11 @@ func (s *Server) coldStartsOf(ctx context.Context, j *simulation, instead string
 			whole = append(whole, c.DurMS/1000)
 		}
 	}
-	launches = launches[max(0, len(launches)-knownStarts):]
-	j.setup.Learned = whole[max(0, len(whole)-knownStarts):]
-	j.over.ColdStarts = len(launches)
-	if n := len(launches); n > 0 {
-		sorted := slices.Sorted(slices.Values(launches))
-		j.setup.ColdStart, j.setup.Launch = time.Duration((sorted[(n-1)/2]+sorted[n/2])/2*float64(time.Second)), 0
-		if n >= fewStarts {
-			j.setup.ColdStarts = launches
-		}
-	}
-	j.over.ColdStartS = j.setup.ColdStart.Seconds()
-	return nil
+	return launches[max(0, len(launches)-knownStarts):], whole[max(0, len(whole)-knownStarts):], nil
+}
+
+// medianStart of at least one.
+func medianStart(seconds []float64) time.Duration {
+	sorted, n := slices.Sorted(slices.Values(seconds)), len(seconds)
+	return time.Duration((sorted[(n-1)/2] + sorted[n/2]) / 2 * float64(time.Second))
 }

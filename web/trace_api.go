@@ -17,6 +17,7 @@ import (
 const (
 	headerTraceBegins  = "Pilotlight-Trace-Begins"
 	headerTraceCovered = "Pilotlight-Trace-Covered-Seconds"
+	headerTraceStart   = "Pilotlight-Trace-Cold-Start-Seconds"
 )
 
 const tracePath = apiBase + "/services/:name/trace"
@@ -27,7 +28,7 @@ func (s *Server) traceRoutes() []route {
 	}
 	return []route{{method: "GET", path: tracePath, handler: s.getTrace, api: &operation{
 		summary: "What was asked of a service, as a trace that pilotlight replay reads: gzipped CSV. " + headerTraceBegins + " says when its first minute was, " +
-			headerTraceCovered + " how much of the time was recorded at all",
+			headerTraceCovered + " how much of the time was recorded at all, " + headerTraceStart + " the median of the service's last cold starts, from a launch until ready, if it had any",
 		params: append([]parameter{nameParam, {in: "query", name: "form", kind: "string",
 			about: "steps (default): minute,service,count,second,slot_ms, counts in steps of 10 s and times in a slot; minutes: minute,service,count alone"}}, windowParams...),
 		answers: answers(answer{status: 200, about: "the trace, gzipped", of: []content{{media: "application/gzip"}}}, no400, no404, no503)}}}
@@ -69,7 +70,14 @@ func (s *Server) getTrace(c echo.Context) error {
 			return err
 		}
 	}
+	launches, _, err := s.startTimes(c.Request().Context(), name)
+	if err != nil {
+		return err
+	}
 	h := c.Response().Header()
+	if len(launches) > 0 {
+		h.Set(headerTraceStart, strconv.FormatFloat(medianStart(launches).Seconds(), 'f', 1, 64))
+	}
 	h.Set("Content-Type", "application/gzip")
 	h.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%s.csv.gz"`, name, w.from.Format("20060102T1504Z")))
 	h.Set(headerTraceBegins, w.from.Format(time.RFC3339))

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -43,9 +44,21 @@ func oneHour() jobs.RecordedHour {
 }
 
 func TestRecordedDemandIsExportedAsATrace(t *testing.T) {
-	s, _, _ := newTestServer(t, func(c *Config) {
+	s, services, _ := newTestServer(t, func(c *Config) {
 		c.Recordings = &fakeRecordings{hours: map[string][]jobs.RecordedHour{"translate": {oneHour()}}, lacking: time.Minute}
 	})
+	const export = "/api/v1/services/translate/trace?from=2026-11-20T09:00:00Z&to=2026-11-20T11:00:00Z"
+	if h := call(s, "GET", export, "").Header(); h.Get(headerTraceStart) != "" {
+		t.Errorf("without cold starts: headers %v", h)
+	}
+	services.set(func(f *fakeServices) {
+		for i := range 3 {
+			f.starts = append(f.starts, coldStart("translate", fmt.Sprint(i), tuesday, 5, 500, 0, 1500, 20_000+1000*float64(i), 10, 800))
+		}
+	})
+	if h := call(s, "GET", export, "").Header(); h.Get(headerTraceStart) != "23.0" {
+		t.Errorf("three starts took 22, 23 and 24 s: headers %v", h)
+	}
 	const window = "?from=2026-11-20T09:10:30Z&to=2026-11-20T11:00:00Z"
 	for target, want := range map[string]string{
 		window:                   "minute,service,count,second,slot_ms\n10,translate,6,0,2048x6\n",

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -164,11 +165,11 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 	if f.TargetP99 > 0 {
 		rep.Aim(f.TargetP99)
 		if !f.Sweep && f.Output != "html" {
-			rep.Results = without(rep.Results, func(r simulate.Result) bool { return r.Patience != nil })
+			rep.Results = slices.DeleteFunc(rep.Results, func(r simulate.Result) bool { return r.Patience != nil })
 		}
 	}
 	if !f.Baselines && f.Output != "html" {
-		rep.Results = without(rep.Results, func(r simulate.Result) bool { return r.Name == simulate.AlwaysOn })
+		rep.Results = slices.DeleteFunc(rep.Results, func(r simulate.Result) bool { return r.Name == simulate.AlwaysOn })
 	}
 	out := bufio.NewWriter(std.out)
 	if err := f.write(out, rep); err != nil {

@@ -47,7 +47,3 @@ func (f replayFlags) priced(p *policies.Policy) *policies.Policy {
 	}
 	return &q
 }
-
-func without(list []simulate.Result, dropped func(simulate.Result) bool) []simulate.Result {
-	return slices.DeleteFunc(list, dropped)
-}

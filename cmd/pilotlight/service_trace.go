@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/pilotlight/pilotlight/scaler/simulate"
 )
 
 type serviceTraceCommand struct {
@@ -21,11 +23,11 @@ type serviceTraceCommand struct {
 
 // Help is an example.
 func (serviceTraceCommand) Help() string {
-	return `Demand is recorded for two weeks, in steps of 10 s, with how long requests took in their slots. The trace goes to standard output, gzipped.
+	return `Demand is recorded for two weeks, in steps of 10 s, with how long requests took in their slots. The trace goes to standard output, gzipped; standard error says how to replay it at its own time of day and with cold starts as long as the service's own.
 
 Example:
   pilotlight service trace translate --last 24h > day.csv.gz
-  pilotlight replay day.csv.gz --policy draft.hcl --baselines`
+  pilotlight replay day.csv.gz --policy draft.hcl --baselines --begins 2026-11-14T09:00:00Z --cold-start 95s`
 }
 
 // Run writes the trace, and says on stderr what it covers.
@@ -61,7 +63,13 @@ func (s serviceTraceCommand) Run(ctx context.Context, std streams) error {
 	}
 	begins := r.header.Get("Pilotlight-Trace-Begins")
 	covered, _ := strconv.Atoi(r.header.Get("Pilotlight-Trace-Covered-Seconds"))
-	_, err = fmt.Fprintf(std.err, "demand of %s from %s on; %v of that time was recorded. To replay it at its own time of day: --begins %s\n",
-		s.Name, begins, time.Duration(covered)*time.Second, begins)
+	cold := "it had no cold starts that could be told; 120s is taken"
+	if seconds, err := strconv.ParseFloat(r.header.Get("Pilotlight-Trace-Cold-Start-Seconds"), 64); err == nil {
+		// A replay adds the time until a launch is placed.
+		d := max(0, time.Duration(seconds*float64(time.Second))-simulate.DefaultSetup().Launch)
+		cold = "and with starts as long as its own: --cold-start " + d.Round(100*time.Millisecond).String()
+	}
+	_, err = fmt.Fprintf(std.err, "demand of %s from %s on; %v of that time was recorded. To replay it at its own time of day: --begins %s; %s\n",
+		s.Name, begins, time.Duration(covered)*time.Second, begins, cold)
 	return err
 }

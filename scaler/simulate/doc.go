@@ -37,9 +37,9 @@
 // there is a replica more or less, and what follows differs. One run is one of
 // several that could have been. In five other runs, each at three phases of the
 // second, GPU-seconds agreed within 11 % (without half an hour of bursty code
-// completion within 1.5 %), p99 waits within 5 %, mean waits within 9 % in four of
+// completion within 1.5 %), p99 waits within 6 %, mean waits within 9 % in four of
 // them; in that half-hour the mean was 11 to 16 % longer here at two phases, and 3.9
-// times as long at the third, with a fifth to two fifths more launches. Draws of
+// times as long at the third, with a seventh to two fifths more launches. Draws of
 // cold starts (Setup.Seeds) shift the phase of what follows: medians over some of
 // them are worth more than one run.
 //
