@@ -31,3 +31,19 @@ func TestASeriesSaysTheSameInFineStepsJoinedAsInCoarseOnes(t *testing.T) {
 		t.Errorf("joined by %d (-coarse +joined):\n%s", every, diff)
 	}
 }
+
+func TestNoLabelOfATimelinesAxisIsCutOff(t *testing.T) {
+	for minutes := 2; minutes < 10_000; minutes += 1 + minutes/50 {
+		points := make([]Point, minutes)
+		for i := range points {
+			points[i].AtS = float64(60 * i)
+		}
+		for _, in := range []frame{wideFrame, narrowFrame} {
+			for _, tick := range newTimeline("id", "title", points, Point{}, in).X {
+				if half := 3.4 * float64(len(tick.Label)); tick.At+half > in.width || tick.At-half < 0 {
+					t.Fatalf("over %d min, %.0f pixels wide, %q at %.0f is cut off", minutes, in.width, tick.Label, tick.At)
+				}
+			}
+		}
+	}
+}

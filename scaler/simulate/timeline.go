@@ -20,11 +20,11 @@ type frame struct {
 
 var (
 	wideFrame = frame{
-		width: 1000, height: 340, left: 52, right: 12, top: 30, split: 214, lower: 240, bottom: 306, ticks: 10,
+		width: 1000, height: 340, left: 52, right: 26, top: 30, split: 214, lower: 240, bottom: 306, ticks: 10,
 		legend: []legend{{"wanted", "replicas wanted", 60, 16}, {"ready", "replicas ready", 210, 16}, {"held", "requests held (lower plot, square-root scale)", 350, 16}},
 	}
 	narrowFrame = frame{ // on a telephone
-		width: 366, height: 330, left: 34, right: 12, top: 48, split: 206, lower: 232, bottom: 300, ticks: 5,
+		width: 366, height: 330, left: 34, right: 25, top: 48, split: 206, lower: 232, bottom: 300, ticks: 5,
 		legend: []legend{{"wanted", "replicas wanted", 34, 14}, {"ready", "replicas ready", 170, 14}, {"held", "requests held (below, square-root scale)", 34, 34}},
 	}
 )
