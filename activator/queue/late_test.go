@@ -113,3 +113,44 @@ func TestALateStatementOfOneThatWasBuriedAndAsksAgainIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestACallThatHoldsRenewsNoLeaseThatHasEnded: of one that stood still the idle slots
+// have been given to others. Redis has its statement by now, but the answer that says so
+// is on its way, and that of a request that is held comes before it.
+func TestACallThatHoldsRenewsNoLeaseThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.load()
+		f, settling := &faults{}, &troubled{script: settleScript}
+		a, _ := w.activator("a", settling.join, func(c *Config) { c.Redis.AddHook(f) })
+		b, _ := w.activator("b")
+		w.offer(replicaWith("r0", 0, 1))
+		now(t, hold(t.Context(), b, "alive", roomy)) // b is heard throughout
+		time.Sleep(time.Minute)                      // and wants no leases
+		w.offer(replicaWith("r0", 0, 1), replicaWith("r1", 1, 2))
+		now(t, hold(t.Context(), a, "t1", roomy)).slot.Release()
+		time.Sleep(2300 * time.Millisecond) // a keeps the slot that it had, and no statement is under way
+		stopped := make(chan struct{})
+		f.set(func(f *faults) { f.paused = stopped })
+		w.tick(7 * time.Second)
+		now(t, hold(t.Context(), b, "t2", roomy))
+		if _, ok := b.Try("translate", roomy); !ok {
+			t.Fatal("b has not got both")
+		}
+		settling.answerAfter(time.Second)
+		s := a.known("translate")
+		s.mu.Lock()
+		s.outage = time.Time{} // its goroutines went on asking its peers; a process that stands still does not
+		s.mu.Unlock()
+		close(stopped)
+		f.set(func(f *faults) { f.paused = nil })
+		synctest.Wait()
+		w.offer(replicaWith("r0", 0, 1), replicaWith("r1", 1, 2), replicaWith("r2", 2, 1))
+		if got := now(t, hold(t.Context(), a, "t4", roomy)); got.slot.Replica != "r2" {
+			t.Fatalf("slot of %s", got.slot.Replica)
+		}
+		if slot, ok := a.Try("translate", roomy); ok {
+			t.Errorf("a slot of %s is used that another has", slot.Replica)
+		}
+	})
+}

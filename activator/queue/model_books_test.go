@@ -227,13 +227,19 @@ func (m *model) told(p position) bool {
 	return false
 }
 
+// claimed reports whether a run that Redis has forgotten goes on: what its activator
+// tells Redis of it is no new grant.
+func (m *model) claimed(id string) bool {
+	return m.lost && slices.ContainsFunc(m.uses, func(u *use) bool { return u.id == id && !u.gone && !u.orphan() && m.looked[u] })
+}
+
 // granted reports whether Redis has given a slot to one that waited.
 func (m *model) granted(b *books, p position) bool {
 	if _, ok := b.grants[p.id]; ok {
 		return true
 	}
 	if p.epoch != "" {
-		return m.redis.HGet(prefix("translate")+"ticket:"+p.id, "epoch") != p.epoch
+		return m.redis.HGet(prefix("translate")+"ticket:"+p.id, "epoch") != p.epoch && !m.claimed(p.id)
 	}
 	return slices.ContainsFunc(m.uses, func(u *use) bool { return u.id == p.id && u.granted && !m.looked[u] })
 }

@@ -34,6 +34,7 @@ var chapters = []struct {
 	{2, comesBackEmpty},
 	{2, comesBackOlder},
 	{2, runsBreak},
+	{2, refusedAtOnce},
 	{1, drains},
 	{1, outage},
 }
@@ -146,6 +147,15 @@ func runsBreak(d *draws) []op {
 	a, b := d.two()
 	return join(all(), op{Kind: "submit", N: a, M: d.n(8)}, d.of(0, 1, "late"), op{Kind: "write"}, d.of(0, 1, "crash", "pause"), op{Kind: "fail"},
 		op{Kind: "second"}, op{Kind: "submit", N: b, M: d.n(8)}, op{Kind: "write"}, op{Kind: "fail"}, op{Kind: "second"}, op{Kind: "second"}, op{Kind: "fail"})
+}
+
+// refusedAtOnce: replicas break the requests of one whose words are slow, so that they
+// are held again before Redis has heard that their slots were taken.
+func refusedAtOnce(d *draws) []op {
+	a, b := d.two()
+	return join(all(), d.of(3, 6, "end"), op{Kind: "slow", N: a, M: 1 + d.n(4)}, op{Kind: "hold", N: a}, d.of(1, 4, "moment"),
+		d.of(1, 3, "fail"), d.of(0, 1, "moment"), op{Kind: "hold", N: b}, op{Kind: "try", N: a}, d.of(1, 4, "moment", "fail", "end"),
+		op{Kind: "slow", N: a}, op{Kind: "try", N: a})
 }
 
 // drains: replicas are offered no more while they are busy, and come back.

@@ -54,7 +54,7 @@ func (m *model) took(w *waiting, h held) {
 		return
 	}
 	w.got = true
-	m.begin(&use{id: w.id, actor: w.actor, slot: h.slot, granted: !h.slot.given.IsZero()})
+	m.begin(&use{id: w.id, ticket: w.ticket, actor: w.actor, slot: h.slot, granted: !h.slot.given.IsZero()})
 }
 
 // check what must hold after every event.

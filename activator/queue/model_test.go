@@ -76,6 +76,7 @@ type use struct {
 	id        string
 	actor     *actor
 	slot      *Slot
+	ticket    *Ticket // of a connection that waited for it
 	began     time.Time
 	sent      time.Time // when the replica has all of it, and begins to count it
 	granted   bool      // by Redis, and not out of a lease
@@ -114,6 +115,7 @@ func (u *use) orphan() bool { return u.actor.dead || u.left }
 // waiting is a connection that is held.
 type waiting struct {
 	id      string
+	ticket  *Ticket
 	actor   *actor
 	outcome <-chan held
 	cancel  context.CancelCauseFunc
@@ -223,6 +225,9 @@ func (m *model) endUse(u *use, how outcomeOfRun) {
 	case breaks:
 		u.end()
 		u.slot.ReleaseSuspect()
+		if u.ticket != nil && !u.actor.dead {
+			m.holdTicket(u.actor, u.ticket)
+		}
 	default:
 		u.end()
 		u.slot.Release()
@@ -296,13 +301,18 @@ func (m *model) hold(a *actor, priority int) {
 	m.next++
 	tk := ticket(fmt.Sprintf("t%03d", m.next))
 	tk.Priority = priority
+	m.holdTicket(a, tk)
+}
+
+// holdTicket holds one that is new, or again after its replica failed.
+func (m *model) holdTicket(a *actor, tk *Ticket) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan held, 1)
 	go func() {
 		slot, wait, err := a.Hold(ctx, tk, modelLimits)
 		ch <- held{tk.ID, slot, wait, err}
 	}()
-	m.waits = append(m.waits, &waiting{id: tk.ID, actor: a, outcome: ch, cancel: cancel})
+	m.waits = append(m.waits, &waiting{id: tk.ID, ticket: tk, actor: a, outcome: ch, cancel: cancel})
 }
 
 // submit a durable request, beside everything else; of every four one is

@@ -19,12 +19,19 @@ type troubled struct {
 	mu    sync.Mutex
 	fails int           // so many fail
 	slow  time.Duration // and the others arrive so late
+	back  time.Duration // and their answers
 }
 
 func (t *troubled) set(fails int, slow time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.fails, t.slow = fails, slow
+}
+
+func (t *troubled) answerAfter(back time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.back = back
 }
 
 func (t *troubled) join(c *Config) { c.Redis.AddHook(t) }
@@ -43,7 +50,7 @@ func (t *troubled) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		t.mu.Lock()
-		fails, slow := t.fails > 0, t.slow
+		fails, slow, back := t.fails > 0, t.slow, t.back
 		if fails {
 			t.fails--
 		}
@@ -53,7 +60,9 @@ func (t *troubled) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return errCut
 		}
 		time.Sleep(slow)
-		return next(ctx, cmd)
+		err := next(ctx, cmd)
+		time.Sleep(back)
+		return err
 	}
 }
 
