@@ -197,3 +197,37 @@ func TestATicketThatALateCallBringsBackIsAskedForAtItsOldPlace(t *testing.T) {
 		now(t, second).slot.Release()
 	})
 }
+
+// TestWhatIsLeasedAtAReplicaThatDrainsIsItsHoldersUntilThatGivesItBack: the ledger must
+// not take it by itself, since the answer that says so may be lost; and a replica that
+// drains may be taken back.
+func TestWhatIsLeasedAtAReplicaThatDrainsIsItsHoldersUntilThatGivesItBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.load()
+		f := &faults{}
+		a, _ := w.activator("a", func(c *Config) { c.Redis.AddHook(f) })
+		b, _ := w.activator("b")
+		w.offer(replicaWith("r1", 0, 2))
+		now(t, hold(t.Context(), a, "t1", roomy)).slot.Release()
+		time.Sleep(2300 * time.Millisecond) // both slots are leased
+		f.set(func(f *faults) { f.lost = 1000 })
+		w.offer(replicaWith("r1", 0, 0))
+		w.offer(replicaWith("r1", 0, 2))
+		var out []<-chan held
+		for _, id := range []string{"t2", "t3"} {
+			out = append(out, hold(t.Context(), b, id, roomy))
+		}
+		if slot, ok := a.Try("translate", roomy); ok {
+			for _, ch := range out {
+				notYet(t, ch)
+			}
+			slot.Release()
+		}
+		f.set(func(f *faults) { f.lost = 0 })
+		w.tick(2 * time.Second)
+		for _, ch := range out {
+			now(t, ch)
+		}
+	})
+}

@@ -37,15 +37,21 @@ end
 -- This statement takes the place of all that was known of the caller.
 local known = heard(number, tonumber(ARGV[8]), ARGV[9], ARGV[10])
 redis.call('HDEL', K_FENCED, ME)
+local had = {} -- replica → slots that were the caller's until now
 for _, key in ipairs({ K_HELD, K_QUARANTINE }) do
-  each(redis.call('HGETALL', key), function(field)
-    local _, activator = split(field)
-    if activator == ME then redis.call('HDEL', key, field) end
+  each(redis.call('HGETALL', key), function(field, value)
+    local replica, activator = split(field)
+    if activator ~= ME then return end
+    if key == K_HELD then had[replica] = (had[replica] or 0) + tonumber((split(value))) end
+    redis.call('HDEL', key, field)
   end)
 end
 for id, epoch in pairs(statement.acks or {}) do -- a later grant of the same ticket stays
-  local _, owner, _, of = split(redis.call('HGET', K_GRANTS, id) or '')
-  if owner == ME and tonumber(of) == epoch then redis.call('HDEL', K_GRANTS, id) end
+  local replica, owner, _, of = split(redis.call('HGET', K_GRANTS, id) or '')
+  if owner == ME and tonumber(of) == epoch then
+    had[replica] = (had[replica] or 0) + 1
+    redis.call('HDEL', K_GRANTS, id)
+  end
 end
 for _, id in ipairs(statement.withdraw or {}) do
   redis.call('HDEL', K_GRANTS, id)
@@ -62,14 +68,16 @@ for _, replica in ipairs(statement.suspect or {}) do
 end
 
 -- What it holds is believed as far as there is room beside the others: one that
--- was silent for a lease may have lost its idle slots to them. Busy ones count in
--- any case, and nothing is granted on top.
+-- was silent for a lease may have lost its idle slots to them. What was its own until
+-- now stays so, also where an offer fell: it gives back by saying less, since it may
+-- never hear that it should have. Busy ones count in any case, and nothing is granted
+-- on top.
 local offers, used = load_slots()
 local holding, owns = false, {}
 for replica, n in pairs(statement.held or {}) do
   holding = true
   local room = (offers[replica] and offers[replica].slots or 0) - (used[replica] or 0)
-  local owned = math.max(n[2], math.min(n[1], room))
+  local owned = math.max(n[2], math.min(n[1], math.max(room, had[replica] or 0)))
   owns[replica] = owned
   redis.call('HSET', K_HELD, replica .. '|' .. ME, owned .. '|' .. n[2] .. '|' .. math.min(n[3], owned))
   used[replica] = (used[replica] or 0) + owned
