@@ -198,7 +198,8 @@
 //	                     requests are not accepted. Nothing is reclaimed during the first
 //	                     lease after silence of everybody.
 //	Redis full           nothing new is accepted (ErrStoreFull); all else goes on.
-//	answer lost          statements are absolute; grants are repeated until
+//	answer lost          statements are absolute, and slots go back by a statement that
+//	                     says less, not by its answer; grants are repeated until
 //	                     acknowledged; hold and submit are idempotent by ticket, run by
 //	                     epoch, store by the number of chunks; after a silence of a lease
 //	                     all tickets are asked for again, whatever the answer says.

@@ -172,6 +172,7 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		s.kick()
 		return nil
 	}
+	s.heard = time.Now()
 	if number(reply[2]) == 2 && within(s.renewed, sent, q.cfg.term()) { // our statement stands, so our lease goes on
 		s.renewLocked(sent) // one that has ended only a statement renews: what it answers may be less than we own
 	}

@@ -82,7 +82,7 @@ func (q *Queue) Meet(ctx context.Context, theirs View) View {
 func (s *service) outOfTouch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !within(s.renewed, time.Now(), s.q.cfg.silent()) && s.ownsLocked()
+	return !within(s.heard, time.Now(), s.q.cfg.silent()) && s.ownsLocked()
 }
 
 // inTouch: Redis has heard of us lately, and we of it.
@@ -319,7 +319,7 @@ func (q *Queue) survey(ctx context.Context) {
 	for _, s := range q.all() {
 		s.mu.Lock()
 		if s.away && began.Sub(s.awaySince) >= q.cfg.Heartbeat/2 ||
-			!within(s.renewed, began, q.cfg.silent()) && s.ownsLocked() {
+			!within(s.heard, began, q.cfg.silent()) && s.ownsLocked() {
 			cut = append(cut, s)
 		}
 		s.mu.Unlock()
@@ -336,7 +336,7 @@ func (q *Queue) survey(ctx context.Context) {
 		s.mu.Lock()
 		now := time.Now()
 		switch {
-		case s.renewed.After(began): // Redis has answered meanwhile
+		case s.heard.After(began): // Redis has answered meanwhile
 		case reached[s.name]:
 			froze = froze || !s.frozen
 			s.freezeLocked()

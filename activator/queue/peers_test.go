@@ -113,6 +113,45 @@ func TestAProcessThatStoodStillInAnOutageAsksAgainBeforeItGoesOn(t *testing.T) {
 	})
 }
 
+// TestOneThatGetsItsFirstSlotOverASlowWayIsNotTakenForCutOff: between the answer that
+// brings the slot and that to its first statement, the ledger has renewed no lease of it.
+func TestOneThatGetsItsFirstSlotOverASlowWayIsNotTakenForCutOff(t *testing.T) {
+	for name, get := range map[string]func(w *world, a *Queue){
+		"by a hold": func(w *world, a *Queue) {
+			_, _, _ = a.Hold(w.t.Context(), ticket("t1"), roomy)
+		},
+		"by a submission": func(w *world, a *Queue) {
+			_, _ = a.Submit(w.t.Context(), keyed("1", "k"), roomy)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, n := newWorld(t), &network{}
+				w.load()
+				settling := &troubled{script: settleScript}
+				a, _ := w.cutOff(n, "a", newRunner().join, settling.join)
+				_, _ = w.cutOff(n, "b")
+				time.Sleep(3100 * time.Millisecond) // they know of each other; the next look at who is out of touch is at 3.25 s
+				w.offer(replicaWith("r1", 0, 1))
+				settling.set(0, 300*time.Millisecond)
+				go get(w, a)
+				for range 60 {
+					time.Sleep(50 * time.Millisecond)
+					s := a.known("translate")
+					s.mu.Lock()
+					if s.frozen {
+						t.Errorf("frozen; its own are %+v", s.replicas[0])
+					}
+					s.mu.Unlock()
+					if n := w.demand().SlotsOut["r1"]; n > 1 {
+						t.Errorf("%d slots of one are out", n)
+					}
+				}
+			})
+		})
+	}
+}
+
 func knownTo(q *Queue) map[string]string {
 	q.peers.mu.Lock()
 	defer q.peers.mu.Unlock()

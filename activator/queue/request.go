@@ -201,6 +201,7 @@ func (q *Queue) submit(ctx context.Context, r *Request, limits Limits) (Entry, e
 	}
 	s.mu.Lock()
 	s.gen = max(s.gen, number(reply[1]))
+	s.heard = time.Now()
 	if ready := number(reply[7]); ready >= 0 {
 		s.heardReadyLocked(ready > 0)
 	}

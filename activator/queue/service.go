@@ -45,6 +45,7 @@ type service struct {
 	coldSince time.Time     // since when none has, as last heard; zero: one has
 
 	renewed   time.Time // when the call was sent whose answer last renewed our lease
+	heard     time.Time // when Redis last answered, whatever it was
 	away      bool      // the last call to Redis failed
 	awaySince time.Time
 	outage    time.Time // when it was last found that no peer reaches Redis either

@@ -274,6 +274,7 @@ func (s *service) renewLocked(sent time.Time) {
 	if sent.After(s.renewed) {
 		s.renewed = sent
 	}
+	s.heard = time.Now()
 	s.outage, s.frozen = time.Time{}, false
 	if s.away {
 		s.away = false
