@@ -360,6 +360,9 @@ func TestTheEditorLeadsToASimulationAndBackWithTheDraft(t *testing.T) {
 			t.Errorf("the page lacks %s", part)
 		}
 	}
+	if page := w.Body.String(); strings.Index(page, "p99 wait, s") > strings.Index(page, ">Cold-started<") {
+		t.Error("a telephone shows who was cold-started, and not how long they waited")
+	}
 	if strings.Contains(w.Body.String(), `http-equiv="refresh"`) {
 		t.Error("a page of what is over reads itself again")
 	}
