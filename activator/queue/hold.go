@@ -137,7 +137,7 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 	defer cancel()
 	t, q := w.ticket, s.q
 	s.mu.Lock()
-	gen, timeout := s.gen, s.longest.left(time.Now())
+	gen, timeout, forgotten := s.gen, s.longest.left(time.Now()), s.forgotten
 	s.mu.Unlock()
 	args := argsOf(s.name, &q.cfg, gen, q.cfg.Activator,
 		t.ID, t.Deadline.UnixMilli(), w.bytes, w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,
@@ -175,6 +175,11 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 	s.heard = time.Now()
 	if number(reply[2]) == 2 && within(s.renewed, sent, q.cfg.term()) { // our statement stands, so our lease goes on
 		s.renewLocked(sent) // one that has ended only a statement renews: what it answers may be less than we own
+	}
+	if s.forgotten != forgotten && reply[0] != "full" { // since it was asked: this may be what the ledger knew before
+		t.Seq = max(t.Seq, number(reply[4]))
+		s.kick()
+		return nil
 	}
 	w.numbered = true
 	if ready := number(reply[3]) > 0; t.Seq == 0 {

@@ -35,6 +35,7 @@ type service struct {
 	gen       int64                 // latest generation of the ledger seen
 	durable   int64                 // tickets of the service that are not final, as last heard
 	life      string                // of the ledger: another one has lost writes
+	forgotten int                   // how often the ledger has been found to have forgotten our tickets
 	due       time.Duration         // from the last statement until somebody silent is dead; 0: nobody is silent
 	stated    bool                  // Redis has a statement of ours
 	lastUse   time.Time             // of the last Try or Hold

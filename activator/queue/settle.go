@@ -298,6 +298,7 @@ func (s *service) recallLocked(known int64, life any) {
 // forgottenLocked has every ticket asked for again, at its place, and claims what
 // runs here.
 func (s *service) forgottenLocked() {
+	s.forgotten++
 	for _, w := range s.waiters {
 		w.numbered = false
 	}

@@ -231,3 +231,28 @@ func TestWhatIsLeasedAtAReplicaThatDrainsIsItsHoldersUntilThatGivesItBack(t *tes
 		}
 	})
 }
+
+func TestATicketThatOnlyALostLedgerHasTakenIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.load()
+		holding := &troubled{script: holdScript}
+		a, _ := w.activator("a", holding.join)
+		w.offer(replicaWith("r1", 0, 1))
+		now(t, hold(t.Context(), a, "t1", roomy))
+		time.Sleep(100 * time.Millisecond)
+		holding.answerAfter(1500 * time.Millisecond)
+		ch := hold(t.Context(), a, "t2", roomy) // Redis has it; the answer is on its way
+		w.redis.FlushAll()
+		w.serverIs(1, "")
+		w.load()
+		time.Sleep(1400 * time.Millisecond) // a has stated what it holds, and heard that it is forgotten
+		holding.answerAfter(0)
+		w.tick(10 * time.Second)
+		w.offer(replicaWith("r1", 0, 2))
+		w.tick(time.Second)
+		if h := now(t, ch); h.err != nil {
+			t.Error(h.err)
+		}
+	})
+}
