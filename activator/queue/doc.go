@@ -226,7 +226,8 @@
 //     slot.
 //   - What was in flight at an activator that is dead, stands still or is cut off, or has
 //     given it up as taken over, by the time Redis loses the writes that say so is known
-//     to nobody but the replica.
+//     to nobody but the replica; so is what one that is cut off still puts into such a
+//     slot before its lease has ended.
 //   - A request that is cancelled because its client has gone gives its slot back when
 //     its connection is closed. An engine that computes on runs it beside the next one.
 //   - Activators that all lose their way to Redis for more than an hour, while the

@@ -92,6 +92,9 @@ type use struct {
 func (m *model) begin(u *use) *use {
 	u.began = time.Now()
 	u.sent, m.upload = u.began.Add(m.upload), 0
+	if u.actor.cut && !m.lostAt.IsZero() { // nor can anybody tell Redis of what follows in a slot that it has lost
+		u.actor.look(func(s *service) { u.unknown = !s.renewed.After(m.lostAt) })
+	}
 	m.uses = append(m.uses, u)
 	return u
 }
