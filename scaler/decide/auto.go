@@ -15,7 +15,8 @@ func (l *look) weigh() {
 	}
 	s.load = l.weighLoad()
 	s.back, s.bought = l.weighBacklog(c, top)
-	want := max(s.any, s.load, s.back)
+	s.again = l.mem.Missed.Next.worth(l.cold.p50)
+	want := max(s.any, s.load, s.back, s.again)
 	if l.snap.Held > 0 {
 		want = max(want, l.n0) // a start bought for a backlog is not cancelled in its middle
 	}
@@ -29,17 +30,21 @@ func (l *look) weigh() {
 	}
 	l.mem.Levels = need(l.mem.Levels, lasting, top, l.now)
 	for k := l.mem.Gaps.Needed; k > max(lasting, 1); k = lowest(bandOf(k)) - 1 {
-		l.mem.Gaps = l.keep.open(l.mem.Gaps, l.now, bandOf(k), l.keep.upper)
+		l.mem.Gaps = l.keep.open(l.mem.Gaps, l.now, bandOf(k), l.keep.price(bandOf(k)))
 	}
+	l.mem.Missed = l.mem.Missed.needed(l.now, l.mem.Gaps.Needed, lasting)
 	l.mem.Gaps = l.mem.Gaps.climb(l.now, lasting, top, l.p.ToZero.AtLeast)
 	s.tau1, s.ends = lastKeepAlive(l.p.ToZero, l.tau(1))
 	s.level, l.mem.Levels = kept(l.mem.Levels, l.tau, l.now)
-	if idle := l.idle(); l.asked() || l.count > 0 && (!s.ends || idle < s.tau1) {
+	switch idle := l.idle(); {
+	case l.asked() || l.count > 0 && (!s.ends || idle < s.tau1):
 		s.level = max(s.level, 1)
-	} else if l.p.ToZero.Mode == zeroAfter && l.min == 0 {
+	case l.p.ToZero.Mode == zeroAfter && l.min == 0:
 		l.expire(idle)
 		l.note(s)
 		return
+	case l.min == 0:
+		s.level = min(s.level, s.need) // none is kept longer than the first
 	}
 	if s.level == 0 && l.min == 0 {
 		s.pre, s.ahead = l.prewarms(s.tau1)
@@ -52,6 +57,7 @@ func (l *look) weigh() {
 type sizes struct {
 	any, load, back, thr int
 	bought               int // of back, beside N₀
+	again                int // for those who wait again and again
 	need, uncapped       int
 	level                int
 	tau1                 time.Duration // of the first level

@@ -117,7 +117,9 @@ func (l *look) weighBacklog(c, top int) (count, bought int) {
 	if l.ready == 0 {
 		b.lambda = max(rate(10*time.Second), rate(time.Minute), l.mem.Wake.arrivals()/b.l)
 	} else {
-		b.lambda = rate(l.average) // a burst shorter than a cold start must not buy GPUs
+		// A burst shorter than a cold start must not buy GPUs: as much of it is taken
+		// to go on as used to.
+		b.lambda = max(rate(l.average), l.mem.Surge.rate(Moment{l.now, l.snap.Arrivals}))
 	}
 	b.work = l.workWithin(b.l)
 	most := max(0, top-l.n0)

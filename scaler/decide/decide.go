@@ -148,6 +148,9 @@ func (l *look) observe() {
 	inFlight, held := max(0, snap.InFlight), max(0, snap.Held)
 	l.demand = inFlight + held
 	mem.Wake = mem.Wake.observe(l.now, l.ready, l.demand, mem.Samples.Arrivals, snap.Arrivals)
+	if l.p.Sizing.Mode != modeThresholds {
+		l.observeWaiting(inFlight, held)
+	}
 	before := mem.Samples.Slot
 	mem.Samples = mem.Samples.observe(l.now, l.grid, gauges{
 		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals,
@@ -171,6 +174,24 @@ func (l *look) observe() {
 	}
 }
 
+// observeWaiting moves on what is learned from those who wait, or would have waited.
+func (l *look) observeWaiting(inFlight, held int) {
+	mem, arrivals := &l.mem, l.snap.Arrivals
+	before, dt, whole := min(mem.Samples.Arrivals, arrivals), 0.0, l.n0
+	if l.fresh {
+		before = arrivals
+	}
+	if !mem.At.IsZero() {
+		dt = l.now.Sub(mem.At).Seconds()
+	}
+	if l.starting > 0 {
+		whole = 0
+	}
+	mem.Missed = mem.Missed.observe(l.now, dt, inFlight, held, arrivals-before, whole,
+		slotTimes{c: l.concurrency(), s: l.meanS, l: l.cold.p50, theta: l.theta})
+	mem.Surge = mem.Surge.observe(Moment{l.now, arrivals}, l.ready, held, before, l.cold.p50)
+}
+
 // asks notes that somebody asked at a moment. It ends a gap if it is known that
 // nobody did since the demand before.
 func (l *look) asks(at time.Time) {
@@ -187,9 +208,8 @@ func (l *look) asks(at time.Time) {
 func (l *look) price() {
 	theta, mu, m, lone := l.theta, 1/l.meanS, l.mem.Wake.arrivals(), l.mem.Wake.lone()
 	l.keep = keeping{
-		first: price(1, l.cold.p50, theta, m, lone, mu, l.concurrency()),
-		upper: price(2, l.cold.p50, theta, m, lone, mu, l.concurrency()),
-		l:     l.cold.p50, z: l.p.ToZero,
+		first: price(l.cold.p50, theta, m, lone, mu, l.concurrency()), missed: l.mem.Missed,
+		theta: theta, l: l.cold.p50, z: l.p.ToZero,
 	}
 	if l.quiets {
 		l.mem.Gaps = l.keep.open(l.mem.Gaps, l.now, 0, l.keep.first)

@@ -21,6 +21,8 @@
 //	thresholds.go  what any of scale_up asks for, whether all of scale_down hold
 //	scaling.go     N_thr in mode auto; the whole of mode thresholds
 //	schedule.go    N_sched: the largest minimum of the schedules' windows
+//	surge.go       how much of a sudden demand goes on until a replica could help
+//	missed.go      what waits, or would have waited, for a replica that is not there
 //	levels.go      N_level: level k is kept while it was needed within τ_k
 //	gaps.go        for how long levels were not needed, so far
 //	keepalive.go   τ_k from those gaps or by break-even, and when the last replica goes

@@ -20,7 +20,8 @@ const (
 	gapHalfLife   = 7 * 24 * 3600 // seconds until a gap weighs half
 	sameTime      = 90 * 60       // seconds of the day that count as the same time of day
 	otherTime     = 0.1           // weight of a gap at another time of day
-	enoughWeight  = 6.0           // Σw from which history is believed
+	enoughWeight  = 6.0           // Σw from which history is believed whatever it says
+	beyondLuck    = 1.7           // standard deviations: three gaps that agree are enough
 	worthwhile    = 0.95          // of break-even's cost that the best keep-alive must stay below
 	choiceLasts   = 60            // seconds in which a band that flutters is not chosen for again
 	samePrice     = 0.05          // share by which a price may differ for a choice to hold
@@ -28,11 +29,11 @@ const (
 	gapMarginSecs = 1.0
 )
 
-// price is C, what needing level k costs when it is gone, in seconds of an idle
-// replica:
+// price is C₁, what needing the first level costs when it is gone, in seconds of an
+// idle replica; for those above it see [keeping].
 //
 //	C₁ = ρ·L + θ·L·(1 + (m′ − 1)/2)   m′ = max(1, min(m, c·μ·L + c))
-//	C_k = L + θ·L/2                    k ≥ 2
+//	C_k = L + θ·W_k                    k ≥ 2, W_k: see [Missed]
 //
 // The first request waits L, the others about half of it; more than one warm
 // replica could have served meanwhile is not the cold start's fault. Nor is all
@@ -40,10 +41,7 @@ const (
 // well. Only what follows the last of them is paid for the cold start alone; ρ is
 // its share of L in past wakes, near 1 for lone requests and 0 in the morning of
 // a busy day.
-func price(k int, l, theta, m, lone, mu float64, c int) float64 {
-	if k > 1 {
-		return l + theta*l/2
-	}
+func price(l, theta, m, lone, mu float64, c int) float64 {
 	return lone*l + theta*wakeWait(l, m, mu, c)
 }
 
@@ -83,15 +81,13 @@ type Choice struct {
 //	J(τ) = Σ w·(g if g ≤ τ, else τ + C)
 //
 // is least at a bound or just after one of them, and exact, since the gaps are
-// sorted and summed as they are. It is believed if Σw ≥ 6 and it saves 5 %.
+// sorted and summed as they are. It is believed if it saves 5 %, and either Σw ≥ 6 or
+// what it saves is more than luck: see weighed.surely.
 func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
 	even := clampKeep(c, z).Seconds()
 	out := Choice{At: now.Unix(), Price: c, Keep: even, Seen: b.Count}
 	var w weighed
 	w.weigh(b, now)
-	if w.total < enoughWeight {
-		return out
-	}
 	best := w.cost(even, c) * worthwhile
 	i, before := 0, -1.0
 	consider := func(tau float64) { // never below the one before
@@ -114,6 +110,9 @@ func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
 		consider(gapMargin*w.length(k) + gapMarginSecs)
 	}
 	consider(math.MaxInt32)
+	if out.History && w.total < enoughWeight && !w.surely(out.Keep, even, c) {
+		out.Keep, out.History = even, false
+	}
 	if out.History {
 		i := w.upTo(out.Keep)
 		if out.Below = w.weight[i] / w.total; i > 0 {
@@ -125,9 +124,19 @@ func choose(b Band, now time.Time, c float64, z policies.ToZero) Choice {
 
 // keeping is τ of every level, in one look.
 type keeping struct {
-	first, upper float64 // prices
-	l            float64 // cold start, seconds
-	z            policies.ToZero
+	first  float64 // price of the first level
+	missed Missed  // what those above it are worth
+	theta  float64 // seconds of a replica worth one second of one request's waiting
+	l      float64 // cold start, seconds
+	z      policies.ToZero
+}
+
+// price is C of a band.
+func (k *keeping) price(band int) float64 {
+	if band == 0 {
+		return k.first
+	}
+	return k.l + k.theta*k.missed.wait(band, k.l)
 }
 
 // of is τ_k of mode auto.
@@ -139,10 +148,7 @@ func (k *keeping) of(level int, g *Gaps) time.Duration {
 // choice is what history says of a level, if it is believed at today's price;
 // false: break-even.
 func (k *keeping) choice(level int, g *Gaps) (Choice, bool) {
-	c := k.upper
-	if level <= 1 {
-		c = k.first
-	}
+	c := k.price(bandOf(level))
 	if choice := g.choice(bandOf(level)); choice.History && choice.at(c) {
 		return choice, true
 	}
@@ -154,6 +160,9 @@ func (k *keeping) why(level int, g *Gaps) string {
 	start := short(secondsOf(math.Round(k.l)))
 	switch c, history := k.choice(level, g); {
 	case !history:
+		if waits := k.missed.wait(bandOf(level), k.l); level > 1 && k.missed.known(bandOf(level)) && waits >= 1 {
+			return "what a cold start of " + start + " costs, with " + short(secondsOf(waits)) + " waited for it"
+		}
 		return "what a cold start of " + start + " costs"
 	case c.Gap == 0:
 		return fmt.Sprintf("all of the %d gaps seen were longer and cost more; cold start %s", c.Seen, start)

@@ -29,11 +29,19 @@ func TestAKeepAliveBreaksEvenWithinItsBounds(t *testing.T) {
 		{"at most", 1, 900, 2, 2, 1, 30 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := clampKeep(price(tc.k, tc.l, tc.theta, tc.m, tc.lone, 0.2, 8), z); got.Round(time.Second) != tc.want {
+			if got := clampKeep(priceOf(tc.k, tc.l, tc.theta, tc.m, tc.lone), z); got.Round(time.Second) != tc.want {
 				t.Errorf("%s, want %s", got, tc.want)
 			}
 		})
 	}
+}
+
+func priceOf(k int, l, theta, m, lone float64) float64 {
+	if k > 1 {
+		keep := keeping{l: l, theta: theta}
+		return keep.price(bandOf(k))
+	}
+	return price(l, theta, m, lone, 0.2, 8)
 }
 
 // history is a band with gaps of given lengths in seconds, one after another
@@ -76,7 +84,9 @@ func TestHistoryChoosesAKeepAliveThatPays(t *testing.T) {
 		history bool
 	}{
 		{"nothing is known", nil, 480, 480, false},
-		{"five gaps are too few", repeated([]float64{500}, 5), 480, 480, false},
+		{"two gaps are too few", repeated([]float64{500}, 2), 480, 480, false},
+		{"three that agree are enough", repeated([]float64{500}, 3), 480, 1.02*500 + 1, true},
+		{"three of which one says nothing are not", []float64{500, 100, 500}, 480, 480, false},
 		{"gaps all within break-even teach nothing", repeated([]float64{60}, 20), 480, 480, false},
 		{"gaps just beyond break-even are worth waiting for", repeated([]float64{500}, 20), 480, 1.02*500 + 1, true},
 		{"gaps far beyond are not", repeated([]float64{1500}, 80), 480, 30, true},

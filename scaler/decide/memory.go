@@ -32,6 +32,8 @@ type Memory struct {
 	Schedules []Window   `json:"schedules,omitempty"` // by the policy's schedules
 	Threshold Threshold  `json:"threshold"`
 	Wake      Wake       `json:"wake"`
+	Missed    Missed     `json:"missed,omitzero"`
+	Surge     Surge      `json:"surge,omitzero"`
 	Sleep     Sleep      `json:"sleep"`
 	Brake     Brake      `json:"brake"`
 
@@ -45,7 +47,7 @@ type Memory struct {
 // that nobody launches what nobody asks for; how the service wakes, sleeps, rests and
 // brakes is not.
 func (m Memory) Emptied() Memory {
-	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Sleep: m.Sleep, Brake: m.Brake,
+	return Memory{LastDemand: m.LastDemand, Woken: m.Woken, Peak: m.Peak, Wake: m.Wake, Missed: m.Missed.over(), Surge: m.Surge.over(), Sleep: m.Sleep, Brake: m.Brake,
 		Gaps: Gaps{Bands: m.Gaps.Bands}, Prewarm: m.Prewarm}
 }
 
@@ -84,6 +86,7 @@ func (m Memory) setBack(now time.Time) Memory {
 		}
 	}
 	m.Levels = levelsBefore(m.Levels, now)
+	m.Missed, m.Surge = m.Missed.over(), m.Surge.over()
 	m.Gaps = m.Gaps.setBack(now)
 	m.Prewarm = m.Prewarm.setBack(now)
 	m.Latency = m.Latency.setBack(now)

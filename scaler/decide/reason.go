@@ -32,6 +32,8 @@ func (l *look) explain(n int, s sizes) (int, string, string) {
 	case s.bought > 0 && s.back >= n:
 		return n, "backlog", fmt.Sprintf("%d held + %d in flight over %d slots a replica: %s",
 			held, l.snap.InFlight, c, l.drain(n))
+	case s.again >= n && n > l.n0:
+		return n, "backlog", fmt.Sprintf("requests wait again and again: replica %d would have saved more than twice what its start costs", n)
 	case n == min(l.min, p.Replicas.Max) && (n == 1 || s.need < n): // no end of a keep-alive could change it
 		return l.minimum(n)
 	case n == 1 && !s.ends:

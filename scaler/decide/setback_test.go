@@ -27,6 +27,7 @@ var unix = map[string]string{
 	"Latency.Buckets.Span":  "a length",
 	"Peak.Closed.Minute":    "left out while ahead, by the next sample",
 	"Peak.Open.Minute":      "closed by the next sample, and left out while ahead",
+	"Missed.Bands.Began":    "set back: what is running is forgotten",
 	"Gaps.Bands.Last":       "set back, and so is what is packed",
 	"Gaps.Bands.Choice.At":  "a choice ahead of now is made anew",
 	"Gaps.Bands.Choice.Gap": "a length",

@@ -121,3 +121,26 @@ func (w *weighed) cost(tau, c float64) float64 { return w.costOf(w.upTo(tau), ta
 func (w *weighed) costOf(i int, tau, c float64) float64 {
 	return w.sum[i] + (w.total-w.weight[i])*(tau+c)
 }
+
+// surely reports whether what one keep-alive saves of another's cost is more than
+// luck: the sum of what each gap says, against the deviation of such a sum, the root
+// of the sum of squares. Three gaps that say the same are enough; of gaps that
+// contradict each other it takes many.
+func (w *weighed) surely(tau, than, c float64) bool {
+	var sum, squares float64
+	for i := range w.n {
+		g, weight := w.length(i), w.weight[i+1]-w.weight[i]
+		d := weight * (costOfGap(g, than, c) - costOfGap(g, tau, c))
+		sum += d
+		squares += d * d
+	}
+	return sum > beyondLuck*math.Sqrt(squares)
+}
+
+// costOfGap is what a gap of so many seconds costs under a keep-alive of tau.
+func costOfGap(g, tau, c float64) float64 {
+	if g <= tau {
+		return g
+	}
+	return tau + c
+}
