@@ -40,13 +40,15 @@ func TestAColdRequestIsHeldAndAnsweredAndTheNextOneIsWarm(t *testing.T) {
 	if sum := hold + cold + upstream; cold <= 0 || sum > total.Seconds()*1000 {
 		t.Errorf("hold %v + cold %v + upstream %v = %v ms of %v", hold, cold, upstream, sum, total)
 	}
-	a = w.do("POST", "/translate", hello)
-	if got := a.Header.Get("Pilotlight-Cold-Start"); got != "false" || a.StatusCode != 200 {
-		t.Errorf("second: %d, cold %s", a.StatusCode, got)
-	}
-	if hold, cold, _ := timings(t, a.Header.Get("Server-Timing")); hold != 0 || cold != 0 {
-		t.Errorf("second: hold %v, cold %v", hold, cold)
-	}
+	// The slot goes back by way of Redis, because somebody had waited, and is leased then.
+	w.until("the next one is not held", func() bool {
+		a = w.do("POST", "/translate", hello)
+		hold, cold, _ := timings(t, a.Header.Get("Server-Timing"))
+		if got := a.Header.Get("Pilotlight-Cold-Start"); got != "false" || a.StatusCode != 200 || cold != 0 {
+			t.Fatalf("next: %d, cold %s, %v ms", a.StatusCode, got, cold)
+		}
+		return hold == 0
+	})
 }
 
 func timings(t *testing.T, s string) (hold, cold, upstream float64) {
