@@ -43,6 +43,8 @@ func (l *look) weigh() {
 		l.expire(idle)
 		l.note(s)
 		return
+	case l.min == 0 && l.count == 0:
+		s.level = 0 // nobody asks, and none is there to keep
 	case l.min == 0:
 		s.level = min(s.level, s.need) // none is kept longer than the first
 	}

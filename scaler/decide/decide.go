@@ -178,8 +178,9 @@ func (l *look) observe() {
 func (l *look) observeWaiting(inFlight, held int) {
 	mem, arrivals := &l.mem, l.snap.Arrivals
 	before, dt, whole := min(mem.Samples.Arrivals, arrivals), 0.0, l.n0
-	if l.fresh {
-		before = arrivals
+	if !mem.Quiet && floor(l.now.Unix(), l.grid.sample)-mem.Samples.Slot > l.grid.bucket {
+		// A hole, or the first look: who came since then did not come at once.
+		mem.Missed, mem.Surge, before = mem.Missed.over(), mem.Surge.over(), arrivals
 	}
 	if !mem.At.IsZero() {
 		dt = l.now.Sub(mem.At).Seconds()

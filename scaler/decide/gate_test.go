@@ -119,3 +119,19 @@ func TestAPinIsObeyedBelowASchedule(t *testing.T) {
 		t.Errorf("wanted %d by %s without the pin, want the schedule's three", w.last.To, w.last.Rule)
 	}
 }
+
+func TestTheEndOfAPinToZeroLaunchesNothingThatNobodyAsksFor(t *testing.T) {
+	w := newWorld(t, auto(3))
+	w.serve(2)
+	w.snap.InFlight = 12
+	w.pass(time.Minute, func(Decision) { w.snap.Arrivals += 2 })
+	w.snap.InFlight, w.snap.Operator.Pinned = 0, new(int)
+	w.pass(20*time.Second, nil)
+	w.snap.Operator.Pinned = nil
+	w.serve(0)
+	w.pass(time.Minute, func(d Decision) {
+		if d.To > 0 {
+			t.Fatalf("%s: %d→%d (%s)", w.now.Sub(epoch), d.From, d.To, d.Reason)
+		}
+	})
+}

@@ -160,7 +160,11 @@ func (n Next) observe(n0 int, dt, offered float64, t slotTimes) Next {
 		n = Next{Level: n0 + 1}
 	}
 	n.Saved = min(max(0, n.Saved+(t.theta*n.Work/t.s-1)*dt), enoughSaved*t.l) // no more: it is over when nobody waits
-	n.Work = max(0, n.Work+min(offered-float64(n0*t.c), float64(t.c))*dt)
+	more := min(offered-float64(n0*t.c), float64(t.c))
+	if n.Saved >= enoughSaved*t.l {
+		more = min(more, 0) // or one that cannot be had would be asked for until hours of it are done
+	}
+	n.Work = max(0, n.Work+more*dt)
 	if n.Work == 0 && n.Saved == 0 {
 		return Next{}
 	}

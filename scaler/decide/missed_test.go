@@ -82,3 +82,14 @@ func TestOneMoreIsWorthHavingWhereRequestsWaitAgainAndAgain(t *testing.T) {
 		t.Errorf("%+v is remembered of a service that has room", m.Next)
 	}
 }
+
+func TestALevelThatCouldNotBeHadIsNotAskedForLongAfter(t *testing.T) {
+	at := epoch
+	m := Missed{}.idling(&at, 5*3600, 12, 1)
+	if m.Next.worth(100) != 2 {
+		t.Fatalf("%+v under demand for three replicas, want the second to be worth having", m.Next)
+	}
+	if m = m.idling(&at, 60, 0, 1); m.Next.worth(100) != 0 {
+		t.Errorf("%+v a minute after the last request, want none to be worth having", m.Next)
+	}
+}

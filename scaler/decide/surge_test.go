@@ -81,3 +81,21 @@ func TestTheRestOfAWakeIsNoSurge(t *testing.T) {
 		t.Errorf("%+v, want no surge until somebody is held after nobody was", s.Surge)
 	}
 }
+
+func TestWhoCameWhileTheLedgerCouldNotBeReadIsNoSurge(t *testing.T) {
+	w := newWorld(t, auto(20))
+	w.serve(1)
+	w.snap.InFlight = 4
+	w.pass(5*time.Minute, func(Decision) { w.snap.Arrivals++ })
+	w.mem.Surge.Lasts, w.mem.Surge.Count = 1, enoughSurges
+	w.snap.Known = false
+	w.pass(5*time.Minute, func(Decision) { w.snap.Arrivals++ })
+	w.snap.Known = true
+	w.hold(1)
+	w.pass(10*time.Second, func(d Decision) {
+		w.snap.Arrivals++
+		if d.To > 2 {
+			t.Errorf("%s: %d→%d (%s) since one of those of five minutes is held", w.now.Sub(epoch), d.From, d.To, d.Reason)
+		}
+	})
+}
