@@ -54,9 +54,10 @@ func (s *service) applyLocked(reply []any, st *statement, sent time.Time) {
 	s.heardReadyLocked(slices.ContainsFunc(s.replicas, func(r *replica) bool { return r.offered && r.Slots > 0 }))
 	for _, it := range items {
 		switch it.kind {
-		case "r": // less than was stated: the rest went to others while we were silent
+		case "r": // less than was stated: the rest is others', or will be once we say less
 			if r := s.find(it.id); r != nil {
 				r.owned = max(r.busy, min(r.owned, int(number(it.a))))
+				s.kick()
 			}
 		case "l":
 			if r := s.find(it.id); r != nil {

@@ -177,7 +177,8 @@
 //
 //   - For each replica: Σ held + grants + quarantined ≤ offered slots, except that
 //     after an offer fell, or after somebody came back with more in flight than was
-//     known, nothing new is granted until the sum has fallen too.
+//     known, nothing new is granted until the sum has fallen too. It falls to what is
+//     in flight within a heartbeat: each statement is answered with what may be kept.
 //   - An activator forwards only with a slot of its own: busy ≤ owned ≤ what Redis
 //     counts for it, within its lease.
 //   - A ticket is in the queue, or granted, or running, or final, or gone.

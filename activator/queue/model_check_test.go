@@ -116,6 +116,7 @@ func (m *model) finish() {
 		a.faults.set(func(f *faults) { f.cut, f.lost, f.delay, f.late = false, 0, 0, 0 })
 	}
 	m.tick(12 * time.Second) // beyond a lease and its grace, and all that is late
+	m.shrink()
 	for range 3 {
 		if m.ledger.Offer(context.Background(), "translate", 1, []jobs.SlotOffer{replicaWith("r9", 0, 2)}) == nil {
 			break
@@ -152,6 +153,36 @@ func (m *model) finish() {
 	time.Sleep(modelTimeout + 10*time.Second) // quarantines end
 	synctest.Wait()
 	m.leftovers()
+}
+
+// shrink offers all slots, then fewer: whatever is still out beyond that is in use.
+func (m *model) shrink() {
+	for fewer := range 2 {
+		var offers []jobs.SlotOffer
+		for i, most := range concurrency {
+			offers = append(offers, replicaWith(fmt.Sprintf("r%d", i), i, max(1, most-fewer)))
+		}
+		if m.ledger.Offer(context.Background(), "translate", 1, offers) != nil {
+			return
+		}
+		m.tick(3 * time.Second)
+		m.collect()
+		m.check()
+	}
+	b := m.read()
+	for _, a := range m.actors {
+		s := a.known("translate")
+		if a.dead || s == nil {
+			continue
+		}
+		s.mu.Lock()
+		for _, r := range s.replicas {
+			if out := b.out(r.ID); out > b.slots[r.ID] && r.owned > r.busy {
+				m.fail("%d slots of %s are out, which has %d, and %s keeps %d for %d requests", out, r.ID, b.slots[r.ID], a.Activator(), r.owned, r.busy)
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (m *model) leftovers() {

@@ -69,16 +69,17 @@ end
 
 -- What it holds is believed as far as there is room beside the others: one that
 -- was silent for a lease may have lost its idle slots to them. What was its own until
--- now stays so, also where an offer fell: it gives back by saying less, since it may
--- never hear that it should have. Busy ones count in any case, and nothing is granted
--- on top.
+-- now stays so, also where an offer fell, or somebody came back with more in use than
+-- was known: it is told what it may keep, and gives the rest back by saying less, since
+-- it may never hear that it should have. Busy ones count in any case, and nothing is
+-- granted on top.
 local offers, used = load_slots()
-local holding, owns = false, {}
+local holding, owns, keeps = false, {}, {}
 for replica, n in pairs(statement.held or {}) do
   holding = true
   local room = (offers[replica] and offers[replica].slots or 0) - (used[replica] or 0)
   local owned = math.max(n[2], math.min(n[1], math.max(room, had[replica] or 0)))
-  owns[replica] = owned
+  owns[replica], keeps[replica] = owned, math.max(n[2], math.min(n[1], room))
   redis.call('HSET', K_HELD, replica .. '|' .. ME, owned .. '|' .. n[2] .. '|' .. math.min(n[3], owned))
   used[replica] = (used[replica] or 0) + owned
 end
@@ -108,8 +109,8 @@ local out = { 'ok', gen, known, life, waiting, redis.call('HGET', K_META, 'durab
 local function add(kind, a, b, c)
   out[#out + 1] = kind; out[#out + 1] = a; out[#out + 1] = b; out[#out + 1] = c
 end
-for replica, owned in pairs(owns) do
-  if owned < statement.held[replica][1] then add('r', replica, owned, '') end
+for replica, most in pairs(keeps) do
+  if most < statement.held[replica][1] then add('r', replica, most, '') end
 end
 each(redis.call('HGETALL', K_GRANTS), function(ticket, value)
   local replica, owner, _, epoch, timeout = split(value)
