@@ -108,5 +108,6 @@ func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
 	}
 	s.acks[ticket] = 0
 	r.owned++
+	s.longest.hear(w.limits.Timeout, time.Now()) // its own: while it waited others may have come with less
 	s.endLocked(w, outcome{slot: s.slotLocked(r, sent)})
 }

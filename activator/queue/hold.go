@@ -143,7 +143,7 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 		t.ID, t.Deadline.UnixMilli(), w.bytes, w.limits.Requests, w.limits.Bytes, level(t.Priority), t.Seq,
 		timeout.Milliseconds(), q.runs(), q.cfg.Address)
 	// What is to be sent stays in this process: its connection does, too.
-	args = append(args, "request_id", t.RequestID)
+	args = append(args, "request_id", t.RequestID, "timeout", w.limits.Timeout.Milliseconds())
 	sent := time.Now()
 	reply, err := run(ctx, holdScript, q.cfg.Redis, s.name, args)
 

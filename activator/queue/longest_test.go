@@ -151,3 +151,39 @@ func TestOneThatIsBackFromAnOutageOfEverybodySpeaksForTheOthers(t *testing.T) {
 		}
 	})
 }
+
+func TestOneThatWaitedWhileTheTimeoutWasShortenedIsQuarantinedForItsOwn(t *testing.T) {
+	for name, acknowledged := range map[string]bool{"acknowledged": true, "not acknowledged": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, settling := newWorld(t), &troubled{script: settleScript}
+				w.load()
+				a, _ := w.activator("a", settling.join)
+				w.offer(replicaWith("r1", 0, 1))
+				one := now(t, hold(t.Context(), a, "t1", lasting(time.Minute))).slot
+				two := hold(t.Context(), a, "t2", lasting(time.Minute))
+				synctest.Wait()
+				three := hold(t.Context(), a, "t3", lasting(10*time.Second)) // the policy has changed
+				w.tick(55 * time.Second)
+				settling.set(0, 300*time.Millisecond)
+				one.Release()
+				time.Sleep(400 * time.Millisecond)
+				now(t, two)
+				if acknowledged {
+					time.Sleep(400 * time.Millisecond)
+				}
+				if n, _ := w.redis.HKeys(keysOf("translate")[2]); len(n) == 0 != acknowledged {
+					t.Fatalf("grants = %v", n)
+				}
+				w.kill(a)
+				b, _ := w.activator("b")
+				ch := hold(t.Context(), b, "t4", lasting(10*time.Second))
+				w.tick(55 * time.Second)
+				notYet(t, ch)
+				notYet(t, three)
+				w.tick(15 * time.Second)
+				now(t, ch)
+			})
+		})
+	}
+}

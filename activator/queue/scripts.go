@@ -62,7 +62,7 @@ func keysOf(service string) []string {
 	return []string{
 		p + "offers",      // hash: replica → SlotOffer, written by the scaler
 		p + "held",        // hash: replica|activator → owned|busy|most busy since the statement before
-		p + "grants",      // hash: ticket → replica|activator|ms|epoch (0 a connection's)|request timeout ms of a durable one, until acknowledged
+		p + "grants",      // hash: ticket → replica|activator|ms|epoch (0 a connection's)|request timeout ms, until acknowledged
 		queueKey(service), // zset: ticket by level and number
 		p + "deadlines",   // zset: waiting ticket by the ms at which it is forgotten
 		p + "ledger",      // hash: seq, bytes, durable, kept, passed, run, gen, born, life, last, grace, recover, blackout, offerer

@@ -260,6 +260,7 @@ func (s *service) handOffLocked(now time.Time) {
 		if w.numbered || w.asking {
 			s.withdraw[w.ticket.ID] = true
 		}
+		s.longest.hear(w.limits.Timeout, now)
 		s.endLocked(w, outcome{slot: slot})
 	}
 }

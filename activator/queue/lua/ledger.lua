@@ -48,7 +48,7 @@ end
 -- quarantined, its tickets become orphans. gone: its process is known to have
 -- ended, and not only silent. Returns whether it had any slot. What was in flight
 -- takes as long as its owner has stated, or as a grant that it has not acknowledged
--- allows: of a durable request it may not have heard before.
+-- allows: it may have stated less before.
 local function bury(id, gone)
   local a, used, had = acts[id], {}, false
   local longest = a.timeout
