@@ -176,17 +176,17 @@ func (s *service) ask(ctx context.Context, w *waiter) error {
 	if number(reply[2]) == 2 && within(s.renewed, sent, q.cfg.term()) { // our statement stands, so our lease goes on
 		s.renewLocked(sent) // one that has ended only a statement renews: what it answers may be less than we own
 	}
+	if ready := number(reply[3]) > 0; t.Seq == 0 {
+		w.heardReady(s, ready)
+	} else {
+		s.heardReadyLocked(ready)
+	}
 	if s.forgotten != forgotten && reply[0] != "full" { // since it was asked: this may be what the ledger knew before
 		t.Seq = max(t.Seq, number(reply[4]))
 		s.kick()
 		return nil
 	}
 	w.numbered = true
-	if ready := number(reply[3]) > 0; t.Seq == 0 {
-		w.heardReady(s, ready)
-	} else {
-		s.heardReadyLocked(ready)
-	}
 	switch reply[0] {
 	case "full":
 		w.numbered = false
