@@ -28,7 +28,10 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
-	t.Cleanup(m.Close)
+	t.Cleanup(func() {
+		synctest.Wait() // clients dial in the background, also after they are closed: not while it closes
+		m.Close()
+	})
 	w := &world{t: t, redis: m, ledger: NewLedger(clientOf(t, m), nil)}
 	if err := w.ledger.redis.Ping(t.Context()).Err(); err != nil { // from here on there is a server
 		t.Fatal(err)

@@ -3,6 +3,9 @@
 package redistest
 
 import (
+	"context"
+	"net"
+	"sync"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -18,12 +21,27 @@ func Redis(t *testing.T) (*miniredis.Miniredis, redis.UniversalClient) {
 	t.Helper()
 	server := miniredis.NewMiniRedis()
 	server.ClockTTL(true)
-	t.Cleanup(server.Close)
+	// A client dials in the background, also after it was closed: that must neither
+	// meet the server's end nor start it again.
+	dial, over, mu := redisdb.DialEmbedded(server), false, sync.Mutex{}
+	t.Cleanup(func() {
+		mu.Lock()
+		over = true
+		mu.Unlock()
+		server.Close()
+	})
 	client := redis.NewClient(&redis.Options{
 		Addr:                     "127.0.0.1:6379",
 		ContextTimeoutEnabled:    true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer:                   redisdb.DialEmbedded(server),
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if over {
+				return nil, net.ErrClosed
+			}
+			return dial(ctx, network, addr)
+		},
 	})
 	t.Cleanup(func() { client.Close() })
 	return server, client
