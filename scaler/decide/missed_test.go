@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -91,5 +92,49 @@ func TestALevelThatCouldNotBeHadIsNotAskedForLongAfter(t *testing.T) {
 	}
 	if m = m.idling(&at, 60, 0, 1); m.Next.worth(100) != 0 {
 		t.Errorf("%+v a minute after the last request, want none to be worth having", m.Next)
+	}
+}
+
+func TestWhatWasSavedIsOfTheLevelAboveThoseThatAreThere(t *testing.T) {
+	at := epoch
+	m := Missed{}.idling(&at, 60, 12, 1)
+	if m.Next.worth(100) != 2 {
+		t.Fatalf("%+v under demand for three replicas, want the second to be worth having", m.Next)
+	}
+	if up := m.idling(&at, 1, 12, 2); up.Next.worth(100) != 0 {
+		t.Errorf("%+v when the second is ready, want nothing to be known of the third", up.Next)
+	}
+	if starting := m.idling(&at, 1, 12, 0); starting.Next != (Next{}) {
+		t.Errorf("%+v while the second starts, want nothing", starting.Next)
+	}
+}
+
+func TestAMinuteIsTheMostThatOneLookAccountsFor(t *testing.T) {
+	times := slotTimes{c: 4, s: 5, l: 100, theta: 2}
+	m := Missed{Offered: 8}.observe(epoch, 3600, 8, 0, 0, 1, times)
+	if m.Next.Work > 60*4 {
+		t.Errorf("%.0f slot-seconds after an hour that nobody looked at, want those of a minute", m.Next.Work)
+	}
+}
+
+func TestWhatWasLearnedOfThoseWhoWaitOutlastsTheReplicas(t *testing.T) {
+	m := Memory{Missed: Missed{Bands: []Pile{{}, {Began: 1, Mean: 7, Count: 2}}}, Surge: Surge{Lasts: 0.5, Count: 3}}.Emptied()
+	if !m.Missed.known(1) || m.Missed.wait(1, 100) != 7 || m.Surge != (Surge{Lasts: 0.5, Count: 3}) || m.Missed.Bands[1].Began != 0 {
+		t.Errorf("%+v %+v, want what was learned and nothing that runs", m.Missed, m.Surge)
+	}
+}
+
+func TestAKeepAliveOfAnUpperReplicaIsChosenAtItsOwnPrice(t *testing.T) {
+	w := newWorld(t, auto(2))
+	w.serve(2)
+	for range 4 {
+		w.snap.InFlight = 16
+		w.pass(5*time.Minute, func(Decision) { w.snap.Arrivals += 3 })
+		w.snap.InFlight = 1
+		w.pass(5*time.Minute, nil)
+	}
+	choice, first := w.mem.Gaps.choice(1), w.mem.Gaps.choice(0)
+	if want := 120 + 2*w.mem.Missed.wait(1, 120); choice.Seen == 0 || math.Abs(choice.Price-want) > 1e-3*want {
+		t.Errorf("%+v for the second, %+v for the first, want a price of %.0f", choice, first, want)
 	}
 }

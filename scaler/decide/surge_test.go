@@ -77,6 +77,9 @@ func TestTheRestOfAWakeIsNoSurge(t *testing.T) {
 		s.Surge = s.observe(s.now, 0, 50, before, 100)
 	}
 	s.pass(30, 10, 50)
+	s.Clear = false
+	s.Surge = s.observe(s.now, 0, 0, s.now.Arrivals, 100) // nobody, but nothing is ready either
+	s.pass(1, 10, 10)
 	if s.rate(s.now) != 0 || !s.Began.At.IsZero() {
 		t.Errorf("%+v, want no surge until somebody is held after nobody was", s.Surge)
 	}
@@ -98,4 +101,25 @@ func TestWhoCameWhileTheLedgerCouldNotBeReadIsNoSurge(t *testing.T) {
 			t.Errorf("%s: %d→%d (%s) since one of those of five minutes is held", w.now.Sub(epoch), d.From, d.To, d.Reason)
 		}
 	})
+}
+
+func TestNoMoreThanAllOfASurgeGoesOn(t *testing.T) {
+	s := surge{now: Moment{At: epoch}}
+	for range 4 {
+		s.pass(300, 0, 0)
+		s.pass(11, 1, 5)
+		s.pass(120, 20, 5)
+	}
+	if s.Lasts > 1 {
+		t.Errorf("%.2f of a surge goes on that grew, want at most 1", s.Lasts)
+	}
+}
+
+func TestWhoComesWithASurgeBelongsToIt(t *testing.T) {
+	s := surge{Surge: Surge{Lasts: 1, Count: 4}, now: Moment{At: epoch}}
+	s.pass(10, 0, 0)
+	s.pass(1, 100, 92)
+	if r := s.rate(s.now); r != 9 { // (100 − √100) in ten seconds
+		t.Errorf("%g a second after a hundred at once, want 9", r)
+	}
 }
