@@ -16,7 +16,7 @@ func TestTheFirstRequestOfAnActivatorAtAWarmServiceIsNoColdStart(t *testing.T) {
 				w := newWorld(t)
 				w.load()
 				w.offer(replicaWith("r1", 0, 1))
-				late.set(0, 50*time.Millisecond)
+				late.set(0, 20*time.Millisecond) // and no other statement is due then
 				a, _ := w.activator("a", late.join)
 				ch := hold(t.Context(), a, "t1", roomy)
 				time.Sleep(time.Second)
