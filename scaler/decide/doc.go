@@ -35,10 +35,10 @@
 // metrics), latency.go and bins.go (merged sketches) and coldstart.go, and turned
 // into [Signals] by signals.go; reason.go puts into words what came of it.
 //
-// need = min(max, max(any demand, N_load, N_back)) feeds the levels; wanted is
-// max(N_level, N_thr, N_sched, the prewarm floor, min), at most max, if the down
-// gate lets it fall. Schedules are minima in both modes; prewarming and what gaps
-// teach are for to_zero.after "auto", since a fixed one is exact.
+// need = min(max, max(any demand, N_load, N_back, the level of [Next])) feeds the
+// levels; wanted is max(N_level, N_thr, N_sched, the prewarm floor, min), at most
+// max, if the down gate lets it fall. Schedules are minima in both modes; prewarming
+// and what gaps teach are for to_zero.after "auto", since a fixed one is exact.
 //
 // sizing.mode "thresholds" leaves out load and backlog: scale_up and scale_down
 // alone move the count, once per sizing.every, on samples of sizing.sample.

@@ -20,14 +20,15 @@ type Missed struct {
 // demand O it fills min(O − (k−1)·c, c) slots. Were it missing, that work would pile
 // up, and be done by the others while they have free slots; a pile of V slot-seconds
 // is V/S̄ requests that wait. They are added up over one cold start, from the moment
-// that the pile begins or the level is needed, and count if the level was needed.
+// that the pile begins or a gap of the level ends, whichever is first, and count if a
+// gap ended: only then could the level have been missing.
 type Pile struct {
-	Began  int64   `json:"t,omitempty"`      // unix milliseconds; 0: there is none
-	Needed bool    `json:"needed,omitempty"` // the level has been needed since then, after a gap
-	Work   float32 `json:"v,omitempty"`      // V
-	Waited float32 `json:"waited,omitempty"` // seconds, all requests together
-	Mean   float32 `json:"w,omitempty"`      // of past piles
-	Count  int     `json:"n,omitempty"`      // past ones, at most enoughPiles
+	Began  int64   `json:"t,omitempty"` // unix milliseconds; 0: there is none
+	Needed bool    `json:"g,omitempty"` // the level has been needed since then, after a gap
+	Work   float32 `json:"v,omitempty"` // V
+	Waited float32 `json:"s,omitempty"` // seconds, all requests together
+	Mean   float32 `json:"w,omitempty"` // of past piles
+	Count  int     `json:"n,omitempty"` // past ones, at most enoughPiles
 }
 
 // Next is the level above those that are there: what it would have saved where
@@ -35,10 +36,11 @@ type Pile struct {
 type Next struct {
 	Level int     `json:"k,omitempty"`
 	Work  float64 `json:"v,omitempty"`     // V of a pile
-	Saved float64 `json:"saved,omitempty"` // above what it would have cost, in seconds of a replica, within 0 and what is enough
+	Saved float64 `json:"saved,omitempty"` // less what it would have cost, in seconds of a replica; from 0 to what is enough
 }
 
 const (
+	mostPiles     = 12 // bands, the last of which stands for all above it: more than 2^10 replicas
 	pileWeight    = 0.2
 	enoughPiles   = 4    // from which each weighs pileWeight; before, plain means with the prior
 	longestPassed = 60.0 // seconds between two looks that are accounted
@@ -59,11 +61,14 @@ func (m *Missed) wait(band int, l float64) float64 {
 	if !m.known(band) {
 		return l / 2
 	}
-	return float64(m.Bands[band].Mean)
+	return float64(m.Bands[min(band, mostPiles-1)].Mean)
 }
 
 // known reports whether W of a band was seen.
-func (m *Missed) known(band int) bool { return band < len(m.Bands) && m.Bands[band].Count > 0 }
+func (m *Missed) known(band int) bool {
+	band = min(band, mostPiles-1)
+	return band < len(m.Bands) && m.Bands[band].Count > 0
+}
 
 // observe moves on what would have waited since the last look, dt seconds ago.
 // Held requests are not in flight, and would have been finished by and by: what is
@@ -75,12 +80,12 @@ func (m Missed) observe(now time.Time, dt float64, inFlight, held int, arrived u
 	if held > 0 {
 		offered = before*math.Exp(-dt/t.s) + float64(arrived)
 	}
-	if m.Offered = offered; dt > 0 { // what is new has come within the last second
+	if m.Offered = offered; dt > 0 { // in the mean over dt, of which what is new has risen in the last second
 		offered = before + (offered-before)/2*min(dt, 1)/dt
 	}
 	m.Next = m.Next.observe(n0, dt, offered, t)
 	own := false
-	for band := 1; band < maxBands; band++ {
+	for band := 1; band < mostPiles; band++ {
 		known := band < len(m.Bands)
 		over := offered - float64((lowest(band)-1)*t.c)
 		if over <= 0 {
@@ -134,7 +139,7 @@ func (p Pile) over() Pile { return Pile{Mean: p.Mean, Count: p.Count} }
 // needed notes that the levels above one, up to another, are needed again.
 func (m Missed) needed(now time.Time, above, n int) Missed {
 	own := false
-	for band := 1; band < maxBands && lowest(band) <= n; band++ {
+	for band := 1; band < mostPiles && lowest(band) <= n; band++ {
 		if lowest(band) <= above {
 			continue
 		}
@@ -159,7 +164,7 @@ func (n Next) observe(n0 int, dt, offered float64, t slotTimes) Next {
 	if n.Level != n0+1 {
 		n = Next{Level: n0 + 1}
 	}
-	n.Saved = min(max(0, n.Saved+(t.theta*n.Work/t.s-1)*dt), enoughSaved*t.l) // no more: it is over when nobody waits
+	n.Saved = min(max(0, n.Saved+(t.theta*n.Work/t.s-1)*dt), enoughSaved*t.l) // no more, or it would be asked for until as much is idled away
 	more := min(offered-float64(n0*t.c), float64(t.c))
 	if n.Saved >= enoughSaved*t.l {
 		more = min(more, 0) // or one that cannot be had would be asked for until hours of it are done

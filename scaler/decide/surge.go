@@ -28,7 +28,7 @@ type Moment struct {
 const (
 	surgeEarly   = 10.0 // seconds
 	surgeWeight  = 0.2
-	enoughSurges = 4 // from which each weighs surgeWeight; before, plain means with one that did not last
+	enoughSurges = 4 // from which each weighs surgeWeight; before, plain means of them and of one of which nothing went on
 )
 
 // since is how many requests have arrived since a moment, and in how many seconds.
@@ -78,7 +78,8 @@ func (s Surge) observe(now Moment, ready, held int, before uint64, l float64) Su
 }
 
 // rate is how many requests a second are to be expected for a cold start from now on
-// while somebody is held: the share that goes on, of a low estimate of what has come.
+// while somebody is held: the share that goes on, of what has come since then less a
+// standard deviation, n − √n, so that one request is no rate.
 func (s Surge) rate(now Moment) float64 {
 	if s.Since.At.IsZero() {
 		return 0
