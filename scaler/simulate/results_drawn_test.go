@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// drawnTrace is made of a few numbers: nothing was chosen by it. It has several
+// drawnTrace is made of a few numbers: no constant was fitted to it. It has several
 // services of one kind, so that no verdict rests on the luck of one draw.
 type drawnTrace struct {
 	name, about string
@@ -123,7 +123,7 @@ func (d drawnTrace) compared(tb testing.TB, cold time.Duration) compared {
 
 // writeDrawn compares costs on the drawn traces.
 func writeDrawn(tb testing.TB, line func(string, ...any)) {
-	line("## On traces that nothing was chosen by\n")
+	line("## On drawn traces\n")
 	line("%d drawn services each, medians over %d draws of cold starts; J₂ as above.\n", drawnServices, manySeeds)
 	for _, d := range drawnTraces {
 		line("- *%s*: %s", d.name, d.about)

@@ -129,12 +129,13 @@ func writeMarkdown(tb testing.TB, w io.Writer, all []verdict) {
 	line("Made by `make results` of %s, which replays every trace in `traces/` under Pilotlight's own decisions and under the other ways to scale. Do not edit it: what people say is in `%s`. A test replays some rows and compares them.\n", *resultsOf, notesFile)
 	writeAcceptance(line, all)
 	writeDrawn(tb, line)
+	writeKinds(tb, line)
 	if notes, err := os.ReadFile(notesFile); err == nil {
 		line("%s\n", strings.TrimSpace(string(notes)))
 	}
 	line("## How to read the rest\n")
 	line("All candidates meet the same requests, the same cold starts (lognormal, σ 0.15, half a second to be placed; each figure is the median over so many draws as its section says) and the same bounds: 0 to the trace's own peak in replicas of 8 slots, service by service. nomad-as keeps at least one replica and single-5m has at most one: Pilotlight is compared with these two within their bounds. Nobody is refused and nobody times out: the hold is without limits here, so that waiting cannot hide. Everything of the policy is at its default but patience θ and headroom β where named; the defaults are θ 2, β 0.5. Every trace has θ from 0.1 to 16 at β 0.5, 1 and 2; where that leaves a baseline neither dominated nor tied, finer points are tried (θ from 0.01 to 64, β from 0 to 3) until it is. A GPU costs 2.50 USD an hour.\n")
-	line("**OPT0** is what somebody who knows the future needs for nobody to wait; a policy that lets some wait may be below it. **LB** is below every policy, whatever it lets wait. **J₂** = GPU-seconds + 2 · seconds waited, all requests together: what the default patience minimizes. **Cold-started**: held while no replica was ready. **Flips**: launches within 10 min of a stop.\n")
+	line("**OPT0** is what somebody who knows the future needs for nobody to wait; a policy that lets some wait may be below it. **LB** is below every policy, whatever it lets wait. Both take every start for its median; draws differ, so that a service of one launch may stay below. **J₂** = GPU-seconds + 2 · seconds waited, all requests together: what the default patience minimizes. **Cold-started**: held while no replica was ready. **Flips**: launches within 10 min of a stop.\n")
 	for _, v := range all {
 		writeTrial(line, v)
 	}

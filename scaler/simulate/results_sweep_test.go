@@ -91,7 +91,7 @@ var finer = []float64{0.01, 0.03, 0.06, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64}
 var arenas = []arena{
 	{name: "free", baselines: []string{"fixed-5m", "fixed-10m", "fixed-15m", "kpa", "hpa-keda"}, whole: 3, rows: []row{
 		{0.5, Patiences}, {1, Patiences}, {2, Patiences},
-		{0.5, []float64{0.01, 0.03, 0.06}}, {0.5, []float64{1.4, 2.8}}, {1.5, finer}, {0, finer}, {1.25, finer}, {1.75, finer}, {0.25, finer}, {0.75, finer}, {3, finer},
+		{0.5, []float64{0.01, 0.03, 0.06}}, {0.5, []float64{1.4, 2.8}}, {1.5, finer}, {0, finer}, {1.25, finer}, {1.75, finer}, {0.25, finer}, {0.75, finer}, {3, finer}, {2.5, finer}, {2.25, finer}, {2.75, finer},
 	}},
 	{name: "at-least-one", least: 1, baselines: []string{NomadAS}, whole: 1, rows: []row{
 		{0.5, []float64{defaultTheta}}, {0.5, []float64{0.03, 0.1, 0.5, 8}}, {1, []float64{0.1, 0.5, 2, 8}},

@@ -58,6 +58,9 @@ func TestResultsAreCurrent(t *testing.T) {
 	if row := costOf(d.title(cold), own[0]); !strings.Contains(string(text), "\n"+row) {
 		t.Errorf("%s is not current: no row that begins with %s; run make results", resultsFile, row)
 	}
+	if row, _ := kinds[0].row(t); !strings.Contains(string(text), "\n"+row+"\n") {
+		t.Errorf("%s is not current: no row %s; run make results", resultsFile, row)
+	}
 	for _, c := range []trial{{"azure-llm-2023-code", 2 * time.Minute}, {"azure-llm-2023-conv", 6 * time.Minute}} {
 		rows := rowsOf(t, string(text), c)
 		for _, r := range []row{{defaultBeta, []float64{defaultTheta}}, {2, []float64{0.25}}} {
