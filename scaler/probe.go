@@ -88,6 +88,9 @@ func (p *prober) untilReady(ctx context.Context, report func(outcome)) bool {
 
 // sleep waits for d and reports whether ctx is still alive then.
 func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
 	select {
 	case <-ctx.Done():
 		return false

@@ -192,10 +192,10 @@ func TestTheStreamSaysWhatChangedAndNothingElse(t *testing.T) {
 		}
 		announce("a policy; the status of a service keeps the version that the scaler obeys", "policy translate")
 
+		services.set(func(f *fakeServices) { f.statuses = nil }) // before the stream may look
 		if _, err := store.Delete(t.Context(), "translate", 2, "grace", "unused"); err != nil {
 			t.Fatal(err)
 		}
-		services.set(func(f *fakeServices) { f.statuses = nil })
 		time.Sleep(2 * gatherFor)
 		synctest.Wait()
 		gone := map[string]string{}
