@@ -167,7 +167,8 @@ func TestAnUpgradedRequestFinishesWithinTheGrace(t *testing.T) {
 		if err := <-p.ended; err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(stopped); took != testGrace-time.Second {
+		// http.Server looks every few milliseconds whether its connections are idle.
+		if took := time.Since(stopped); took < testGrace-time.Second || took >= testGrace {
 			t.Errorf("it ended after %s, not with its last request", took)
 		}
 		p.wantOrder(t, "holding", "request", "loop", "last")
