@@ -473,6 +473,7 @@ func TestARequestThatIsSubmittedTwiceRunsOnce(t *testing.T) {
 		f := &faults{}
 		a, _ := w.activator("a", r.join, func(c *Config) { c.Redis.AddHook(f) })
 		w.submit(a, async("0")) // lists the service
+		synctest.Wait()         // and has nothing more to say
 		f.set(func(f *faults) { f.lost = 1 })
 		if _, err := a.Submit(t.Context(), async("1"), roomy); !errors.Is(err, ErrStoreUnavailable) {
 			t.Fatalf("err = %v, want ErrStoreUnavailable", err)

@@ -57,21 +57,25 @@ func (f *faults) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
+// around makes a call under the faults of the moment. An answer that will be lost is
+// chosen when its call is made: another call's may come back before it.
 func (f *faults) around(set func(error), call func() error) error {
 	f.stand()
-	at := f.now()
-	if at.cut {
+	f.mu.Lock()
+	cut, lost, delay := f.cut, f.lost > 0, f.delay
+	if lost && !cut {
+		f.lost--
+	}
+	f.mu.Unlock()
+	if cut {
 		set(errCut)
 		return errCut
 	}
-	time.Sleep(at.delay)
+	time.Sleep(delay)
 	err := call()
-	time.Sleep(at.delay)
+	time.Sleep(delay)
 	f.stand()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.lost > 0 || f.cut {
-		f.lost = max(0, f.lost-1)
+	if lost || f.now().cut {
 		set(errCut)
 		return errCut
 	}

@@ -152,6 +152,7 @@ func TestASlotThatComesWithASubmissionWhoseAnswerIsLostIsNotLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		now(t, r.started)
+		synctest.Wait()
 		a.cfg.Redis.AddHook(lost)
 		lost.set(func(f *faults) { f.lost = 1 })
 		if _, err := a.Submit(t.Context(), keyed("1", "k"), roomy); err == nil {
