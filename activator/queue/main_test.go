@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"github.com/pilotlight/pilotlight/internal/redistest"
 )
 
 // sequences of random events that the model is held to unless the command line
@@ -11,6 +13,7 @@ import (
 const sequences = "25"
 
 func TestMain(m *testing.M) {
+	redistest.Silence()
 	flag.Parse()
 	told := false
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "rapid.checks" })

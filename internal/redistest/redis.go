@@ -19,6 +19,7 @@ import (
 // Inside a bubble call it from the bubble, with its t.
 func Redis(t *testing.T) (*miniredis.Miniredis, redis.UniversalClient) {
 	t.Helper()
+	Silence()
 	server := miniredis.NewMiniRedis()
 	server.ClockTTL(true)
 	// A client dials in the background, also after it was closed: that must neither

@@ -1,0 +1,13 @@
+package lease
+
+import (
+	"os"
+	"testing"
+
+	"github.com/pilotlight/pilotlight/internal/redistest"
+)
+
+func TestMain(m *testing.M) {
+	redistest.Silence()
+	os.Exit(m.Run())
+}
