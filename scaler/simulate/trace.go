@@ -3,6 +3,7 @@ package simulate
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -73,6 +74,9 @@ const (
 	mostAtOnce   = 5e6 // requests of all services in a step of a trace of counts: they are in memory together
 )
 
+// mendGzip is what to do about a damaged gzip file.
+const mendGzip = "; get or compress it again"
+
 // Trace reads a trace as it is written, plain or gzipped, line by line.
 type Trace struct {
 	file   string
@@ -101,7 +105,7 @@ func NewTrace(r io.Reader, name string, of Durations, seed uint64) (*Trace, erro
 	if magic, _ := buffered.Peek(2); isGzip(magic) {
 		z, err := newGunzip(buffered)
 		if err != nil {
-			return nil, &TraceError{name, 1, "is not readable as gzip: " + err.Error()}
+			return nil, &TraceError{name, 1, cmp.Or(compressionFault(err), "is not readable as gzip: "+err.Error()) + mendGzip}
 		}
 		t.gzip, r = z, z
 	}
@@ -171,7 +175,7 @@ func (t *Trace) wrong(format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	if t.gzip != nil {
 		if fault := t.gzip.judge(); fault != "" {
-			message = fault + ", at or before this line; get or compress it again"
+			message = fault + ", at or before this line" + mendGzip
 		}
 	}
 	return t.at(message)
@@ -199,7 +203,7 @@ func (t *Trace) scan() (string, error) {
 	case errors.Is(err, bufio.ErrTooLong):
 		return "", t.wrong("is longer than %d bytes", longestLine)
 	case compressionFault(err) != "":
-		return "", t.at(compressionFault(err) + ", at or before this line; get or compress it again")
+		return "", t.at(compressionFault(err) + ", at or before this line" + mendGzip)
 	default:
 		return "", t.at(fmt.Sprintf("cannot be read: %v", err))
 	}

@@ -31,7 +31,7 @@ func (t *Trace) lookAhead(unit time.Duration) error {
 	cell, _, _ := strings.Cut(text, ",")
 	first, err := strconv.ParseFloat(strings.TrimSpace(cell), 64)
 	ms := first * float64(unit.Milliseconds())
-	if err != nil || ms < unixTime || ms >= unixEnd {
+	if err != nil || !(ms >= unixTime && ms < unixEnd) { // NaN, too
 		return nil
 	}
 	t.begins = time.UnixMilli(int64(ms)).UTC().Truncate(time.Minute)

@@ -17,7 +17,12 @@ func (t *Trace) tokens() (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	r.Seconds = (t.of.Base + time.Duration(in)*t.of.Input + time.Duration(out)*t.of.Output).Seconds()
+	slot := t.of.Base + time.Duration(in)*t.of.Input + time.Duration(out)*t.of.Output
+	if slot > mostSlotMS*time.Millisecond {
+		return Request{}, t.wrong("input_tokens, output_tokens: %d and %d take %v in a slot, at %v and %v each; allowed: up to %v",
+			in, out, slot.Round(time.Second), t.of.Input, t.of.Output, mostSlotMS*time.Millisecond)
+	}
+	r.Seconds = slot.Seconds()
 	return r, nil
 }
 

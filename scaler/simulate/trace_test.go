@@ -180,6 +180,8 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"times that fall", recordedColumns + "\n0,web,1,0,1000x1 900x2\n", `t.csv:2: slot_ms: "900x2": allowed: times with weights, rising, such as "1000x12 1189x40"`},
 		{"a time without a weight", recordedColumns + "\n0,web,1,0,1000\n", `t.csv:2: slot_ms: "1000": allowed`},
 		{"a negative slot time", recordedColumns + "\n0,web,1,0,-1x1\n", `t.csv:2: slot_ms: "-1x1": allowed`},
+		{"not a number, and first", timedColumns + "\nNaN,chat,1\n", `t.csv:2: t_ms: "NaN" is not a whole number from 0 to 315360000000, or Unix time in milliseconds`},
+		{"tokens for days", requestColumns + "\n5,chat,0,9000000\n", "t.csv:2: input_tokens, output_tokens: 0 and 9000000 take 62h30m0s in a slot, at 300µs and 25ms each; allowed: up to 24h0m0s"},
 		{"endless", requestColumns + "\n5,chat,1,+Inf\n", `t.csv:2: output_tokens: "+Inf" is not a whole number from 0 to 10000000`},
 		{"a number too large for a float", requestColumns + "\n1e400,chat,1,1\n", `t.csv:2: t_ms: "1e400" is not a whole number from 0 to 315360000000, or Unix time in milliseconds`},
 		{"a number too large for a trace", requestColumns + "\n99999999999999999999,chat,1,1\n", `t.csv:2: t_ms: "99999999999999999999" is not a whole number`},
@@ -194,7 +196,8 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"no service", requestColumns + "\n5,,1,1\n", `t.csv:2: service: "" is no name; allowed: 1 to 200 characters`},
 		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes"},
 		{"a cut gzip", string(cut[:len(cut)-12]), "the gzip file ends early: it was cut"},
-		{"no gzip after all", "\x1f\x8bxx", "t.csv:1: is not readable as gzip: unexpected EOF"},
+		{"a gzip cut in its header", "\x1f\x8bxx", "t.csv:1: the gzip file ends early: it was cut; get or compress it again"},
+		{"no gzip after all", "\x1f\x8b" + strings.Repeat("x", 20), "t.csv:1: the gzip file is damaged: gzip: invalid header; get or compress it again"},
 	} {
 		_, err := readAll([]byte(c.text), 1)
 		var wrong *TraceError
