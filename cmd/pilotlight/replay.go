@@ -151,7 +151,7 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 		return err
 	}
 	if f.Output == "html" {
-		setup.Series = time.Minute
+		setup.Series, setup.Drawn = time.Minute, 1 // the page draws the policy's
 	}
 	// A replay makes much garbage and keeps little.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))

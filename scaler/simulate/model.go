@@ -43,7 +43,7 @@ type model struct {
 
 	demand  integral
 	figures tally
-	series  *series
+	trail   *trail // nil: nobody asks for a series
 }
 
 // limits of a service, from its policy.
@@ -67,7 +67,7 @@ type replica struct {
 }
 
 func newModel(l limits, c controller, starts func() time.Duration) *model {
-	return &model{limits: l, control: c, starts: starts}
+	return &model{limits: l, control: c, starts: starts, figures: tally{waits: &waitTimes{}}}
 }
 
 // arrive lets everything happen up to at and then a request come that needs a
@@ -179,8 +179,8 @@ func (m *model) pass(to time.Duration) {
 	if to <= m.now {
 		return
 	}
-	if m.series != nil {
-		m.series.pass(m, to)
+	if m.trail != nil {
+		m.trail.pass(m, to)
 	}
 	m.now = to
 }
@@ -345,6 +345,9 @@ func (m *model) end(at time.Duration) {
 		m.stopAtEnd(i)
 	}
 	m.figures.until = m.now
+	if m.trail != nil {
+		m.trail.settle()
+	}
 }
 
 // stopAtEnd ends a replica's bill without counting a stop: the trace is over.

@@ -130,7 +130,7 @@ func TestMeanDemandIsThatOfASampledHistory(t *testing.T) {
 }
 
 func TestNoQuantileOfTheWaitsIsBeyondTheLongest(t *testing.T) {
-	var of tally
+	of := tally{waits: &waitTimes{}}
 	for range 100 {
 		of.release(172_400*time.Millisecond, true)
 	}

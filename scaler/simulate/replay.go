@@ -152,7 +152,7 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 					if i == len(runs) {
 						limit.take(requests)
 					} else {
-						runs[i].take(requests)
+						runs[i].take(ctx, requests)
 					}
 					far.moved(i, requests)
 				}
@@ -216,35 +216,56 @@ type run struct {
 	setup    Setup
 	of       Candidate
 	seed     uint64
-	drawn    bool // its series is asked for
+	series   *series // nil: it is not asked for
+	waits    waitTimes
 	services map[string]*model
 	order    []string
 }
 
 func newRun(setup Setup, c Candidate, seed uint64, drawn bool) *run {
 	c.limits.gpus = cmp.Or(c.GPUs, setup.GPUs)
-	return &run{setup: setup, of: c, seed: seed, drawn: drawn && setup.Series > 0, services: map[string]*model{}}
+	r := &run{setup: setup, of: c, seed: seed, services: map[string]*model{}}
+	if drawn && setup.Series > 0 {
+		r.series = &series{step: setup.Series}
+	}
+	return r
 }
 
-func (r *run) take(requests []Request) {
+func (r *run) take(ctx context.Context, requests []Request) {
 	for i := range requests {
 		q := &requests[i]
 		m := r.services[q.Service]
 		if m == nil {
 			m = r.begin(q.Service)
 		}
+		if !reach(ctx, m, q.At) {
+			return
+		}
 		m.arrive(q.At, q.Seconds)
 	}
+}
+
+// reach lets everything happen up to about at; false if ctx ends meanwhile: years
+// without a request take seconds where a replica is kept.
+func reach(ctx context.Context, m *model, at time.Duration) bool {
+	for at-m.now > batchSpan {
+		if ctx.Err() != nil {
+			return false
+		}
+		m.advance(m.now + batchSpan)
+	}
+	return true
 }
 
 func (r *run) begin(service string) *model {
 	c := r.of.control(service)
 	m := newModel(r.of.limits, c, r.setup.launches(service, r.seed))
+	m.figures.waits = &r.waits
 	if a, ok := c.(attached); ok {
 		a.attach(m, &r.setup)
 	}
-	if r.drawn {
-		m.series = &series{step: r.setup.Series}
+	if r.series != nil {
+		m.trail = &trail{of: r.series}
 	}
 	r.services[service] = m
 	r.order = append(r.order, service)
@@ -252,34 +273,21 @@ func (r *run) begin(service string) *model {
 }
 
 // end pools the services once the trace is over.
-func (r *run) end(ctx context.Context, at time.Duration) (pool tally, all []Point) {
+func (r *run) end(ctx context.Context, at time.Duration) (pool tally, points []Point) {
+	pool.waits = &r.waits
 	slices.Sort(r.order) // sums of fractions depend on their order
 	for _, name := range r.order {
-		if ctx.Err() != nil {
+		m := r.services[name]
+		if ctx.Err() != nil || !reach(ctx, m, at) {
 			return
 		}
-		m := r.services[name]
 		m.end(at)
 		pool.add(&m.figures)
-		if m.series != nil {
-			all = addPoints(all, m.series.points)
-		}
 	}
-	return pool, all
-}
-
-// addPoints sums the series of services, moment by moment.
-func addPoints(sum, points []Point) []Point {
-	for i, p := range points {
-		if i == len(sum) {
-			sum = append(sum, Point{AtS: p.AtS})
-		}
-		sum[i].Wanted += p.Wanted
-		sum[i].Ready += p.Ready
-		sum[i].Held += p.Held
-		sum[i].Demand += p.Demand
+	if r.series != nil {
+		points = r.series.points
 	}
-	return sum
+	return pool, points
 }
 
 // limit computes the clairvoyant bounds of every service.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -229,4 +230,55 @@ func TestMemoryIsBoundedByWhatWaitsNotByTheTrace(t *testing.T) {
 	if long > short+short/2+1<<20 {
 		t.Errorf("%d bytes live over %d requests, %d over %d", short, 10*batch, long, 80*batch)
 	}
+}
+
+// Half of the memory of ten thousand services would be for waits that nobody asks
+// for by service, and all of it for series that are summed anyway.
+func TestAServiceMoreTakesLittleMemory(t *testing.T) {
+	allocated := func(services int) uint64 {
+		var requests []Request
+		for i := range services {
+			requests = append(requests, Request{At: time.Duration(i) * time.Second, Service: fmt.Sprint(i), Seconds: 1})
+		}
+		setup := DefaultSetup()
+		setup.Series, setup.Lasts = time.Second, 2*time.Hour
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		replay(t, requests, setup, Baselines(basic(0, 1))[:1])
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	few, many := allocated(10), allocated(210)
+	if each := (many - few) / 200; many > few && each > 20<<10 {
+		t.Errorf("a service more takes %d bytes", each)
+	}
+}
+
+func TestAReplayOfYearsWithoutARequestCanBeEnded(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	looks := 0
+	years := counted{looks: &looks, at: 1000, then: func() { cancel(errors.New("enough")) }}
+	c := candidate("looking", basic(0, 1), func(int, int) controller { return years })
+	requests := []Request{{At: 0, Service: "chat", Seconds: 1}, {At: 9 * 365 * 24 * time.Hour, Service: "chat", Seconds: 1}}
+	_, err := Replay(ctx, &listed{requests: requests}, DefaultSetup(), []Candidate{c}, nil)
+	if perSpan := int(batchSpan / time.Second); !errors.Is(err, context.Canceled) || looks > 1000+2*perSpan {
+		t.Errorf("it ended with %v after %d looks", err, looks)
+	}
+}
+
+// counted looks once a second and calls then when it has looked so often.
+type counted struct {
+	looks *int
+	at    int
+	then  func()
+}
+
+func (c counted) period() (change, first time.Duration) { return 0, 0 }
+
+func (c counted) look(m *model) (int, time.Duration) {
+	if *c.looks++; *c.looks == c.at {
+		c.then()
+	}
+	return 1, m.now + time.Second
 }

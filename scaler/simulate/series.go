@@ -20,21 +20,45 @@ func (p *Point) most(o Point) {
 	p.Wanted, p.Ready, p.Held, p.Demand = max(p.Wanted, o.Wanted), max(p.Ready, o.Ready), max(p.Held, o.Held), max(p.Demand, o.Demand)
 }
 
-// series is how a model stands over time, in steps.
+// series is how the services of a run stand over time, in steps, all together.
 type series struct {
 	step   time.Duration
 	points []Point
 }
 
+// trail is how one service has stood within the step that its model is in: what
+// is over is added to the series, so that a service more takes no series more.
+type trail struct {
+	of   *series
+	step int
+	most Point
+}
+
 // pass notes how the model has stood since its present moment and stands until to.
-func (s *series) pass(m *model, to time.Duration) {
+func (t *trail) pass(m *model, to time.Duration) {
 	stood := Point{Wanted: m.wanted, Ready: m.countReady(), Held: m.held.len(), Demand: m.inFlight + m.held.len()}
 	for at := m.now; at < to; {
-		n := at / s.step
-		for int(n) >= len(s.points) {
-			s.points = append(s.points, Point{AtS: (time.Duration(len(s.points)) * s.step).Seconds()})
+		n := int(at / t.of.step)
+		if n != t.step {
+			t.settle()
+			t.step = n
 		}
-		s.points[n].most(stood)
-		at = (n + 1) * s.step
+		t.most.most(stood)
+		at = time.Duration(n+1) * t.of.step
 	}
+}
+
+// settle adds the most of the present step to the series. After it nothing may be
+// noted of that step.
+func (t *trail) settle() {
+	s := t.of
+	for t.step >= len(s.points) {
+		s.points = append(s.points, Point{AtS: (time.Duration(len(s.points)) * s.step).Seconds()})
+	}
+	sum := &s.points[t.step]
+	sum.Wanted += t.most.Wanted
+	sum.Ready += t.most.Ready
+	sum.Held += t.most.Held
+	sum.Demand += t.most.Demand
+	t.most = Point{}
 }

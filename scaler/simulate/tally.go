@@ -19,7 +19,7 @@ type tally struct {
 	timedOut   uint64
 	waited     float64 // seconds, all together
 	longest    time.Duration
-	waits      *hdrhistogram.Histogram // milliseconds of those that waited; made at the first
+	waits      *waitTimes // of those that waited; all services of a run have one
 	gpuSeconds float64
 	busy       float64 // seconds in slots
 	actions    uint64
@@ -31,10 +31,23 @@ type tally struct {
 	until      time.Duration
 }
 
+// waitTimes tells quantiles of waits. What it counts takes 150 KB, and nobody asks
+// for those of one service alone: a trace may have ten thousand.
+type waitTimes struct {
+	histogram *hdrhistogram.Histogram // milliseconds; made at the first
+}
+
 const (
 	longestWait = 48 * 3600 * 1000 // milliseconds that the histogram tells apart
 	digits      = 3
 )
+
+func (w *waitTimes) add(wait time.Duration) {
+	if w.histogram == nil {
+		w.histogram = hdrhistogram.New(1, longestWait, digits)
+	}
+	_ = w.histogram.RecordValue(min(max(1, wait.Milliseconds()), longestWait)) // within its bounds
+}
 
 func (t *tally) release(wait time.Duration, cold bool) {
 	t.released++
@@ -49,10 +62,7 @@ func (t *tally) release(wait time.Duration, cold bool) {
 	if wait > time.Second {
 		t.delayed++
 	}
-	if t.waits == nil {
-		t.waits = hdrhistogram.New(1, longestWait, digits)
-	}
-	_ = t.waits.RecordValue(min(max(1, wait.Milliseconds()), longestWait)) // within its bounds
+	t.waits.add(wait)
 }
 
 func (t *tally) launch(now time.Duration) {
@@ -68,7 +78,7 @@ func (t *tally) stop(now time.Duration, cost float64) {
 	t.gpuSeconds += cost
 }
 
-// add pools another service's tally.
+// add pools the tally of another service of the same run.
 func (t *tally) add(o *tally) {
 	t.requests += o.requests
 	t.released += o.released
@@ -78,12 +88,6 @@ func (t *tally) add(o *tally) {
 	t.timedOut += o.timedOut
 	t.waited += o.waited
 	t.longest = max(t.longest, o.longest)
-	if o.waits != nil {
-		if t.waits == nil {
-			t.waits = hdrhistogram.New(1, longestWait, digits)
-		}
-		t.waits.Merge(o.waits)
-	}
 	t.gpuSeconds += o.gpuSeconds
 	t.busy += o.busy
 	t.actions += o.actions
@@ -93,17 +97,18 @@ func (t *tally) add(o *tally) {
 	t.until = max(t.until, o.until)
 }
 
-// quantile of the added wait in seconds: most requests wait for nothing and are
+// quantile of the added wait in seconds, of a whole run: most requests wait for nothing and are
 // not in the histogram.
 func (t *tally) quantile(q float64) float64 {
-	if t.waits == nil || t.released == 0 {
+	waits := t.waits.histogram
+	if waits == nil || t.released == 0 {
 		return 0
 	}
-	free := float64(t.released) - float64(t.waits.TotalCount())
+	free := float64(t.released) - float64(waits.TotalCount())
 	rank := q * float64(t.released)
 	if rank <= free {
 		return 0
 	}
-	share := (rank - free) / float64(t.waits.TotalCount()) * 100
-	return min(float64(t.waits.ValueAtQuantile(min(share, 100)))/1000, t.longest.Seconds()) // a bin's end may be beyond all in it
+	share := (rank - free) / float64(waits.TotalCount()) * 100
+	return min(float64(waits.ValueAtQuantile(min(share, 100)))/1000, t.longest.Seconds()) // a bin's end may be beyond all in it
 }
