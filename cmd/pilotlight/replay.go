@@ -129,39 +129,18 @@ func onePolicyText(path, name string, w io.Writer) (*policies.Policy, string, er
 	return set.policies()[0], text, nil
 }
 
-// replay reads the trace once, whatever is compared.
+// replay replays and prints.
 func (f replayFlags) replay(ctx context.Context, std streams, path string, p *policies.Policy) error {
-	in, name, size, err := openTrace(path, std.in)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	read := &counting{r: in}
-	trace, err := simulate.NewTrace(read, name, f.durations(), f.Seed)
-	if err != nil {
-		return err
-	}
-	setup := simulate.DefaultSetup()
-	setup.Seed, setup.Seeds, setup.ColdStart = f.Seed, f.Seeds, f.ColdStart
-	if setup.Begins = f.begins(); setup.Begins.IsZero() {
-		setup.Begins = trace.Begins()
-	}
 	list, err := f.candidates(p, std.err)
 	if err != nil {
 		return err
 	}
-	if f.Output == "html" {
-		setup.Series, setup.Drawn = time.Minute, 1 // the page draws the policy's
-	}
-	// A replay makes much garbage and keeps little.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	line := newProgress(std.err, read, size)
-	rep, err := simulate.Replay(ctx, trace, setup, list, line.show)
-	line.clear()
+	// Standard input and named pipes may stay silent for ever.
+	rep, err := readUnless(ctx, func() (*simulate.Report, error) { return f.read(ctx, std, path, list) })
 	if err != nil {
 		return err
 	}
-	rep.Trace, rep.Policy = name, p.Name
+	rep.Policy = p.Name
 	if f.TargetP99 > 0 {
 		rep.Aim(f.TargetP99)
 		if !f.Sweep && f.Output != "html" {
@@ -176,6 +155,39 @@ func (f replayFlags) replay(ctx context.Context, std streams, path string, p *po
 		return err
 	}
 	return out.Flush()
+}
+
+// read reads the trace once, whatever is compared.
+func (f replayFlags) read(ctx context.Context, std streams, path string, list []simulate.Candidate) (*simulate.Report, error) {
+	in, name, size, err := openTrace(path, std.in)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	read := &counting{r: in}
+	trace, err := simulate.NewTrace(read, name, f.durations(), f.Seed)
+	if err != nil {
+		return nil, err
+	}
+	setup := simulate.DefaultSetup()
+	setup.Seed, setup.Seeds, setup.ColdStart = f.Seed, f.Seeds, f.ColdStart
+	if setup.Begins = f.begins(); setup.Begins.IsZero() {
+		setup.Begins = trace.Begins()
+	}
+	if f.Output == "html" {
+		setup.Series, setup.Drawn = time.Minute, 1 // the page draws the policy's
+	}
+	// A replay makes much garbage and keeps little.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	source := &met{Source: trace}
+	line := newProgress(std.err, read, size, source)
+	defer line.clear()
+	rep, err := simulate.Replay(ctx, source, setup, list, line.show)
+	if err != nil {
+		return nil, err
+	}
+	rep.Trace = name
+	return rep, nil
 }
 
 func (f replayFlags) durations() simulate.Durations {
