@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -38,14 +37,18 @@ func (a *Activator) Execute(ctx context.Context, e *queue.Execution) error {
 	c.watch = &watch{limits: c.service.policy.Request, cancel: cancel}
 	defer c.watch.stop()
 	c.service.inFlight.Add(1)
-	failed := true
+	failed, sent := true, true
 	defer func() {
-		now := time.Now()
-		c.service.done(now, now.Sub(c.released), failed)
+		if now := time.Now(); sent {
+			c.service.done(now, now.Sub(c.released), failed)
+		} else {
+			c.service.unused(now)
+		}
 	}()
 	c.watch.sent(c.released)
-	resp, err := a.tries.transport.RoundTrip(out.WithContext(arm(run, e.Slot)))
-	if err == nil {
+	s := &sending{slot: e.Slot}
+	resp, err := a.tries.transport.RoundTrip(out.WithContext(arm(run, s)))
+	if sent = err == nil || !s.never(err); err == nil {
 		c.answered = time.Now()
 		c.watch.answered(c.answered)
 		a.firstDurable(c, e.Request.ID)
@@ -66,20 +69,24 @@ func (a *Activator) Execute(ctx context.Context, e *queue.Execution) error {
 		}
 		return a.store(ctx, e, c, cause)
 	}
-	return a.tried(ctx, e, c, err)
+	return a.tried(ctx, e, c, s, err)
 }
 
 // tried ends an attempt that the replica did not answer: it is made again where
 // that is safe, else its failure is the answer.
-func (a *Activator) tried(ctx context.Context, e *queue.Execution, c *call, err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+func (a *Activator) tried(ctx context.Context, e *queue.Execution, c *call, s *sending, err error) error {
+	if s.suspect(err) {
 		e.Suspect()
 	}
-	if e.Attempt >= e.Request.Attempts {
+	if s.never(err) {
+		e.Unsent()
+	} else if e.Attempt >= e.Request.Attempts {
 		return a.store(ctx, e, c, &UpstreamError{Replica: c.replica, Attempts: e.Attempt, Err: plain(err)})
 	}
 	c.service.metrics.retried(err)
+	if !s.never(err) {
+		rest(ctx, e.Attempt) // in a slot that nobody else should have now
+	}
 	return plain(err)
 }
 

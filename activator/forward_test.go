@@ -58,9 +58,45 @@ func TestARequestThatWasNeverSentIsAlwaysTriedAgain(t *testing.T) {
 	}
 }
 
+func TestReplicasThatAreNotReachedCostNoAttempt(t *testing.T) {
+	for path, header := range map[string][]string{"/translate": nil, "/translate ": {"Idempotency-Key", "k"}, "/recognize": nil} {
+		path, service, policy := strings.TrimSpace(path), "translate", translatePolicy
+		if path == "/recognize" {
+			service, policy = "plain", plainPolicy // not to be repeated
+		}
+		w := newWorld(t, policy)
+		for i := range 5 { // retry.attempts is 3
+			w.offers = append(w.offers, jobs.SlotOffer{ID: fmt.Sprint("gone", i), Index: i, Address: refused(t), Slots: 1})
+		}
+		var n atomic.Int64
+		w.replica(service, "good", 1, echo(&n))
+		a := w.do("POST", path, hello, header...)
+		if a.StatusCode != 200 || a.body != hello || a.Header.Get("Pilotlight-Replica") != "good" || n.Load() != 1 {
+			t.Errorf("%s %v: %d %s, after %d executions", path, header, a.StatusCode, a.body, n.Load())
+		}
+		if s := w.act.routes.Load().services[service]; s.completed.Load() != 1 || s.failed.Load() != 0 || s.inFlight.Load() != 0 {
+			t.Errorf("%s %v: %d counted, %d as failed, %d in flight", path, header, s.completed.Load(), s.failed.Load(), s.inFlight.Load())
+		}
+	}
+}
+
+func TestWhoIsHeldUntilItsDeadlineBecauseItsReplicaRefusesIsToldSo(t *testing.T) {
+	w := newWorld(t)
+	w.offers = []jobs.SlotOffer{{ID: "gone", Address: refused(t), Slots: 1}}
+	w.offer("translate")
+	a := w.do("POST", "/translate", hello, "Pilotlight-Deadline", "300ms")
+	if a.StatusCode != 504 || !strings.Contains(a.body, "deadline-passed") ||
+		!strings.Contains(a.body, "replica gone was not reached: dial tcp") {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
 func TestAttemptsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	var tries atomic.Int64
+	for i := range 2 { // one that refuses costs none, and gives none back
+		w.offers = append(w.offers, jobs.SlotOffer{ID: fmt.Sprint("gone", i), Index: i, Address: refused(t), Slots: 1})
+	}
 	for i := range 5 {
 		w.replica("translate", fmt.Sprintf("r%d", i), 1, func(rw http.ResponseWriter, r *http.Request) {
 			tries.Add(1)

@@ -85,7 +85,8 @@ type StartFailedError struct {
 
 func (e *StartFailedError) Error() string { return e.Reason }
 
-// UpstreamError is a replica that failed before it answered.
+// UpstreamError is a replica that failed before it answered, or (Attempts 0) that no
+// request could be sent to.
 type UpstreamError struct {
 	Replica  string
 	Attempts int
@@ -93,6 +94,9 @@ type UpstreamError struct {
 }
 
 func (e *UpstreamError) Error() string {
+	if e.Attempts == 0 {
+		return fmt.Sprintf("replica %s was not reached: %v", e.Replica, e.Err)
+	}
 	return fmt.Sprintf("after %d of the allowed attempts, the last one at replica %s: %v", e.Attempts, e.Replica, e.Err)
 }
 

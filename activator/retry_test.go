@@ -91,6 +91,25 @@ func TestWhetherARequestIsSentAgainIsForThePolicyToSay(t *testing.T) {
 	}
 }
 
+func TestReplicasThatAllDieWithinAMomentTakeNoMoreThanTwoAttempts(t *testing.T) {
+	for _, header := range [][]string{nil, {"Idempotency-Key", "k"}} {
+		w := newWorld(t)
+		var n atomic.Int64
+		began := sync.OnceValue(time.Now)
+		for i := range 5 {
+			w.replica("translate", fmt.Sprint("r", i), 1, func(rw http.ResponseWriter, r *http.Request) {
+				if time.Since(began()) < restFor/2 {
+					aborts(rw, r)
+				}
+				echo(&n)(rw, r) // another one, which has come in its place
+			})
+		}
+		if a := w.do("POST", "/translate", hello, header...); a.StatusCode != 200 || a.body != hello {
+			t.Errorf("%v: %d %s", header, a.StatusCode, a.body)
+		}
+	}
+}
+
 func TestNothingIsSentAgainOnceAByteOfTheAnswerHasCome(t *testing.T) {
 	w := newWorld(t)
 	rs := newRuns()

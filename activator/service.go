@@ -80,7 +80,6 @@ func (s *service) repeatable(path string, keyed bool) bool {
 
 // done notes the end of a request that was in a slot.
 func (t *tally) done(now time.Time, inReplica time.Duration, failed bool) {
-	t.lastDone.Store(now.UnixNano())
 	t.completed.Add(1)
 	if failed {
 		t.failed.Add(1)
@@ -89,6 +88,13 @@ func (t *tally) done(now time.Time, inReplica time.Duration, failed bool) {
 	t.seconds += inReplica.Seconds()
 	t.latency.add(now, inReplica.Seconds())
 	t.mu.Unlock()
+	t.unused(now)
+}
+
+// unused notes that a slot was given back for whose replica there is nothing to count:
+// the request never came there.
+func (t *tally) unused(now time.Time) {
+	t.lastDone.Store(now.UnixNano())
 	if t.inFlight.Add(-1) == 0 {
 		select {
 		case t.fellIdle <- struct{}{}:

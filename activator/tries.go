@@ -5,8 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,11 +29,15 @@ type tries struct {
 func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	c := callOf(ctx)
-	for {
+	var unreached error // of the last try, if it never came to its replica
+	for first := true; ; first = false {
 		if err := t.a.acquire(ctx, c, req); err != nil {
+			if unreached != nil && errors.Is(err, ErrDeadline) {
+				err = fmt.Errorf("%w; %w", err, unreached)
+			}
 			return nil, err
 		}
-		if c.attempt > 0 { // the last try may still be reading its request
+		if !first { // the last try may still be reading its request
 			again, u := *req, *req.URL
 			again.URL = &u
 			req = &again
@@ -44,9 +48,10 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.attach(req)
 		c.watch.sent(c.released)
 		var resp *http.Response
+		s := &sending{slot: c.slot}
 		err := c.slot.Check() // before anything of a streamed body is read; gated looks once more
 		if err == nil {
-			resp, err = t.transport.RoundTrip(req.WithContext(arm(ctx, c.slot)))
+			resp, err = t.transport.RoundTrip(req.WithContext(arm(ctx, s)))
 		}
 		if err == nil {
 			c.answered = time.Now()
@@ -55,11 +60,12 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 			resp.Body = c.wrap(ctx, resp.Body)
 			return resp, nil
 		}
-		if errors.Is(err, queue.ErrLeaseLost) {
-			c.attempt-- // nothing was sent
+		if unreached = nil; s.never(err) {
+			c.attempt-- // what was not sent cannot have been answered: only the deadline bounds it
+			unreached = &UpstreamError{Replica: c.slot.Replica, Err: plain(err)}
 		}
-		again := t.again(ctx, c, err)
-		t.end(c, err)
+		again := t.again(ctx, c, unreached != nil)
+		t.end(c, s, err)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -71,35 +77,54 @@ func (t *tries) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		c.service.metrics.retried(err)
 		t.a.log.Info("trying again", "service", c.service.name, "request_id", c.id, "replica", c.slot.Replica, "attempt", c.attempt, "err", plain(err))
+		if unreached == nil {
+			rest(ctx, c.attempt)
+		}
+	}
+}
+
+// restFor is how long a request rests that two replicas or more have broken off: one
+// dies alone, but those that die with their machine, or with the process that owns them,
+// take some time until they refuse, and each would cost an attempt.
+const restFor = 250 * time.Millisecond
+
+// rest after that many attempts that were broken off, or until ctx ends.
+func rest(ctx context.Context, attempts int) {
+	if attempts < 2 {
+		return
+	}
+	t := time.NewTimer(restFor)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
 // again reports whether the request may be sent once more: never after any byte
-// of an answer, never past attempts, and only if it was never sent or may be
-// repeated and its body is at hand.
-func (t *tries) again(ctx context.Context, c *call, err error) bool {
-	if ctx.Err() != nil || c.attempt >= c.service.attempts || time.Now().After(c.deadline) {
+// of an answer nor past the deadline, only if its body is at hand, and only if it was
+// never sent, or may be repeated and was not sent as often as allowed.
+func (t *tries) again(ctx context.Context, c *call, neverSent bool) bool {
+	if ctx.Err() != nil || time.Now().After(c.deadline) || c.stream != nil && c.stream.touched {
 		return false
 	}
-	if c.stream != nil && c.stream.touched {
-		return false
-	}
-	var op *net.OpError
-	neverSent := errors.As(err, &op) && op.Op == "dial" || errors.Is(err, queue.ErrLeaseLost)
-	return neverSent || c.service.repeatable(c.path, c.keyed)
+	return neverSent || c.attempt < c.service.attempts && c.service.repeatable(c.path, c.keyed)
 }
 
 // end of a try without an answer.
-func (t *tries) end(c *call, err error) {
+func (t *tries) end(c *call, s *sending, err error) {
 	c.watch.stop()
 	now := time.Now()
-	var op *net.OpError
-	if errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if s.suspect(err) {
 		c.slot.ReleaseSuspect()
 	} else {
 		c.slot.Release()
 	}
-	c.service.done(now, now.Sub(c.released), true)
+	if s.never(err) {
+		c.service.unused(now)
+	} else {
+		c.service.done(now, now.Sub(c.released), true)
+	}
 }
 
 // plain strips what net/http puts around an error and what would name addresses

@@ -48,8 +48,10 @@
 // Each grant makes a new epoch. Every write of an owner (run, store, again)
 // compares owner and epoch in the same script, so of a stale owner nothing is
 // stored; at most one final state is ever written. An attempt is counted before
-// its request is sent. An answer that broke off is discarded, and the request
-// tried again, only while nobody has read any of it.
+// its request is sent, and taken back if nothing of it was (Execution.Unsent): a
+// replica that refuses is none, and only the deadline bounds how often one is asked.
+// An answer that broke off is discarded, and the request tried again, only while
+// nobody has read any of it.
 //
 // For those who serve HTTP: Submit accepts or joins (Entry.Joined; ErrKeyReused for
 // another body); Config.Execute sends the request and stores what comes back;

@@ -276,6 +276,42 @@ func TestARequestIsTriedAsOftenAsAllowedThenItsFailureIsStored(t *testing.T) {
 	})
 }
 
+func TestARunOfWhichNothingWasSentIsNoAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := newRunner()
+		a, _ := w.activator("a", r.join)
+		e := w.submit(a, async("1"))
+		w.offer(replicaWith("r1", 0, 1))
+		for range 5 {
+			if run := now(t, r.started); run.Attempt != 1 {
+				t.Fatalf("attempt %d, want the first", run.Attempt)
+			}
+			r.do <- func(_ context.Context, e *Execution) error {
+				e.Suspect()
+				e.Unsent()
+				return errors.New("refused")
+			}
+			synctest.Wait()
+			if got := w.find(a, e.ID); got.State != StateHeld || got.Attempts != 0 {
+				t.Fatalf("entry = %+v, want it held, and no attempt", got)
+			}
+			notYet(t, r.started) // nobody is sent to that replica for a second
+			time.Sleep(2 * time.Second)
+		}
+		for attempt := 1; attempt <= 2; attempt++ {
+			if run := now(t, r.started); run.Attempt != attempt {
+				t.Fatalf("attempt %d, want %d", run.Attempt, attempt)
+			}
+			r.do <- func(context.Context, *Execution) error { return errors.New("broken") }
+			time.Sleep(2 * time.Second)
+		}
+		if got := w.find(a, e.ID); got.State != StateFailed || got.Reason != ReasonAttempts || got.Attempts != 2 {
+			t.Errorf("entry = %+v", got)
+		}
+	})
+}
+
 func TestABrokenOffAnswerIsReplacedUnlessSomebodyHasReadItsBeginning(t *testing.T) {
 	for _, read := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -53,6 +53,7 @@ type Execution struct {
 	large   bool
 	done    bool
 	suspect bool
+	unsent  bool
 	began   time.Time // when it may first have been sent; zero: not yet
 	over    bool      // the replica has nothing more to do for it
 }
@@ -157,6 +158,10 @@ func (e *Execution) try() error {
 // Suspect keeps everybody off the replica for a moment: it refused or broke the
 // connection.
 func (e *Execution) Suspect() { e.suspect = true }
+
+// Unsent says that nothing of the request was sent, and so that this was no attempt:
+// Execute is about to return an error, and it will be tried as often as before.
+func (e *Execution) Unsent() { e.unsent = true }
 
 // Begin notes the answer's status and header; they are stored with its first
 // bytes. Header must not have what is not to be written down.
@@ -270,8 +275,12 @@ func (e *Execution) persist(ctx context.Context, call func(context.Context) erro
 // giveUp sends the request back to its place, or to its final failure. It goes on
 // until Redis has taken it: nobody else will while this activator lives.
 func (e *Execution) giveUp() {
+	unsent := 0
+	if e.unsent {
+		unsent = 1
+	}
 	again := func(ctx context.Context) error {
-		_, err := e.call(ctx, againScript)
+		_, err := e.call(ctx, againScript, unsent)
 		return err
 	}
 	// Once this process ends it is tried once more; its lease's end does the rest.

@@ -25,6 +25,9 @@ func (m *model) happen(o op) {
 	case "end", "write", "fail":
 		if all := m.usable(); len(all) > 0 {
 			how := map[string]outcomeOfRun{"end": answers, "write": writes, "fail": breaks}[o.Kind]
+			if how == breaks && o.M%2 == 0 {
+				how = misses
+			}
 			m.endUse(all[o.N%len(all)], how)
 		}
 	case "cancel":

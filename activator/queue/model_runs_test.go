@@ -13,6 +13,7 @@ import (
 type accepted struct {
 	id, key string
 	runs    int
+	unsent  int             // of the runs: they are no attempts
 	attempt int             // of the last run, as it was told
 	wrote   map[int]int     // run → parts of its answer that are stored
 	live    map[*actor]bool // where it runs
@@ -33,6 +34,7 @@ const (
 	answers outcomeOfRun = iota
 	writes               // a part of its answer, and goes on
 	breaks
+	misses // it was never reached
 )
 
 // execute is what an activator does with a durable request.
@@ -59,6 +61,10 @@ func (m *model) execute(ctx context.Context, a *actor, e *Execution) error {
 			case breaks:
 				e.Suspect()
 				return errors.New("the replica broke")
+			case misses:
+				e.Suspect()
+				m.missed(e, run)
+				return errors.New("the replica was not reached")
 			case answers:
 				return e.Finish(ctx, fmt.Append(nil, run, "."))
 			}
@@ -81,7 +87,7 @@ func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
 	}
 	if r.runs++; !m.lost {
 		switch {
-		case r.runs > modelAttempts || e.Attempt > modelAttempts:
+		case r.runs-r.unsent > modelAttempts || e.Attempt > modelAttempts:
 			m.fail("%s was run %d times, and says that it is the %dth attempt", r.id, r.runs, e.Attempt)
 		case e.Attempt <= r.attempt:
 			m.fail("%s says that it is the %dth attempt, after the %dth", r.id, e.Attempt, r.attempt)
@@ -97,6 +103,19 @@ func (m *model) beginRun(a *actor, e *Execution) (u *use, run int) {
 	}
 	r.live[a] = true
 	return m.begin(&use{id: r.id, actor: a, slot: e.Slot, granted: true, execution: make(chan outcomeOfRun, 1)}), r.runs
+}
+
+// missed: nothing of the request was sent, unless some of its answer has come already.
+// The next run may be the same attempt, or the one after it: the activator may die
+// before it has said so.
+func (m *model) missed(e *Execution, run int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.durable[e.Request.ID]; r.wrote[run] == 0 {
+		e.Unsent()
+		r.unsent++
+		r.attempt = min(r.attempt, e.Attempt-1)
+	}
 }
 
 func (m *model) endRun(u *use) {

@@ -225,7 +225,7 @@ func (m *model) endUse(u *use, how outcomeOfRun) {
 	}
 	switch how {
 	case writes: // of those nobody keeps count
-	case breaks:
+	case breaks, misses:
 		u.end()
 		u.slot.ReleaseSuspect()
 		if u.ticket != nil && !u.actor.dead {
