@@ -91,6 +91,9 @@ func TestAHeldBodyIsInMemoryOnce(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, plainPolicy)
+			// What the first request of its kind sets up for good is not the body's.
+			w.do("POST", "/recognize", "x", append(c.header, "Pilotlight-Deadline", "100ms")...)
+			w.untilHeld("plain", 0)
 			before := liveHeap()
 			req := w.request(t.Context(), "POST", "/recognize", io.LimitReader(onlyX{}, size), c.header...)
 			req.ContentLength = size

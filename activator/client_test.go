@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/pilotlight/pilotlight/activator/front"
 )
 
 // raw sends bytes as they are and returns the connection.
@@ -55,6 +53,7 @@ func TestABodyThatEndsEarlyIsTheClientsFault(t *testing.T) {
 
 func TestAClientThatPausesInItsBodyIsCutOffAndHoldsNoSlot(t *testing.T) {
 	w := newWorld(t, plainPolicy)
+	w.act.cfg.ClientPace.Grace = 300 * time.Millisecond
 	var n atomic.Int64
 	w.replica("plain", "r1", 1, echo(&n))
 	for _, length := range []int{100, 200_000} {
@@ -174,7 +173,6 @@ policy "all" {
 
 func TestALargeBodyMayTakeLongerThanFirstByteToArrive(t *testing.T) {
 	w := newWorld(t, strings.Replace(plainPolicy, "hold {", "request {\n    first_byte = \"2s\"\n  }\n  hold {", 1))
-	w.act.cfg.ClientPace = front.DefaultPace
 	w.replica("plain", "r1", 1, func(rw http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		_, _ = fmt.Fprint(rw, n)

@@ -18,7 +18,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/pilotlight/pilotlight/activator/front"
 	"github.com/pilotlight/pilotlight/activator/queue"
 	"github.com/pilotlight/pilotlight/jobs"
 	"github.com/pilotlight/pilotlight/policies"
@@ -91,7 +90,7 @@ func newWorld(t *testing.T, texts ...string) *world {
 		t.Fatal(err)
 	}
 	w.act, err = New(Config{Policies: w.store, Queue: q, Statuses: w.statuses, Registerer: prometheus.NewRegistry(),
-		Logger: slog.New(slog.DiscardHandler), Publish: 50 * time.Millisecond, ClientPace: front.Pace{Grace: 300 * time.Millisecond, Rate: front.DefaultPace.Rate}})
+		Logger: slog.New(slog.DiscardHandler), Publish: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
