@@ -107,6 +107,7 @@ func (s *service) acceptLocked(ticket, replicaID string, sent time.Time) {
 		return
 	}
 	s.acks[ticket] = 0
+	w.granted(s)
 	r.owned++
 	s.longest.hear(w.limits.Timeout, time.Now()) // its own: while it waited others may have come with less
 	s.endLocked(w, outcome{slot: s.slotLocked(r, sent)})

@@ -13,6 +13,9 @@ func (s *service) readyLocked() bool { return s.coldSince.IsZero() }
 // heardReadyLocked takes in what Redis says of that.
 func (s *service) heardReadyLocked(ready bool) {
 	now := time.Now()
+	if !ready {
+		s.coldHeard = now
+	}
 	switch {
 	case ready && !s.coldSince.IsZero():
 		s.cold += now.Sub(s.coldSince)
@@ -33,6 +36,7 @@ func (s *service) coldLocked(now time.Time) time.Duration {
 // begins notes that a wait begins.
 func (w *waiter) begins(s *service) {
 	w.wait.Cold, w.coldAt = !s.readyLocked(), s.coldLocked(w.wait.From)
+	w.heard = w.ticket.Seq > 0 // tried again: this process has just heard
 }
 
 // heardReady takes in what the first call of a wait has found: what this process knew
@@ -40,12 +44,21 @@ func (w *waiter) begins(s *service) {
 func (w *waiter) heardReady(s *service, ready bool) {
 	now := time.Now()
 	was := s.readyLocked()
+	w.heard = true
 	s.heardReadyLocked(ready)
 	switch {
 	case ready:
 		w.wait.Cold, w.coldAt = false, s.coldLocked(now)
 	case was:
 		w.wait.Cold, w.coldAt = true, s.coldLocked(now)-now.Sub(w.wait.From)
+	}
+}
+
+// granted notes that a wait has its slot. If that comes before the answer to its first
+// call, and nothing has told since it began that no replica was ready, one was.
+func (w *waiter) granted(s *service) {
+	if !w.heard && s.coldHeard.Before(w.wait.From) {
+		w.heardReady(s, true)
 	}
 }
 

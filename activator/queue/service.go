@@ -44,6 +44,7 @@ type service struct {
 
 	cold      time.Duration // for how long no replica had slots, but for
 	coldSince time.Time     // since when none has, as last heard; zero: one has
+	coldHeard time.Time     // when it was last heard that none has
 
 	renewed   time.Time // when the call was sent whose answer last renewed our lease
 	heard     time.Time // when Redis last answered, whatever it was
@@ -75,6 +76,7 @@ type waiter struct {
 	wait     Wait
 	outcome  chan outcome // one; buffered
 
+	heard  bool          // its first call has been answered
 	coldAt time.Duration // coldLocked when it began
 }
 

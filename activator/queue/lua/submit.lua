@@ -8,7 +8,7 @@
 local id, key, hash, deadline, bytes = ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
 begin()
 local known = heard(0, tonumber(ARGV[18]), ARGV[19], ARGV[20])
-local ready = -1 -- replicas that have slots; not looked at for one that is there already
+local ready = -1 -- replicas that have slots; not looked at for one that waits for none
 local function answer(kind, a, b, offer, epoch) return { kind, gen, known, a, b, offer or '', epoch or 0, ready } end
 
 local same = id
@@ -18,6 +18,7 @@ if old and old ~= hash then return answer('reused', same, 0) end
 if old then
   -- Whose caller is here now: it is to run here, unless it runs already.
   local t = redis.call('HMGET', K_TICKET(same), 'state', 'owner', 'async', 'deadline', 'done')
+  if t[1] == 'held' then ready = ready_of((load_slots())) end
   if t[1] == 'held' and t[3] ~= '1' and not acts[t[2]] then
     redis.call('HSET', K_TICKET(same), 'owner', ME)
     redis.call('SADD', K_MINE(ME), same)
