@@ -16,7 +16,7 @@ import (
 type drawnTrace struct {
 	name, about string
 	tokens      float64 // median of an answer
-	times       func(r *rand.Rand) []float64
+	times       times
 }
 
 const (
@@ -71,36 +71,43 @@ var drawnTraces = []drawnTrace{
 
 // requests of all services, by time.
 func (d drawnTrace) requests() []Request {
-	var list []Request
-	for n := range drawnServices {
-		r := rand.New(rand.NewPCG(uint64(n), hash(d.name)))
-		for _, at := range d.times(r) {
-			input, output := 50+1450*r.Float64(), d.tokens*math.Exp(0.7*r.NormFloat64())
-			list = append(list, Request{
-				At: time.Duration(at * float64(time.Second)), Service: fmt.Sprint(d.name, n), Seconds: 0.05 + 0.0003*input + 0.025*output,
-			})
+	return drawRequests(d.name, d.name, drawnServices, d.times, func(r *rand.Rand) float64 {
+		input, output := 50+1450*r.Float64(), d.tokens*math.Exp(0.7*r.NormFloat64())
+		return 0.05 + 0.0003*input + 0.025*output
+	})
+}
+
+// drawRequests draws those of services that are called service and a number, by time;
+// name is the seed's. seconds draws a time in a slot.
+func drawRequests(name, service string, services int, when times, seconds func(r *rand.Rand) float64) (list []Request) {
+	for n := range services {
+		r := rand.New(rand.NewPCG(uint64(n), hash(name)))
+		for _, at := range when(r) {
+			list = append(list, Request{At: time.Duration(at * float64(time.Second)), Service: fmt.Sprint(service, n), Seconds: seconds(r)})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Request) int { return cmp.Compare(a.At, b.At) })
 	return list
 }
 
-// replayed are the candidates' figures on a drawn trace, medians over all draws of
-// cold starts.
-func (d drawnTrace) replayed(tb testing.TB, cold time.Duration, list func(peaks map[string]int) []Candidate) []Result {
+// replayUpToPeaks returns what candidates cost that know how many replicas each
+// service needs at its worst moment, medians over so many draws of cold starts.
+func replayUpToPeaks(tb testing.TB, requests []Request, slots int, cold time.Duration, seeds int, list func(peaks map[string]int) []Candidate) []Result {
 	tb.Helper()
-	requests := d.requests()
-	peaks, err := Peaks(context.Background(), &listed{requests: requests}, judged().Replicas.Concurrency)
+	peaks, err := Peaks(context.Background(), &listed{requests: requests}, slots)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	setup := DefaultSetup()
-	setup.ColdStart, setup.Seeds = cold, manySeeds
-	rep, err := Replay(context.Background(), &listed{requests: requests}, setup, list(peaks), nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return rep.Results
+	setup.ColdStart, setup.Seeds = cold, seeds
+	return replay(tb, requests, setup, list(peaks)).Results
+}
+
+// replayed are the candidates' figures on a drawn trace, medians over all draws of
+// cold starts.
+func (d drawnTrace) replayed(tb testing.TB, cold time.Duration, list func(peaks map[string]int) []Candidate) []Result {
+	tb.Helper()
+	return replayUpToPeaks(tb, d.requests(), judged().Replicas.Concurrency, cold, manySeeds, list)
 }
 
 func (d drawnTrace) title(cold time.Duration) string {

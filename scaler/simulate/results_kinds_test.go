@@ -1,12 +1,9 @@
 package simulate
 
 import (
-	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 )
@@ -188,49 +185,31 @@ func sessions(r *rand.Rand) (list []float64) {
 // requests of all services, by time.
 func (k kind) requests() []Request {
 	const sigma = 0.8
-	var list []Request
-	for n := range kindServices {
-		r := rand.New(rand.NewPCG(uint64(n), hash(k.name)))
-		for _, at := range k.times(r) {
-			list = append(list, Request{
-				At: time.Duration(at * float64(time.Second)), Service: fmt.Sprint("service", n),
-				Seconds: k.seconds * math.Exp(sigma*r.NormFloat64()-sigma*sigma/2),
-			})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b Request) int { return cmp.Compare(a.At, b.At) })
-	return list
+	return drawRequests(k.name, "service", kindServices, k.times, func(r *rand.Rand) float64 {
+		return k.seconds * math.Exp(sigma*r.NormFloat64()-sigma*sigma/2)
+	})
 }
 
 // compared is J₂ of the defaults over the lowest of all that scale from zero as far,
 // and which that is.
 func (k kind) compared(tb testing.TB, cold time.Duration) (share float64, best string) {
 	tb.Helper()
-	requests, p := k.requests(), judged()
+	p := judged()
 	p.Replicas.Concurrency = k.slots
-	peaks, err := Peaks(context.Background(), &listed{requests: requests}, k.slots)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	setup := DefaultSetup()
-	setup.ColdStart, setup.Seeds = cold, kindSeeds
 	list := []Candidate{Policy("defaults", p)}
 	for _, c := range Baselines(p) {
 		if c.Name != NomadAS && c.Name != Single { // they have bounds of their own
 			list = append(list, c)
 		}
 	}
-	rep, err := Replay(context.Background(), &listed{requests: requests}, setup, UpTo(peaks, list), nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	results := replayUpToPeaks(tb, k.requests(), k.slots, cold, kindSeeds, func(peaks map[string]int) []Candidate { return UpTo(peaks, list) })
 	least := math.Inf(1)
-	for _, r := range rep.Results[1:] {
+	for _, r := range results[1:] {
 		if j := r.J(defaultTheta); r.Name != AlwaysOn && j < least {
 			least, best = j, r.Name
 		}
 	}
-	return rep.Results[0].J(defaultTheta) / least, best
+	return results[0].J(defaultTheta) / least, best
 }
 
 // row of a kind, and its shares.

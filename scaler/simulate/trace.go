@@ -222,7 +222,12 @@ func (t *Trace) Next() (Request, error) {
 	return r, err
 }
 
-func (t *Trace) split(text string, into []string) error {
+// row reads the next line into cells, one for each column. Errors: scan's.
+func (t *Trace) row(into []string) error {
+	text, err := t.scan()
+	if err != nil {
+		return err
+	}
 	rest := strings.TrimRight(text, "\r")
 	for i := range into {
 		cell, after, more := strings.Cut(rest, ",")

@@ -7,12 +7,8 @@ import (
 )
 
 func (t *Trace) scanMinute() (step, error) {
-	text, err := t.scan()
-	if err != nil {
-		return step{}, err
-	}
 	var cells [3]string
-	if err := t.split(text, cells[:]); err != nil {
+	if err := t.row(cells[:]); err != nil {
 		return step{}, err
 	}
 	return t.minute(cells[:])
@@ -44,12 +40,8 @@ func (t *Trace) minute(cells []string) (step, error) {
 // scanRecorded reads a line of recorded demand: the step that begins at a second
 // of a minute. An empty slot_ms is the one that was last said of the service.
 func (t *Trace) scanRecorded() (step, error) {
-	text, err := t.scan()
-	if err != nil {
-		return step{}, err
-	}
 	var cells [5]string
-	if err := t.split(text, cells[:]); err != nil {
+	if err := t.row(cells[:]); err != nil {
 		return step{}, err
 	}
 	s, err := t.minute(cells[:])

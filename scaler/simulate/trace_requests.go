@@ -40,11 +40,7 @@ func (t *Trace) timed() (Request, error) {
 
 // arrival reads a line into cells: when the request came, and to which service.
 func (t *Trace) arrival(cells []string) (Request, error) {
-	text, err := t.scan()
-	if err != nil {
-		return Request{}, err
-	}
-	if err := t.split(text, cells); err != nil {
+	if err := t.row(cells); err != nil {
 		return Request{}, err
 	}
 	ms, err := t.moment(cells[0], "t_ms", time.Millisecond)
