@@ -67,10 +67,15 @@ func (u *unread) walk(dir string) {
 	}
 }
 
-// mayHoldPolicies reports whether a file has a policy block, or cannot be read.
+// mayHoldPolicies reports whether a file has a policy block, or cannot be read. What
+// is no file is not opened: a named pipe would keep its reader for ever.
 func mayHoldPolicies(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxText {
+		return true
+	}
 	src, err := os.ReadFile(path)
-	if err != nil || len(src) > maxText {
+	if err != nil {
 		return true
 	}
 	tokens, _ := hclsyntax.LexConfig(src, path, hcl.InitialPos)

@@ -4,7 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -54,5 +56,26 @@ func TestWhatASubdirectoryMayHoldOfPoliciesIsNamedAndNothingElse(t *testing.T) {
 	}
 	if left := Unread(filepath.Join(dir, "eu", "chat.hcl")); left != nil {
 		t.Errorf("below a file: %v", left)
+	}
+}
+
+func TestANamedPipeInASubdirectoryIsNamedAndNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "eu", "pipe.hcl")
+	if err := os.Mkdir(filepath.Dir(pipe), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	found := make(chan []string, 1)
+	go func() { found <- Unread(dir) }()
+	select {
+	case got := <-found:
+		if diff := cmp.Diff([]string{pipe}, got); diff != "" {
+			t.Error(diff)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for somebody to write into the pipe")
 	}
 }
