@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,7 @@ func measureSimulate(ctx context.Context, cfg bench.Config) (bench.Result, error
 		}
 		r.Ratios = append(r.Ratios, ratioOf(c.what+" / a fixed idle timeout", own, fixed.Seconds(), 0))
 		r.Figures = append(r.Figures,
-			single(c.what, "virtual s per s", speed), single(c.what, "requests per s", rate), single(c.what, "MiB of heap at most", []float64{float64(heap) / (1 << 20)}))
+			figureOf(c.what, "virtual s per s", speed), figureOf(c.what, "requests per s", rate), figureOf(c.what, "MiB of heap at most", []float64{float64(heap) / (1 << 20)}))
 	}
 	if cfg.Progress != nil {
 		_, _ = fmt.Fprintln(cfg.Progress, "simulate: a recorded week, as the page does it")
@@ -112,21 +113,24 @@ func timePage(ctx context.Context) (time.Duration, error) {
 }
 
 func ratioOf(what string, values []float64, yardstick, aim float64) bench.Ratio {
-	x := bench.Ratio{What: what, N: len(values), Aim: aim, Lowest: values[0] / yardstick, Highest: values[0] / yardstick}
-	for _, v := range values {
-		x.Lowest, x.Highest = min(x.Lowest, v/yardstick), max(x.Highest, v/yardstick)
-		x.Value += v / yardstick / float64(len(values))
-	}
-	return x
+	sorted := slices.Sorted(slices.Values(values))
+	return bench.Ratio{What: what, N: len(values), Aim: aim, Value: middle(sorted) / yardstick, Lowest: sorted[0] / yardstick, Highest: sorted[len(sorted)-1] / yardstick}
 }
 
-func single(what, unit string, values []float64) bench.Figure {
-	f := bench.Figure{What: what, Unit: unit, N: len(values), P50: values[0], P99: values[0]}
-	for _, v := range values {
-		f.P99 = max(f.P99, v)
-	}
-	return f
+// middle is the median of at least one value.
+func middle(sorted []float64) float64 {
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
+
+// figureOf is the middle of a few values and the greatest of them.
+func figureOf(what, unit string, values []float64) bench.Figure {
+	sorted := slices.Sorted(slices.Values(values))
+	return bench.Figure{What: what, Unit: unit, N: len(values), P50: middle(sorted), P99: sorted[len(sorted)-1]}
+}
+
+// heapLooks is how often a replay looks at its heap.
+const heapLooks = 32
 
 // timeReplay replays n requests; peak is the most heap seen on the way.
 func timeReplay(ctx context.Context, n int, every time.Duration, fixed bool) (took, span time.Duration, peak uint64, err error) {
@@ -142,7 +146,7 @@ func timeReplay(ctx context.Context, n int, every time.Duration, fixed bool) (to
 	begun := time.Now()
 	rep, err := simulate.Replay(ctx, source, simulate.DefaultSetup(), list, func(at time.Duration, requests uint64) {
 		if requests >= next.Load() {
-			next.Store(requests + 1<<18)
+			next.Store(requests + uint64(n)/heapLooks)
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			most.Store(max(most.Load(), m.HeapInuse))

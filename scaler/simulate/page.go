@@ -103,6 +103,9 @@ func (rep *Report) Notes() []string {
 	if rep.Target != nil {
 		notes = append(notes, rep.Target.note())
 	}
+	if rep.Begins.IsZero() && rep.first >= unixTime/1000*time.Millisecond && rep.first < unixEnd/1000*time.Millisecond {
+		notes = append(notes, fmt.Sprintf("Nothing is asked in the first %s: if the trace's first column is Unix time, it is in seconds, and t_ms is milliseconds.", shortSpan(rep.first)))
+	}
 	if peak := rep.LowerBound.PeakOfOne; peak > rep.Max {
 		notes = append(notes, fmt.Sprintf("At its worst moment a service would need %d replicas for nobody to wait, and replicas.max is %d: "+
 			"some of the waiting is that bound's, for every way to scale alike. OPT0 and %s know no such bound.", peak, rep.Max, AlwaysOn))

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,3 +141,29 @@ func TestNumbersAreShortAndSpansReadable(t *testing.T) {
 }
 
 func newCost(usd float64) *policies.Cost { return &policies.Cost{USDPerHour: &usd} }
+
+func TestATraceThatSeemsToBeInUnixSecondsIsToldOf(t *testing.T) {
+	told := func(first, begins string) bool {
+		setup := DefaultSetup()
+		if begins != "" {
+			setup.Begins, _ = time.Parse(time.RFC3339, begins)
+		}
+		trace, err := NewTrace(strings.NewReader(timedColumns+"\n"+first+",chat,1\n"), "t.csv", DefaultDurations(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := Replay(t.Context(), trace, setup, []Candidate{Policy(PolicyName, basic(0, 1))}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(rep.Notes(), func(note string) bool { return strings.HasPrefix(note, "Nothing is asked in the first 20d9h: ") })
+	}
+	if !told("1763622181", "") {
+		t.Error("no note on a trace whose times are Unix seconds")
+	}
+	for _, c := range [][2]string{{"0", ""}, {"864000000", ""}, {"1763622181000", ""}, {"1763622181", "2026-11-01T00:00:00Z"}} {
+		if told(c[0], c[1]) {
+			t.Errorf("a note on a trace that begins at %s, and %q", c[0], c[1])
+		}
+	}
+}

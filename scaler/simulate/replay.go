@@ -296,6 +296,7 @@ type limit struct {
 	slots    int
 	price    *float64
 	services map[string]*bounds
+	first    time.Duration // when the first request came
 }
 
 func newLimit(setup Setup, list []Candidate) *limit {
@@ -307,6 +308,9 @@ func newLimit(setup Setup, list []Candidate) *limit {
 }
 
 func (l *limit) take(requests []Request) {
+	if len(l.services) == 0 {
+		l.first = requests[0].At
+	}
 	for i := range requests {
 		q := &requests[i]
 		b := l.services[q.Service]

@@ -24,6 +24,8 @@ type Report struct {
 	Results    []Result  `json:"results"`
 	LowerBound Bound     `json:"lower_bound"`
 	Target     *Target   `json:"target,omitempty"` // see Aim
+
+	first time.Duration // when the first request came
 }
 
 // Bound is what somebody who knows the future would have needed if every start
@@ -79,7 +81,7 @@ func (r Result) J(theta float64) float64 { return r.GPUSeconds + theta*r.WaitedS
 func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs []*run, limit *limit) (*Report, error) {
 	rep := &Report{
 		Requests: n, Services: len(limit.services), SpanS: last.Seconds(),
-		Seed: setup.Seed, Seeds: setup.Seeds, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{},
+		Seed: setup.Seed, Seeds: setup.Seeds, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{}, first: limit.first,
 	}
 	if !setup.Begins.IsZero() {
 		rep.Begins = setup.begins()
