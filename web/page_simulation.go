@@ -123,7 +123,7 @@ func (s *Server) cancelSimulationForm(c echo.Context) error {
 func (s *Server) bodyOf(j *simulation, now time.Time) (simulationBody, error) {
 	info := j.info(now)
 	b := simulationBody{SimulationInfo: info, Text: j.text, Base: j.base, Choices: s.choices(j.chosen, j.sweep), Percent: -1,
-		Tried: triedOn(info), Drawn: drawnFrom(info.Over)}
+		Tried: triedOn(info), Drawn: drawnFrom(info.Over, j.askedStart)}
 	if p := info.Progress; p.Share != nil {
 		b.Percent = int(100 * *p.Share)
 	}
@@ -173,10 +173,13 @@ func triedOn(i SimulationInfo) string {
 	return text
 }
 
-// drawnFrom says where cold starts and times in a slot come from.
-func drawnFrom(o SimulationOver) string {
+// drawnFrom says where cold starts and times in a slot come from. askedStart: their
+// length was asked for.
+func drawnFrom(o SimulationOver, askedStart bool) string {
 	text := fmt.Sprintf("Cold starts take %s s as a median", short(o.ColdStartS))
 	switch {
+	case askedStart:
+		text += ", as was asked for, and are drawn around it."
 	case o.ColdStarts >= fewStarts:
 		text += fmt.Sprintf(", drawn among this service's last %d.", o.ColdStarts)
 	case o.ColdStarts > 0:

@@ -255,6 +255,7 @@ func (s *Server) coldStartsOf(ctx context.Context, j *simulation, instead string
 		if err != nil || d <= 0 || d > 24*time.Hour {
 			return badRequest(fmt.Sprintf("cold_start is %s; allowed: more than 0s, up to 24h, such as 90s", quoteName(instead)))
 		}
+		j.askedStart = true
 		j.setup.ColdStart, j.setup.Launch = d, 0
 		j.setup.Learned = slices.Repeat([]float64{d.Seconds()}, fewStarts) // as a service that knows them
 		j.over.ColdStartS = d.Seconds()

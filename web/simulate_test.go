@@ -161,6 +161,21 @@ func TestTheSentenceOfASimulationSaysWhoWaitedLongestWhereHardlyAnybodyWaits(t *
 	}
 }
 
+func TestThePageSaysThatALengthOfColdStartsWasAskedForAndDoesNotCallItAGuess(t *testing.T) {
+	s, _ := running(t, func(c *Config) { c.Recordings = aDay() })
+	for query, want := range map[string]string{
+		"":                "Cold starts take 120 s as a median, which is a guess",
+		"&cold_start=90s": "Cold starts take 90.0 s as a median, as was asked for",
+	} {
+		w := call(s, "POST", "/api/v1/policies/translate/simulate?wait=30&"+onTuesday+query, draftText1, asHCL)
+		wantStatus(t, w, 200)
+		page := call(s, "GET", "/policies/translate/simulations/"+decode[SimulationInfo](t, w).ID, "")
+		if !strings.Contains(page.Body.String(), want) {
+			t.Errorf("with %q the page does not say %q", query, want)
+		}
+	}
+}
+
 func TestASimulationKnowsTheTimeOfDay(t *testing.T) {
 	s, _ := running(t, func(c *Config) { c.Recordings = aDay() })
 	scheduled := strings.Replace(translateText, "  to_zero {", "  schedule \"evening\" {\n    cron = \"0 20 * * 2\"\n    for  = \"1h\"\n    min  = 2\n  }\n  to_zero {", 1)

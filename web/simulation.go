@@ -73,6 +73,7 @@ type simulation struct {
 	base        int    // version that the draft began from, for the way back to the editor
 	chosen      string // what it is tried on, as the form says it
 	sweep       bool
+	askedStart  bool // the length of cold starts was asked for
 	candidates  []simulate.Candidate
 	setup       simulate.Setup
 	open        func() (simulate.Source, func(), error)
