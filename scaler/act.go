@@ -65,7 +65,8 @@ func (s *service) target(now time.Time) int {
 	if d.BrakeUntil.After(now) {
 		return min(want, keep)
 	}
-	return min(want, keep+max(0, d.MaxStarts-starting-s.pledged()))
+	pledged := s.pledged() // the fleet counts them already
+	return min(want, keep+pledged+max(0, d.MaxStarts-starting-pledged))
 }
 
 // pledged is how many starts the fleet has been asked for and has not placed.

@@ -52,6 +52,34 @@ func TestFailedStartsBrakeAndAreToldWithTheirLastWords(t *testing.T) {
 	})
 }
 
+// TestTheOneStartAfterAPauseIsWaitedFor: a fleet answers a scale call before it places
+// anything, and where nothing is free it places nothing. The start that it was asked for
+// is none too many meanwhile.
+func TestTheOneStartAfterAPauseIsWaitedFor(t *testing.T) {
+	for name, later := range map[string]func(*fleet){
+		"placed later": func(f *fleet) { f.lag = 300 * time.Millisecond },
+		"not placed":   func(f *fleet) { f.full = "no free GPU" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, policy(nil), func(t *testing.T, h *house) {
+				h.fleet.set(func() { h.fleet.crash, h.fleet.words = 200*time.Millisecond, "flaky" })
+				h.ledger.ask(10)
+				within(t, 2*time.Second, "blocked", func() bool { return h.status().State == jobs.StateBlocked })
+				pass(2 * time.Second)
+				before, launches := len(h.fleet.counts()), h.fleet.placements()
+				h.fleet.set(func() { h.fleet.crash, h.fleet.slow = 0, 10*time.Millisecond; later(h.fleet) })
+				pass(29 * time.Second)
+				if counts := h.fleet.counts()[before:]; len(counts) != 1 || counts[0] != 1 {
+					t.Errorf("scale calls to %v after the pause, want one to 1", counts)
+				}
+				if n := h.fleet.placements() - launches; n > 1 {
+					t.Errorf("%d launches after the pause, want one", n)
+				}
+			})
+		})
+	}
+}
+
 func TestBrakeOutlivesARestartOfTheScaler(t *testing.T) {
 	play(t, policy(nil), func(t *testing.T, h *house) {
 		h.fleet.set(func() { h.fleet.crash, h.fleet.words, h.fleet.load = 200*time.Millisecond, "no such file", time.Hour })

@@ -31,6 +31,7 @@ type others struct {
 	blindToDeployments bool                          // the picture does not show them
 	overtaken          int                           // so many scale calls lose against somebody else's change
 	slow               time.Duration                 // from the effect of a scale call until its answer
+	lag                time.Duration                 // from a scale call, whether answered or not, until its effect
 	away               map[jobs.Ref]jobs.Observation // the picture from when it was last heard; nil: it is there
 	instead            string                        // the next allocation to stop, whatever its index
 }

@@ -226,7 +226,15 @@ func (f *fleet) scale(ref jobs.Ref, count int, reason string) error {
 	}
 	f.count[ref] = count
 	f.at[ref]++
-	f.fill(ref)
+	if f.lag > 0 {
+		time.AfterFunc(f.lag, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.fill(ref)
+		})
+	} else {
+		f.fill(ref)
+	}
 	if f.lost > 0 {
 		f.lost--
 		return errLost
