@@ -351,7 +351,7 @@ func (s *service) decide(now time.Time) (again time.Time) {
 		last := s.decision
 		last.Rule = s.memory.Rule // that of an earlier scaler too
 		snap, before := s.snapshot(now), s.memory
-		s.decision, s.memory = decide.Quietly(now, s.policy, s.version, snap, before)
+		s.decision = decide.Quietly(now, s.policy, s.version, &snap, &s.memory)
 		s.decision.Service = s.name
 		s.shadow.show(snap, before)
 		s.latency = nil

@@ -139,8 +139,7 @@ func (sh *shadow) look(s *service, now time.Time) {
 	}
 	m.would(now, sh.policy.Replicas.Concurrency, &snap)
 	before := m.Decide
-	var d decide.Decision
-	d, m.Decide = decide.Quietly(now, sh.policy, 0, snap, before)
+	d := decide.Quietly(now, sh.policy, 0, &snap, &m.Decide)
 	if d.To != d.From {
 		told, _ := decide.Decide(now, sh.policy, 0, snap, before)
 		told.Service = s.name

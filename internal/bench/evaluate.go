@@ -96,7 +96,7 @@ func RunEvaluate(ctx context.Context, services int, resting bool, out io.Writer)
 	var first decide.Memory
 	for range 900 { // fills the longest window, and the widest reach of a quantile
 		w.advance()
-		_, first = decide.Quietly(w.now, w.policy, 1, w.snap, first)
+		decide.Quietly(w.now, w.policy, 1, &w.snap, &first)
 	}
 	text, err := json.Marshal(first)
 	if err != nil {
@@ -125,7 +125,7 @@ func RunEvaluate(ctx context.Context, services int, resting bool, out io.Writer)
 			return err
 		}
 		for i := range memories {
-			_, memories[i] = decide.Quietly(w.now, w.policy, 1, w.snap, memories[i])
+			decide.Quietly(w.now, w.policy, 1, &w.snap, &memories[i])
 		}
 		ended, err := processCPU()
 		if err != nil {

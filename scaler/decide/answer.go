@@ -7,7 +7,7 @@ const longestRest = time.Minute
 
 // applyBrake bounds the launches; wanted stays.
 func (l *look) applyBrake() {
-	l.mem.Brake, l.braking = l.mem.Brake.brake(l.now, l.snap.Failures, l.snap.Operator.WakeAt)
+	l.braking = l.mem.Brake.brake(l.now, &l.snap.Failures, l.snap.Operator.WakeAt)
 	if l.braking.maxStarts == 0 || l.rule == "paused" {
 		return
 	}
@@ -39,7 +39,7 @@ func (l *look) answer(version int) Decision {
 	l.prewarming()
 	d.Next = l.next()
 
-	mem := &l.mem
+	mem := l.mem
 	if l.to < l.count {
 		mem.LastDown = l.now
 		mem.Threshold.Target = min(mem.Threshold.Target, l.to)

@@ -44,11 +44,11 @@ func pauseAfter(f int) time.Duration {
 // until a replica answers (a new job version, Failures reset) or an operator
 // wakes the service; once a day it is tried all the same. A wake by an operator
 // after the last failure also ends a pause: one start is tried at once.
-func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking) {
-	b, wake = b.see(now, wake)
+func (b *Brake) brake(now time.Time, f *Failures, wake time.Time) braking {
+	wake = b.see(now, wake)
 	if f.InARow <= 0 {
 		b.Spent = time.Time{}
-		return b, braking{}
+		return braking{}
 	}
 	r := braking{maxStarts: 1}
 	last := f.Last
@@ -66,7 +66,7 @@ func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking)
 	}
 	if woken {
 		r.reason = fmt.Sprintf("%s; one start is tried for the operator", failedStarts(f))
-		return b, r
+		return r
 	}
 	until := last.Add(pauseAfter(f.InARow))
 	if !b.Spent.IsZero() {
@@ -74,7 +74,7 @@ func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking)
 	}
 	if !now.Before(until) {
 		r.reason = fmt.Sprintf("%s; one start at a time", failedStarts(f))
-		return b, r
+		return r
 	}
 	r.until = until
 	r.reason = fmt.Sprintf("%s: next start at %s", failedStarts(f), until.UTC().Format("15:04:05"))
@@ -82,26 +82,26 @@ func (b Brake) brake(now time.Time, f Failures, wake time.Time) (Brake, braking)
 		r.reason = fmt.Sprintf("%s, %s of GPU time within an hour: no start until an operator wakes it or a new job version answers",
 			failedStarts(f), short(time.Duration(f.Seconds)*time.Second))
 	}
-	return b, r
+	return r
 }
 
 // see returns when a wake was given by our clock: what is seen has happened, so
 // that a stamp ahead of now, by another clock, is the moment at which it was first
 // seen. That is remembered until there is another wake: taken for now at every
 // look, one wake would end every pause until its hour has come.
-func (b Brake) see(now, wake time.Time) (Brake, time.Time) {
+func (b *Brake) see(now, wake time.Time) time.Time {
 	switch {
 	case !b.Wake.IsZero() && wake.Equal(b.Wake):
-		return b, b.Seen
+		return b.Seen
 	case wake.After(now):
 		b.Wake, b.Seen = wake.Round(0).UTC(), now
-		return b, now
+		return now
 	}
 	b.Wake, b.Seen = time.Time{}, time.Time{}
-	return b, wake
+	return wake
 }
 
-func failedStarts(f Failures) string {
+func failedStarts(f *Failures) string {
 	what := "1 start failed"
 	if f.InARow > 1 {
 		what = fmt.Sprintf("%d starts failed in a row", f.InARow)

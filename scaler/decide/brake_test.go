@@ -29,15 +29,16 @@ func TestTheBrakeLetsOneStartAtATimeAndCountsTheOneUnderWay(t *testing.T) {
 // the budget of an hour has room again, and another day if it has not.
 func TestAfterTheDayWithoutStartsTheNextFailureIsJudgedAnew(t *testing.T) {
 	spent := epoch.Add(-spentPause)
-	b, r := Brake{Spent: spent}.brake(epoch, Failures{InARow: 9, Last: spent}, time.Time{})
+	b := Brake{Spent: spent}
+	r := b.brake(epoch, &Failures{InARow: 9, Last: spent}, time.Time{})
 	if !r.until.IsZero() || r.maxStarts != 1 {
 		t.Fatalf("a day later the next start is at %s, %d at once, want one now", r.until, r.maxStarts)
 	}
-	again := epoch.Add(time.Minute)
-	if _, r := b.brake(again, Failures{InARow: 10, Last: again, Seconds: 60}, time.Time{}); !r.until.Equal(again.Add(longestPause)) {
+	again, other := epoch.Add(time.Minute), b
+	if r := b.brake(again, &Failures{InARow: 10, Last: again, Seconds: 60}, time.Time{}); !r.until.Equal(again.Add(longestPause)) {
 		t.Errorf("after another failure the next start is at %s, want a quarter of an hour later", r.until)
 	}
-	if _, r := b.brake(again, Failures{InARow: 10, Last: again, Seconds: 1801}, time.Time{}); !r.until.Equal(again.Add(spentPause)) {
+	if r := other.brake(again, &Failures{InARow: 10, Last: again, Seconds: 1801}, time.Time{}); !r.until.Equal(again.Add(spentPause)) {
 		t.Errorf("after another half hour that was spent the next start is at %s, want a day later", r.until)
 	}
 }

@@ -24,8 +24,8 @@ type coldStart struct {
 	n             int
 }
 
-func coldStartOf(starts []float64) coldStart {
-	var c coldStart
+// learn sets it from a service's starts.
+func (c *coldStart) learn(starts []float64) {
 	for _, s := range starts[max(0, len(starts)-maxStarts):] {
 		if s > 0 && s < 1e6 {
 			c.sorted[c.n] = s
@@ -37,7 +37,6 @@ func coldStartOf(starts []float64) coldStart {
 	}
 	slices.Sort(c.sorted[:c.n])
 	c.p10, c.p50, c.p90 = c.quantile(0.1), c.quantile(0.5), c.quantile(0.9)
-	return c
 }
 
 // quantile by linear interpolation between the two nearest samples; with three

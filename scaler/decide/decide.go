@@ -14,19 +14,19 @@ const modeThresholds = "thresholds"
 // recorded with the answer) should have at now, and what to remember for the
 // next time. It is pure; see the package comment for the rules.
 func Decide(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
-	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem, tell: true}
+	l := look{now: now.Round(0).UTC(), p: p, snap: &snap, mem: &mem, tell: true}
 	l.inputs.list = new([maxInputs]input)
 	d := l.decide(version)
 	d.Inputs = l.inputs.told()
-	return d, l.mem
+	return d, mem
 }
 
-// Quietly is Decide whose decision has no Inputs, and Signals only where the
-// policy names a condition that they are compared with: for a replay, which asks
-// millions of times and shows none of them.
-func Quietly(now time.Time, p *policies.Policy, version int, snap Snapshot, mem Memory) (Decision, Memory) {
+// Quietly is Decide that moves mem on in its place, and whose decision has no
+// Inputs, and Signals only where the policy names a condition that they are
+// compared with: for whoever asks millions of times and shows none of them.
+func Quietly(now time.Time, p *policies.Policy, version int, snap *Snapshot, mem *Memory) Decision {
 	l := look{now: now.Round(0).UTC(), p: p, snap: snap, mem: mem}
-	return l.decide(version), l.mem
+	return l.decide(version)
 }
 
 // decide takes the steps one after another.
@@ -48,9 +48,9 @@ func (l *look) decide(version int) Decision {
 type look struct {
 	now  time.Time
 	p    *policies.Policy
-	snap Snapshot
-	mem  Memory
-	tell bool // somebody reads the inputs and signals
+	snap *Snapshot
+	mem  *Memory // moves on
+	tell bool    // somebody reads the inputs and signals
 
 	ready, starting int // starting includes pending
 	n0              int // N₀ = ready + starting; draining replicas do not count
@@ -62,7 +62,7 @@ type look struct {
 	meanS           float64       // S̄, seconds
 	average         time.Duration // W_a = max(60 s, L)
 	grid            grid
-	gpuMean, gpuMax *float64
+	gpus            gpus
 	fresh           bool    // nothing was ever known of its demand before this look
 	load            float64 // a, Erlang
 	lingers         bool    // the load of the windows still makes for more than one replica
@@ -108,10 +108,10 @@ func (l *look) see() {
 		l.mem.Since = l.now
 	}
 	if l.now.Before(l.mem.At) {
-		l.mem = l.mem.setBack(l.now)
+		*l.mem = l.mem.setBack(l.now)
 	}
-	l.theta = patience(l.p, &l.snap)
-	l.cold = coldStartOf(l.snap.Starts)
+	l.theta = patience(l.p, l.snap)
+	l.cold.learn(l.snap.Starts)
 	l.meanS = priorS
 	if l.snap.Service.Count > 0 && l.snap.Service.MeanSeconds > 0 {
 		l.meanS = l.snap.Service.MeanSeconds
@@ -119,9 +119,9 @@ func (l *look) see() {
 	l.average = max(time.Minute, secondsOf(l.cold.p50))
 	up, down := l.p.ScaleUp.Window, l.p.ScaleDown.Window
 	l.grid = gridOf(l.p.Sizing.Sample, l.average, up, down, time.Minute)
-	l.gpuMean, l.gpuMax = utilization(l.snap.Replicas)
+	l.gpus = utilization(l.snap.Replicas)
 	l.fresh = l.mem.Samples.Open.End == 0
-	l.mem.Sleep = l.mem.Sleep.observe(l.now, &l.snap)
+	l.mem.Sleep = l.mem.Sleep.observe(l.now, l.snap)
 	if l.snap.Known {
 		l.observe()
 	}
@@ -137,14 +137,14 @@ func (l *look) see() {
 		l.up.Metrics = l.metrics(up, false)
 	}
 	if l.tell || l.names(true) {
-		l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpuMax)
+		l.down = downSignals(l.now, down, l.mem.Samples, l.grid, l.mem.Latency, l.gpus.all)
 		l.down.Metrics = l.metrics(down, true)
 	}
 }
 
 // observe moves the windows on with known demand.
 func (l *look) observe() {
-	snap, mem := &l.snap, &l.mem
+	snap, mem := l.snap, l.mem
 	inFlight, held := max(0, snap.InFlight), max(0, snap.Held)
 	l.demand = inFlight + held
 	mem.Wake = mem.Wake.observe(l.now, l.ready, l.demand, mem.Samples.Arrivals, snap.Arrivals)
@@ -153,8 +153,7 @@ func (l *look) observe() {
 	}
 	before := mem.Samples.Slot
 	mem.Samples = mem.Samples.observe(l.now, l.grid, gauges{
-		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals,
-		gpuMean: l.gpuMean, gpuMax: l.gpuMax,
+		inFlight: inFlight, held: held, ready: l.ready, arrivals: snap.Arrivals, gpus: l.gpus,
 	}, mem.Quiet)
 	if mem.Samples.Slot != before {
 		l.observeMetrics(mem.Samples.Slot)
@@ -176,7 +175,7 @@ func (l *look) observe() {
 
 // observeWaiting moves on what is learned from those who wait, or would have waited.
 func (l *look) observeWaiting(inFlight, held int) {
-	mem, arrivals := &l.mem, l.snap.Arrivals
+	mem, arrivals := l.mem, l.snap.Arrivals
 	before, dt, whole := min(mem.Samples.Arrivals, arrivals), 0.0, l.n0
 	if !mem.Quiet && floor(l.now.Unix(), l.grid.sample)-mem.Samples.Slot > l.grid.bucket {
 		// A hole, or the first look: who came since then did not come at once.
@@ -196,12 +195,12 @@ func (l *look) observeWaiting(inFlight, held int) {
 // asks notes that somebody asked at a moment. It ends a gap if it is known that
 // nobody did since the demand before.
 func (l *look) asks(at time.Time) {
-	mem := &l.mem
+	mem := l.mem
 	if mem.Quiet && l.now.Sub(mem.At) <= 2*longestRest {
 		mem.Gaps = mem.Gaps.closed(0, mem.LastDemand, at, l.p.ToZero.AtLeast)
 	}
 	mem.LastDemand = at
-	mem.Prewarm = mem.Prewarm.seen(at, true)
+	mem.Prewarm.seen(at, true)
 }
 
 // price sets what keep-alives are measured by, and chooses one for a gap of the

@@ -14,7 +14,7 @@ const (
 // that may be, and what holds it if that is not n. In mode
 // thresholds, and at the end of a fixed keep-alive, nobody asks it.
 func (l *look) downGate(from, n int) (int, string) {
-	down, mem := &l.p.ScaleDown, &l.mem
+	down, mem := &l.p.ScaleDown, l.mem
 	switch {
 	case l.snap.Held > 0:
 		return from, fmt.Sprintf("%d held", l.snap.Held)

@@ -41,7 +41,7 @@ func TestAStepDownIsHeldForAReason(t *testing.T) {
 		}, 4, "scale_up would ask"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			l := &look{now: epoch, p: plain(0, 9, 8), snap: Snapshot{Known: true}, ready: 5,
+			l := &look{now: epoch, p: plain(0, 9, 8), snap: &Snapshot{Known: true}, mem: &Memory{}, ready: 5,
 				up: reading{length: time.Minute}, down: reading{length: 2 * time.Minute, asked: true}}
 			tc.set(l)
 			got, why := l.downGate(5, 1)

@@ -166,6 +166,9 @@ func (g gap) pack(to []byte, before int64) []byte {
 // unpacked is the first of packed gaps, after one that opened at a moment, and
 // what follows it; false: there is none.
 func unpacked(packed []byte, before int64) (g gap, rest []byte, ok bool) {
+	if len(packed) >= 2 && packed[0]|packed[1] < 0x80 { // a byte each, as where gaps are many
+		return gap{before + int64(packed[0]), int64(packed[1])}, packed[2:], true
+	}
 	after, n := binary.Uvarint(packed)
 	if n <= 0 {
 		return gap{}, nil, false

@@ -13,7 +13,8 @@ func TestQuietlyDecidesTheSameAndTellsNoInputs(t *testing.T) {
 		var kept Memory
 		live(t, w, func(Decision) {
 			loud, m1 := Decide(w.now, w.p, 1, w.snap, kept)
-			quiet, m2 := Quietly(w.now, w.p, 1, w.snap, kept)
+			m2 := kept
+			quiet := Quietly(w.now, w.p, 1, &w.snap, &m2)
 			if quiet.Inputs != nil {
 				t.Fatalf("it tells %v", quiet.Inputs)
 			}

@@ -1,6 +1,9 @@
 package decide
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 const (
 	leastLoad = 0.01 // Erlang; below it there is no load
@@ -98,13 +101,11 @@ func (p Peakedness) observe(minute int64, ready, held int, demand, mean60 float6
 		p.Waking = false
 	}
 	if p.Open.Minute != minute {
-		closed := make([]PeakMinute, 0, len(p.Closed)+1)
-		for _, m := range append(p.Closed[:len(p.Closed):len(p.Closed)], p.Open) {
-			if m.Minute > minute-peakMinutes && m.Minute < minute && m.Sum+m.Squares > 0 {
-				closed = append(closed, m)
-			}
-		}
-		p.Closed, p.Open = closed, PeakMinute{Minute: minute}
+		closed := append(make([]PeakMinute, 0, len(p.Closed)+1), p.Closed...)
+		p.Closed = slices.DeleteFunc(append(closed, p.Open), func(m PeakMinute) bool {
+			return m.Minute <= minute-peakMinutes || m.Minute >= minute || !(m.Sum+m.Squares > 0)
+		})
+		p.Open = PeakMinute{Minute: minute}
 	}
 	p.Z = p.z()
 	if !p.Waking {

@@ -55,7 +55,8 @@ func TestAMemoryStaysBelow64KiBWhateverHappens(t *testing.T) {
 		}(mem.Gaps.band(band)))
 	}
 	for i := range 25 {
-		mem.Prewarm = mem.Prewarm.uses(epoch.Add(time.Duration(i-24)*time.Hour), 1e6/7, true).ended(epoch, 1e6/7)
+		mem.Prewarm.uses(epoch.Add(time.Duration(i-24)*time.Hour), 1e6/7, true)
+		mem.Prewarm.ended(epoch, 1e6/7)
 	}
 	now := epoch
 	largest := 0

@@ -53,24 +53,26 @@ func binAt(t time.Time) (day int64, bin int) {
 }
 
 // seen notes a look, and a mark if somebody asked at that moment.
-func (p Prewarm) seen(at time.Time, asked bool) Prewarm {
+func (p *Prewarm) seen(at time.Time, asked bool) {
 	day, bin := binAt(at)
-	i := slices.IndexFunc(p.Days, func(d Day) bool { return d.Day == day })
+	i := len(p.Days) - 1
+	for i >= 0 && p.Days[i].Day != day {
+		i--
+	}
 	if i < 0 {
 		if n := len(p.Days); n > 0 && day < p.Days[n-1].Day { // demand of before the first look of a day
-			return p
+			return
 		}
 		days := slices.Clip(p.Days[max(0, len(p.Days)-prewarmDays-1):])
 		p.Days = append(days, Day{Day: day, From: bin, Marks: make([]byte, binsADay/8)})
 		i = len(p.Days) - 1
 	}
-	if d := p.Days[i]; asked && d.Marks[bin/8]&(1<<(bin%8)) == 0 {
+	if asked && p.Days[i].Marks[bin/8]&(1<<(bin%8)) == 0 {
+		p.Days = slices.Clone(p.Days)
+		d := &p.Days[i]
 		d.Marks = slices.Clone(d.Marks)
 		d.Marks[bin/8] |= 1 << (bin % 8)
-		p.Days = slices.Clone(p.Days)
-		p.Days[i] = d
 	}
-	return p
 }
 
 // setBack is what is remembered after a clock was set back. Days that have not come
@@ -122,24 +124,23 @@ func (p *Prewarm) chance(at time.Time) (chance float64, hits, days int) {
 }
 
 // uses adds GPU-seconds to the account of an hour.
-func (p Prewarm) uses(now time.Time, gpuSeconds float64, prewarming bool) Prewarm {
+func (p *Prewarm) uses(now time.Time, gpuSeconds float64, prewarming bool) {
 	if gpuSeconds <= 0 {
-		return p
+		return
 	}
 	if hour := now.Unix() / 3600; p.Hour.Hour != hour {
-		p = p.turn(hour)
+		p.turn(hour)
 	}
 	p.Hour.Used += gpuSeconds
 	if prewarming {
 		p.Hour.Prewarm += gpuSeconds
 		p.Spent += gpuSeconds
 	}
-	return p
 }
 
 // turn goes on with the account of an hour, and forgets those a day before it or
 // ahead of it.
-func (p Prewarm) turn(hour int64) Prewarm {
+func (p *Prewarm) turn(hour int64) {
 	last := Hour{Hour: hour}
 	hours := make([]Hour, 0, len(p.Hours)+1)
 	for _, h := range append(slices.Clip(p.Hours), p.Hour) {
@@ -151,20 +152,18 @@ func (p Prewarm) turn(hour int64) Prewarm {
 		}
 	}
 	p.Hours, p.Hour = hours, last
-	return p
 }
 
 // within24 reports whether the hour is one of the 24 that end with another.
 func (h Hour) within24(hour int64) bool { return h.Hour > hour-24 && h.Hour <= hour }
 
 // ended closes the account of the running prewarm with what it has brought.
-func (p Prewarm) ended(now time.Time, gain float64) Prewarm {
+func (p *Prewarm) ended(now time.Time, gain float64) {
 	gains := append(slices.Clip(p.Gains[max(0, len(p.Gains)-prewarmsJudged+1):]), gain)
 	p.Gains, p.Since, p.Spent = gains, time.Time{}, 0
 	if sum := sumOf(gains); len(gains) == prewarmsJudged && sum < 0 {
 		p.Gains, p.Off = nil, now.Add(prewarmOff)
 	}
-	return p
 }
 
 func sumOf(list []float64) (sum float64) {
@@ -179,13 +178,13 @@ func sumOf(list []float64) (sum float64) {
 //
 //	gain = f·(θ·W + L) − what it spent
 func (l *look) accountPrewarm() {
-	p, since := l.mem.Prewarm, l.mem.At
+	p, since := &l.mem.Prewarm, l.mem.At
 	if l.snap.Known {
-		p = p.seen(l.now, l.demand > 0)
+		p.seen(l.now, l.demand > 0)
 	}
 	running := l.mem.Rule == rulePrewarm && !p.Since.IsZero()
 	if dt := l.now.Sub(since); !since.IsZero() && dt > 0 && dt <= 2*longestRest {
-		p = p.uses(l.now, dt.Seconds()*float64(l.n0), running)
+		p.uses(l.now, dt.Seconds()*float64(l.n0), running)
 	}
 	switch {
 	case running && l.asked():
@@ -193,11 +192,10 @@ func (l *look) accountPrewarm() {
 		if l.ready == 0 {
 			saved = min(1, l.now.Sub(p.Since).Seconds()/l.cold.p50)
 		}
-		p = p.ended(l.now, saved*(l.theta*l.wakeWait()+l.cold.p50)-p.Spent)
+		p.ended(l.now, saved*(l.theta*l.wakeWait()+l.cold.p50)-p.Spent)
 	case !running:
 		p.Since, p.Spent = time.Time{}, 0 // something else took over
 	}
-	l.mem.Prewarm = p
 }
 
 // wakeWait is W of a wake now.
@@ -261,6 +259,6 @@ func (l *look) prewarming() {
 	case now && p.Since.IsZero():
 		p.Since, p.Spent = l.now, 0
 	case !now && !p.Since.IsZero() && l.mem.Rule == rulePrewarm && !l.asked():
-		*p = p.ended(l.now, -p.Spent)
+		p.ended(l.now, -p.Spent)
 	}
 }

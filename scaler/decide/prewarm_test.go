@@ -146,14 +146,14 @@ func TestPrewarmingIsOffForADayAfterTwentyThatLostMoney(t *testing.T) {
 		if i == 3 {
 			gain = 1500
 		}
-		p = p.ended(now, gain)
+		p.ended(now, gain)
 	}
 	if want := now.Add(24 * time.Hour); !p.Off.Equal(want) || len(p.Gains) != 0 {
 		t.Errorf("off until %s with %d gains, want until %s and a new account", p.Off, len(p.Gains), want)
 	}
 	p = Prewarm{}
 	for i := range 3 * prewarmsJudged {
-		p = p.ended(now, float64(100-190*(i%2)))
+		p.ended(now, float64(100-190*(i%2)))
 	}
 	if !p.Off.IsZero() || len(p.Gains) != prewarmsJudged {
 		t.Errorf("off until %s with %d gains although it earns", p.Off, len(p.Gains))
@@ -189,7 +189,9 @@ func TestThePrewarmBudgetIsAFifthOfADayAndOneInAnyCase(t *testing.T) {
 		{"one that runs on beyond it", 5 * 3 * one, 3*one + 1, 0, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := Prewarm{}.uses(epoch, tc.spent, true).uses(epoch, tc.used-tc.spent, false)
+			var p Prewarm
+			p.uses(epoch, tc.spent, true)
+			p.uses(epoch, tc.used-tc.spent, false)
 			budget, spent := p.budget(epoch.Add(23*time.Hour), one)
 			if got := spent+tc.more <= budget; got != tc.want {
 				t.Errorf("%g spent of %g, and %g more: %v", spent, budget, tc.more, got)
@@ -204,7 +206,8 @@ func TestThePrewarmBudgetIsAFifthOfADayAndOneInAnyCase(t *testing.T) {
 func TestNothingIsPrewarmedBeyondTheBudget(t *testing.T) {
 	for _, spent := range []float64{0, 5000} { // of 5000 s that the service used
 		w := newWorld(t, auto(3))
-		w.mem.Prewarm = marks(epoch, 7, func(int64, int) bool { return true }).uses(epoch.Add(-time.Hour), spent, true)
+		w.mem.Prewarm = marks(epoch, 7, func(int64, int) bool { return true })
+		w.mem.Prewarm.uses(epoch.Add(-time.Hour), spent, true)
 		w.mem.Prewarm.Spent = 0
 		w.mem.Wake = Wake{Mean: 50, Count: 5}
 		if d := w.look(); (d.To == 1) != (spent == 0) {
@@ -219,10 +222,10 @@ func marks(now time.Time, days int, marked func(day int64, bin int) bool) Prewar
 	today, _ := binAt(now)
 	for day := today - int64(days); day < today; day++ {
 		start := time.Unix(day*24*3600, 0)
-		p = p.seen(start, false)
+		p.seen(start, false)
 		for bin := range binsADay {
 			if marked(day, bin) {
-				p = p.seen(start.Add(time.Duration(bin)*binSeconds*time.Second), true)
+				p.seen(start.Add(time.Duration(bin)*binSeconds*time.Second), true)
 			}
 		}
 	}
@@ -272,7 +275,7 @@ func TestTheChanceOfDemandIsTheSameInAnyZone(t *testing.T) {
 		start := epoch.Add(-offset)
 		for m := 0; m < 8*24*60; m += 5 {
 			hour := m / 60 % 24
-			p = p.seen(start.Add(time.Duration(m)*time.Minute), m/60/24%7 < 5 && (hour == 8 || hour == 23))
+			p.seen(start.Add(time.Duration(m)*time.Minute), m/60/24%7 < 5 && (hour == 8 || hour == 23))
 		}
 		for m := 0; m < 24*60; m += 10 {
 			c, _, _ := p.chance(start.AddDate(0, 0, 8).Add(time.Duration(m) * time.Minute))
@@ -294,7 +297,7 @@ func TestTheAccountOfAnHourGoesOnWhereverItWasKept(t *testing.T) {
 	hour := epoch.Unix() / 3600
 	p := Prewarm{Hours: []Hour{{hour - 24, 1, 0}, {hour - 23, 2, 0}, {hour, 4, 1}}}
 	before := p
-	p = p.uses(epoch, 8, true)
+	p.uses(epoch, 8, true)
 	if want := []Hour{{hour - 23, 2, 0}}; !slices.Equal(p.Hours, want) || p.Hour != (Hour{hour, 12, 9}) {
 		t.Errorf("%v and %v", p.Hours, p.Hour)
 	}
@@ -307,11 +310,11 @@ func TestTheAccountOfAnHourGoesOnWhereverItWasKept(t *testing.T) {
 	if budget, spent := p.budget(epoch.Add(24*time.Hour), 0); spent != 0 || budget != 0 {
 		t.Errorf("a day later %g GPU-seconds of %g are still counted", spent, budget)
 	}
-	p = p.uses(epoch.Add(time.Hour), 16, false)
+	p.uses(epoch.Add(time.Hour), 16, false)
 	if want := []Hour{{hour, 12, 9}}; !slices.Equal(p.Hours, want) || p.Hour != (Hour{hour + 1, 16, 0}) {
 		t.Errorf("an hour later %v and %v", p.Hours, p.Hour)
 	}
-	if p = p.uses(epoch, 1, false); len(p.Hours) != 0 || p.Hour != (Hour{hour, 13, 9}) {
+	if p.uses(epoch, 1, false); len(p.Hours) != 0 || p.Hour != (Hour{hour, 13, 9}) {
 		t.Errorf("after the clock was set back %v and %v", p.Hours, p.Hour)
 	}
 }

@@ -8,11 +8,14 @@ import (
 	"github.com/pilotlight/pilotlight/policies"
 )
 
-// utilization is the GPU utilization over the ready replicas: the mean of those
-// that are known, and the maximum only if all are. Nil is unknown.
-func utilization(replicas []Replica) (mean, most *float64) {
-	var sum, top float64
-	known, ready := 0, 0
+// gpus is the GPU utilization over the ready replicas, percent.
+type gpus struct {
+	mean, max  float64 // of those that are known
+	known, all bool    // any is; all are, and there is one
+}
+
+func utilization(replicas []Replica) (u gpus) {
+	sum, known, ready := 0.0, 0, 0
 	for i := range replicas {
 		if replicas[i].Phase != jobs.Ready {
 			continue
@@ -21,18 +24,13 @@ func utilization(replicas []Replica) (mean, most *float64) {
 		if v := replicas[i].GPUUtilization; v != nil && *v >= 0 { // NaN is not
 			known++
 			sum += *v
-			top = max(top, *v)
+			u.max = max(u.max, *v)
 		}
 	}
-	if known > 0 {
-		v := sum / float64(known)
-		mean = &v
+	if u.known = known > 0; u.known {
+		u.mean, u.all = sum/float64(known), known == ready
 	}
-	if known > 0 && known == ready {
-		v := top // not &top: unknown, as of a service at zero, allocates nothing
-		most = &v
-	}
-	return mean, most
+	return u
 }
 
 // silent names the ready replicas whose GPU utilization is unknown.
@@ -76,7 +74,7 @@ func upSignals(now time.Time, w time.Duration, s Series, g grid, l Latencies) re
 // the signal unknown until it has left the window. Half of the data would let
 // missing data lower a mean, and with it the count. GPU utilization is the
 // maximum over the ready replicas, all of which must be known, now too.
-func downSignals(now time.Time, w time.Duration, s Series, g grid, l Latencies, gpuNow *float64) reading {
+func downSignals(now time.Time, w time.Duration, s Series, g grid, l Latencies, gpusNow bool) reading {
 	win := s.over(w, g)
 	r := reading{length: w, asked: true}
 	if !win.whole {
@@ -88,7 +86,7 @@ func downSignals(now time.Time, w time.Duration, s Series, g grid, l Latencies, 
 	r.Demand = some(mean(win.PerReplica, win.Samples))
 	r.QPS = some(mean(win.QPS, win.Samples))
 	r.asked = win.Demand > 0 || win.Arrivals > 0 || lat.count > 0
-	if gpuNow != nil && win.gpuAll {
+	if gpusNow && win.gpuAll {
 		r.GPUUtilization = some(mean(win.GPUMax, win.GPUMaxes))
 	}
 	return r

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"math"
+	"math/bits"
 	"sort"
 	"time"
 )
@@ -20,7 +21,7 @@ type weighed struct {
 
 const (
 	placeBits = 12 // of order; above it there is room for longestGap
-	digitBits = 8  // of one pass of the sort
+	digitBits = 9  // of one pass of the sort, at most
 )
 
 // length of the i-th gap, in seconds.
@@ -29,33 +30,30 @@ func (w *weighed) length(i int) float64 { return float64(w.order[i] >> placeBits
 // weigh takes in a band as it is at now.
 func (w *weighed) weigh(b Band, now time.Time) {
 	const day = 24 * 3600
-	at, opened, longest := now.Unix(), int64(0), uint32(0)
-	w.n = 0
-	for rest := b.Packed; len(rest) > 0 && w.n < maxGaps; w.n++ {
-		var g gap
-		var ok bool
-		if g, rest, ok = unpacked(rest, opened); !ok {
-			break
-		}
-		opened = g.opened
-		age := at - opened
-		apart := age % day
-		apart = min(max(apart, -apart), day-max(apart, -apart))
+	at, longest, n := now.Unix(), uint32(0), 0
+	g, rest, ok := unpacked(b.Packed, 0)
+	for ; ok && n < maxGaps; n++ {
+		age := at - g.opened
+		apart := max(age, -age) % day
 		weight := faded(max(0, age))
-		if apart > sameTime {
+		if min(apart, day-apart) > sameTime {
 			weight *= otherTime
 		}
 		length := uint32(min(max(0, g.seconds), int64(longestGap/time.Second)))
-		w.each[w.n], w.order[w.n] = weight, length<<placeBits|uint32(w.n)
+		w.each[n], w.order[n] = weight, length<<placeBits|uint32(n)
 		longest = max(longest, length)
+		g, rest, ok = unpacked(rest, g.opened)
 	}
+	w.n = n
 	w.sort(longest)
+	total, sum := 0.0, 0.0
 	for i, o := range w.order[:w.n] {
 		weight := w.each[o&(1<<placeBits-1)]
-		w.weight[i+1] = w.weight[i] + weight
-		w.sum[i+1] = w.sum[i] + weight*float64(o>>placeBits)
+		total += weight
+		sum += weight * float64(o>>placeBits)
+		w.weight[i+1], w.sum[i+1] = total, sum
 	}
-	w.total = w.weight[w.n]
+	w.total = total
 }
 
 // sort orders by length, digit by digit: sorting by comparison was most of what a
@@ -63,25 +61,26 @@ func (w *weighed) weigh(b Band, now time.Time) {
 func (w *weighed) sort(longest uint32) {
 	var room [maxGaps]uint32
 	from, to := w.order[:w.n], room[:w.n]
-	passes := 0
-	for ; longest > 0; longest >>= digitBits {
-		shift := placeBits + digitBits*passes
-		var next [1 << digitBits]int // first how many have the digit, then where its next one goes
+	size := bits.Len32(longest)
+	passes := (size + digitBits - 1) / digitBits
+	for pass := range passes {
+		digit := (size + passes - 1) / passes // of equal size, for few of each
+		shift, mask := placeBits+digit*pass, uint32(1)<<digit-1
+		var next [1 << digitBits]uint16 // first how many have the digit, then where its next one goes
 		for _, o := range from {
-			next[o>>shift&(1<<digitBits-1)]++
+			next[o>>shift&mask&(1<<digitBits-1)]++
 		}
-		at := 0
-		for d, n := range next {
+		at := uint16(0)
+		for d, n := range next[:mask+1] {
 			next[d] = at
 			at += n
 		}
 		for _, o := range from {
-			d := o >> shift & (1<<digitBits - 1)
+			d := o >> shift & mask & (1<<digitBits - 1)
 			to[next[d]] = o
 			next[d]++
 		}
 		from, to = to, from
-		passes++
 	}
 	if passes%2 == 1 {
 		copy(w.order[:w.n], room[:w.n])
@@ -89,16 +88,14 @@ func (w *weighed) sort(longest uint32) {
 }
 
 // faded is 2^(−age/7 d), what a gap weighs after so many seconds: a table by steps
-// and a series between two of them, as near to it as Exp2, in a quarter of its time.
+// and one of the seconds between two of them, as near to it as Exp2, in a fraction
+// of its time.
 func faded(age int64) float64 {
-	weeks := age / gapHalfLife
-	age %= gapHalfLife
-	x := float64(age%fadeStep) * (-math.Ln2 / gapHalfLife)
-	weight := fade[age/fadeStep] * (1 + x*(1+x*(1./2+x*(1./6+x/24))))
-	if weeks > 0 {
-		weight = math.Ldexp(weight, -int(min(weeks, 1<<20)))
+	if age >= gapHalfLife {
+		return math.Ldexp(faded(age%gapHalfLife), -int(min(age/gapHalfLife, 1<<20)))
 	}
-	return weight
+	in := uint32(age)
+	return fade[in/fadeStep] * fadeWithin[in%fadeStep]
 }
 
 const fadeStep = 600 // seconds
@@ -106,6 +103,14 @@ const fadeStep = 600 // seconds
 var fade = func() (table [gapHalfLife / fadeStep]float64) {
 	for i := range table {
 		table[i] = math.Exp2(-float64(i) * fadeStep / gapHalfLife)
+	}
+	return table
+}()
+
+var fadeWithin = func() (table [fadeStep]float64) {
+	for i := range table {
+		x := float64(i) * (-math.Ln2 / gapHalfLife)
+		table[i] = 1 + x*(1+x*(1./2+x*(1./6+x/24)))
 	}
 	return table
 }()

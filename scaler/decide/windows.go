@@ -68,7 +68,7 @@ func gridOf(sample time.Duration, windows ...time.Duration) grid {
 type gauges struct {
 	inFlight, held, ready int
 	arrivals              uint64
-	gpuMean, gpuMax       *float64
+	gpus                  gpus
 }
 
 // observe returns the series with what one look saw of known demand. idle says
@@ -97,12 +97,11 @@ func (s Series) observe(now time.Time, g grid, v gauges, idle bool) Series {
 func (s Series) turn(g grid, slot int64, idle bool) Series {
 	next := g.bucketAt(slot)
 	oldest := slot - g.keep - g.bucket
-	closed := make([]Bucket, 0, len(s.Closed)+2)
-	for _, b := range s.Closed {
-		if b.End > oldest {
-			closed = append(closed, b)
-		}
+	past := s.Closed
+	for len(past) > 0 && past[0].End <= oldest {
+		past = past[1:]
 	}
+	closed := append(make([]Bucket, 0, len(past)+2), past...)
 	closed = extend(closed, s.Open)
 	if s.Open.End < next.Start {
 		run := Bucket{Start: s.Open.End, End: next.Start}
@@ -171,13 +170,13 @@ func (s *Series) sample(g grid, v gauges, elapsed int64, idle bool) {
 		b.QPS += float64(v.arrivals-s.ArrivalsSampled) / float64(over) / ready
 	}
 	s.ArrivalsSampled = v.arrivals
-	if v.gpuMean != nil {
+	if v.gpus.known {
 		b.GPUMeans++
-		b.GPUMean += *v.gpuMean
+		b.GPUMean += v.gpus.mean
 	}
-	if v.gpuMax != nil {
+	if v.gpus.all {
 		b.GPUMaxes++
-		b.GPUMax += *v.gpuMax
+		b.GPUMax += v.gpus.max
 	}
 }
 

@@ -148,8 +148,7 @@ func (c *pilotlight) look(m *model) (int, time.Duration) {
 	if c.latency != nil {
 		s.Latency = c.latency.items()
 	}
-	var d decide.Decision
-	d, c.memory = decide.Quietly(now, c.policy, 1, *s, c.memory)
+	d := decide.Quietly(now, c.policy, 1, s, &c.memory)
 	at := m.now + tick
 	if d.Next.After(now) {
 		at = d.Next.Sub(c.begins)
