@@ -24,9 +24,7 @@ func ceil(x float64) int {
 
 // offeredLoad is a = max(mean in flight, λ·S̄) in Erlang. In-flight is capped by
 // the slots there are, and λ·S̄ lags after a change of mix: neither is enough
-// alone. Of requests that take longer than the window of λ no more than those that
-// came in it can be in flight for it: S̄ is at most the window, or three of them that
-// happen to come in one minute were the load of ten.
+// alone.
 func offeredLoad(inFlight, lambda, s float64) float64 { return max(inFlight, lambda*s) }
 
 // loadReplicas is N_load = ceil((a + β·√(z·a))/c): square-root staffing [Halfin,
@@ -52,7 +50,11 @@ func loadReplicasAt(a, utilization float64, concurrency int) int {
 func (l *look) weighLoad() int {
 	win := l.mem.Samples.over(l.average, l.grid)
 	lambda := float64(win.Arrivals) / l.average.Seconds()
-	a := offeredLoad(mean(float64(win.InFlight), win.Samples), lambda, min(l.meanS, l.average.Seconds()))
+	// Of requests that take longer than the window of λ no more than those that came
+	// in it can be in flight for it: with their whole S̄, three of them that happen to
+	// come in one minute were the load of ten.
+	s := min(l.meanS, l.average.Seconds())
+	a := offeredLoad(mean(float64(win.InFlight), win.Samples), lambda, s)
 	n := loadReplicas(a, l.mem.Peak.Z, l.p.Sizing.Headroom, l.concurrency())
 	if u := l.p.Sizing.TargetUtilization; u != nil {
 		n = loadReplicasAt(a, *u, l.concurrency())

@@ -28,7 +28,7 @@ type Pile struct {
 	Work   float32 `json:"v,omitempty"` // V
 	Waited float32 `json:"s,omitempty"` // seconds, all requests together
 	Mean   float32 `json:"w,omitempty"` // of past piles
-	Count  int     `json:"n,omitempty"` // past ones, at most enoughPiles
+	Count  int     `json:"n,omitempty"` // past ones, at most enoughLearned
 }
 
 // Next is the level above those that are there: what it would have saved where
@@ -40,9 +40,7 @@ type Next struct {
 }
 
 const (
-	mostPiles     = 12 // bands, the last of which stands for all above it: more than 2^10 replicas
-	pileWeight    = 0.2
-	enoughPiles   = 4    // from which each weighs pileWeight; before, plain means with the prior
+	mostPiles     = 12   // bands, the last of which stands for all above it: more than 2^10 replicas
 	longestPassed = 60.0 // seconds between two looks that are accounted
 	enoughSaved   = 2.0  // cold starts that the next level would have saved when it is worth having
 )
@@ -124,12 +122,12 @@ func (p Pile) observe(now int64, dt, slots float64, t slotTimes) Pile {
 
 func (p Pile) end(l float64) Pile {
 	if p.Needed {
-		weight, before := max(pileWeight, 1/float64(p.Count+2)), float64(p.Mean)
+		mean := float64(p.Mean)
 		if p.Count == 0 {
-			before = l / 2
+			mean = l / 2
 		}
-		p.Mean = float32((1-weight)*before + weight*float64(p.Waited))
-		p.Count = min(p.Count+1, enoughPiles)
+		mean, p.Count = learned(mean, p.Count, float64(p.Waited))
+		p.Mean = float32(mean)
 	}
 	return p.over()
 }

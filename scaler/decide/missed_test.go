@@ -2,8 +2,11 @@ package decide
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pilotlight/pilotlight/jobs"
 )
 
 // idling is how a service with replicas of 4 slots, requests of 5 s and cold starts
@@ -81,6 +84,31 @@ func TestOneMoreIsWorthHavingWhereRequestsWaitAgainAndAgain(t *testing.T) {
 	}
 	if m = m.idling(&at, 300, 3, 1); m.Next != (Next{}) {
 		t.Errorf("%+v is remembered of a service that has room", m.Next)
+	}
+}
+
+func TestWhoeverWaitsAgainAndAgainGetsOneMoreReplica(t *testing.T) {
+	w := newWorld(t, auto(4))
+	w.serve(2)
+	w.snap.InFlight = 3
+	w.look()
+	w.mem.Missed.Next = Next{Level: 3, Saved: 1000}
+	w.now = w.now.Add(time.Second)
+	if d := w.look(); d.To != 3 || d.Rule != "backlog" || !strings.Contains(d.Reason, "again and again") {
+		t.Errorf("%d→%d by %s (%s), want the third replica because requests wait again and again", d.From, d.To, d.Rule, d.Reason)
+	}
+}
+
+func TestWhileAReplicaStartsNothingIsReckonedOfTheOneAboveIt(t *testing.T) {
+	w := newWorld(t, auto(4))
+	w.serve(1)
+	w.snap.InFlight = 8
+	w.look()
+	w.replica("r2", jobs.Starting)
+	w.mem.Wanted, w.mem.Missed.Next = 2, Next{Level: 3, Work: 100, Saved: 1000}
+	w.now = w.now.Add(time.Second)
+	if d := w.look(); d.To != 2 || w.mem.Missed.Next != (Next{}) {
+		t.Errorf("%d→%d (%s) and %+v, want two: what the second will save is not known yet", d.From, d.To, d.Reason, w.mem.Missed.Next)
 	}
 }
 

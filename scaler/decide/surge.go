@@ -15,8 +15,8 @@ type Surge struct {
 	Since Moment  `json:"since,omitzero"`  // since when somebody has been held
 	Began Moment  `json:"began,omitzero"`  // of the one that is learned from, which runs for a cold start
 	Early Moment  `json:"early,omitzero"`  // when its first seconds were over
-	Lasts float64 `json:"lasts,omitempty"` // share of the early rate that went on, over past surges
-	Count int     `json:"n,omitempty"`     // past ones, at most enoughSurges
+	Lasts float64 `json:"lasts,omitempty"` // share of the early rate that went on, over past surges; before the first, nothing
+	Count int     `json:"n,omitempty"`     // past ones, at most enoughLearned
 }
 
 // Moment is a time, and how many requests had arrived by then; zero: none.
@@ -25,11 +25,7 @@ type Moment struct {
 	Arrivals uint64    `json:"arrivals"` // cumulative
 }
 
-const (
-	surgeEarly   = 10.0 // seconds
-	surgeWeight  = 0.2
-	enoughSurges = 4 // from which each weighs surgeWeight; before, plain means of them and of one of which nothing went on
-)
+const surgeEarly = 10.0 // seconds
 
 // since is how many requests have arrived since a moment, and in how many seconds.
 func (m Moment) since(now Moment) (arrived, seconds float64) {
@@ -39,13 +35,13 @@ func (m Moment) since(now Moment) (arrived, seconds float64) {
 	return arrived, max(0, now.At.Sub(m.At).Seconds())
 }
 
-// observe moves on with a look. before is the cumulative arrivals at the last one, l
-// a cold start.
+// observe moves on with a look. before is the cumulative arrivals at the last one, at
+// most those of now; l is a cold start.
 func (s Surge) observe(now Moment, ready, held int, before uint64, l float64) Surge {
 	clear := s.Clear
 	s.Clear = held == 0 && ready > 0
 	begins := clear && ready > 0 && held > 0
-	begin := Moment{now.At, min(before, now.Arrivals)}
+	begin := Moment{now.At, before}
 	switch {
 	case held == 0:
 		s.Since = Moment{}
@@ -68,9 +64,7 @@ func (s Surge) observe(now Moment, ready, held int, before uint64, l float64) Su
 		}
 		if early := arrived - late; early > 0 {
 			share := min(1, (late/lasted)/(early/(took-lasted)))
-			weight := max(surgeWeight, 1/float64(s.Count+2))
-			s.Lasts = (1-weight)*s.Lasts + weight*share
-			s.Count = min(s.Count+1, enoughSurges)
+			s.Lasts, s.Count = learned(s.Lasts, s.Count, share)
 		}
 		s.Began, s.Early = Moment{}, Moment{}
 	}

@@ -90,7 +90,7 @@ func TestWhoCameWhileTheLedgerCouldNotBeReadIsNoSurge(t *testing.T) {
 	w.serve(1)
 	w.snap.InFlight = 4
 	w.pass(5*time.Minute, func(Decision) { w.snap.Arrivals++ })
-	w.mem.Surge.Lasts, w.mem.Surge.Count = 1, enoughSurges
+	w.mem.Surge.Lasts, w.mem.Surge.Count = 1, enoughLearned
 	w.snap.Known = false
 	w.pass(5*time.Minute, func(Decision) { w.snap.Arrivals++ })
 	w.snap.Known = true

@@ -133,8 +133,8 @@ func (w *weighed) costOf(i int, tau, c float64) float64 {
 // contradict each other it takes many.
 func (w *weighed) surely(tau, than, c float64) bool {
 	var sum, squares float64
-	for i := range w.n {
-		g, weight := w.length(i), w.weight[i+1]-w.weight[i]
+	for i, o := range w.order[:w.n] {
+		g, weight := w.length(i), w.each[o&(1<<placeBits-1)]
 		d := weight * (costOfGap(g, than, c) - costOfGap(g, tau, c))
 		sum += d
 		squares += d * d
