@@ -8,7 +8,8 @@ import (
 // Memory is what a service's decisions remember of its past: enough to go on
 // after a change of leader, and no more. The zero Memory is a service never
 // seen before. It is a value: [Decide] returns a new one and leaves the old one
-// as it was; slices inside are shared and never written again. As JSON it is
+// as it was, [Quietly] moves one on in its place; a copy made before stays what it
+// was, since slices inside are shared and never written again. As JSON it is
 // below 64 KiB whatever happens (see the bounds beside each part).
 type Memory struct {
 	Since  time.Time `json:"since"`  // first decision; zero: none yet
