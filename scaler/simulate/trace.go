@@ -201,7 +201,7 @@ func (t *Trace) scan() (string, error) {
 	case err == nil:
 		return "", io.EOF
 	case errors.Is(err, bufio.ErrTooLong):
-		return "", t.wrong("is longer than %d bytes", longestLine)
+		return "", t.wrong("is longer than %d bytes; allowed: lines of %s", longestLine, allowedColumns)
 	case compressionFault(err) != "":
 		return "", t.at(compressionFault(err) + ", at or before this line" + mendGzip)
 	default:

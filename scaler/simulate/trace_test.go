@@ -194,7 +194,7 @@ func TestAWrongTraceIsRefusedWithFileAndLine(t *testing.T) {
 		{"counts of nothing", countColumns + "\n0,web,0\n7,web,0\n", "t.csv:4: the trace has no requests: there is nothing to replay"},
 		{"a recording of nothing", recordedColumns, "t.csv:2: the trace has no requests: there is nothing to replay"},
 		{"no service", requestColumns + "\n5,,1,1\n", `t.csv:2: service: "" is no name; allowed: 1 to 200 characters`},
-		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes"},
+		{"an endless line", requestColumns + "\n" + strings.Repeat("9", 5000), "t.csv:2: is longer than 4096 bytes; allowed: lines of "},
 		{"a cut gzip", string(cut[:len(cut)-12]), "the gzip file ends early: it was cut"},
 		{"a gzip cut in its header", "\x1f\x8bxx", "t.csv:1: the gzip file ends early: it was cut; get or compress it again"},
 		{"no gzip after all", "\x1f\x8b" + strings.Repeat("x", 20), "t.csv:1: the gzip file is damaged: gzip: invalid header; get or compress it again"},
