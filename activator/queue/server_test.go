@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pilotlight/pilotlight/internal/freeport"
 	"github.com/pilotlight/pilotlight/internal/redisdb"
 )
 
@@ -33,14 +33,9 @@ func newProcess(t *testing.T, args ...string) *process {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	if port > 55000 { // a cluster's bus is at port + 10000
-		port -= 10000
 	}
 	return &process{t: t, port: port, dir: t.TempDir(), args: args}
 }
@@ -159,8 +154,14 @@ func TestARealRedisThatComesBackWithAnOlderFileGivesNoSlotTwice(t *testing.T) {
 func TestARealRedisClusterServesTheWholeProtocol(t *testing.T) {
 	t.Parallel()
 	var nodes []*process
+	var buses []int // where they talk to each other
 	for range 3 {
-		p := newProcess(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+		bus, err := freeport.Take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		buses = append(buses, bus)
+		p := newProcess(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-require-full-coverage", "no")
 		p.start()
 		nodes = append(nodes, p)
 	}
@@ -174,7 +175,7 @@ func TestARealRedisClusterServesTheWholeProtocol(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i > 0 {
-			if err := c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", nodes[0].port).Err(); err != nil {
+			if err := c.Do(ctx, "CLUSTER", "MEET", "127.0.0.1", nodes[0].port, buses[0]).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}

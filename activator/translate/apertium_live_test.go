@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pilotlight/pilotlight/internal/freeport"
 )
 
 // languageData is where Debian's packages put the pairs.
@@ -36,12 +37,10 @@ func liveEngine(t *testing.T) string {
 	if _, err := os.Stat(languageData + "/modes/eng-spa.mode"); err != nil {
 		t.Skip("no pair eng-spa: apt-get install apertium-eng-spa")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
 
 	var output bytes.Buffer
 	cmd := exec.Command(binary, "-p", fmt.Sprint(port), "-j1", languageData)

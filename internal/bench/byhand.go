@@ -10,8 +10,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/pilotlight/pilotlight/internal/freeport"
 )
 
 // probePause of the tight loop that asks an engine started by hand: small
@@ -124,11 +127,8 @@ func good(ctx context.Context, client *http.Client, at string) bool {
 
 // freeAddress is one that nobody listens on at this moment.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := freeport.Take()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 // asking makes the same request for every start.

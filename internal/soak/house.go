@@ -18,6 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pilotlight/pilotlight/internal/freeport"
 	"github.com/pilotlight/pilotlight/internal/redisdb"
 )
 
@@ -146,16 +147,13 @@ func newHouse(cfg Config) (*house, error) {
 	return h, nil
 }
 
-// freePorts are those that nobody listened on a moment ago.
 func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	ports := make([]int, n)
+	for i := range ports {
+		var err error
+		if ports[i], err = freeport.Take(); err != nil {
 			return nil, err
 		}
-		defer func() { _ = l.Close() }() // all of them after the last: no port twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
 }
