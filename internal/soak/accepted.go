@@ -3,6 +3,7 @@ package soak
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,7 +42,8 @@ func (a *auditor) final(r *Request) {
 			a.broken("accepted", r.ID, "it was cancelled, and nobody asked for that")
 		}
 	case "failed":
-		if r.Reason == "deadline" || !a.died(r.Sent, r.Settled) {
+		tried := r.Reason == "attempts" || r.Reason == "upstream-failed"
+		if r.Reason == "deadline" || !a.died(r.Sent, r.Settled) || tried && !a.usedUp(r, r.Settled) {
 			a.broken("accepted", r.ID, "it failed (%s), and nothing that it met explains that", r.Reason)
 		}
 	default:
@@ -53,6 +55,28 @@ func (a *auditor) final(r *Request) {
 // a request: its replica, its activator, or that one's lease.
 func (a *auditor) died(from, to time.Time) bool {
 	return a.replicaDied(from, to) || a.during(from, to, lease, KillActivator, StopActivator)
+}
+
+// usedUp reports whether a request may have been tried as often as allowed until then:
+// it ran so often, or met as many deaths. One of an activator or a replica costs it an
+// attempt, and one of a scaler as many as its service has replicas; a replica that
+// refuses costs none.
+func (a *auditor) usedUp(r *Request, until time.Time) bool {
+	service, deaths := a.services[r.Service], 0
+	allowed := service.Attempts(r.Keyed)
+	if len(a.runs[r.ID]) >= allowed {
+		return true
+	}
+	for _, f := range a.Faults {
+		switch {
+		case f.From.After(until) || f.To.Add(diesWithin).Before(r.Sent):
+		case f.Kind == KillScaler, f.Kind == StopScaler:
+			deaths += service.Most
+		case f.Kind == KillActivator, f.Kind == StopActivator, f.Kind == KillReplica:
+			deaths++
+		}
+	}
+	return deaths >= allowed
 }
 
 // ownerLost reports whether the activator that ran a request, which need not be the
@@ -88,7 +112,7 @@ func (a *auditor) unexplained(r *Request, c Call) string {
 	case "queue-full", "no-capacity":
 		return ""
 	case "upstream-failed":
-		if a.died(r.Sent, c.Until) {
+		if a.died(r.Sent, c.Until) && (strings.Contains(c.Detail, "broke off") || a.usedUp(r, c.Until)) {
 			return ""
 		}
 	case "upstream-timeout":

@@ -44,6 +44,10 @@ func fault(kind string, index int, from, to float64) Fault {
 
 func broke(c Call) Call { c.Status, c.Err = 0, "EOF"; return c }
 
+func failed(r *Request, reason string) *Request { r.Reason = reason; return r }
+
+func brokenOff(c Call) Call { c.Detail = "its answer broke off"; return c }
+
 func problem(c Call, status int, name string) Call {
 	c.Status, c.Problem, c.Execution = status, name, ""
 	return c
@@ -122,9 +126,41 @@ func TestEachAccountIsKept(t *testing.T) {
 			want:     "accepted",
 		},
 		{
-			name:     "one that failed after its activator had died",
-			requests: []*Request{async("r", "single", "failed", 0, 100)},
+			name:     "one that failed after its activators had died",
+			requests: []*Request{failed(async("r", "single", "failed", 0, 100), "attempts")},
+			faults:   []Fault{kill, fault(StopActivator, 1, 4, 9), fault(KillActivator, 2, 14, 19)},
+		},
+		{
+			name:     "one that failed after one of them had died",
+			requests: []*Request{failed(async("r", "single", "failed", 0, 100), "attempts")},
 			faults:   []Fault{kill},
+			want:     "accepted",
+		},
+		{
+			name:     "one of which somebody had read the beginning by then",
+			requests: []*Request{failed(async("r", "single", "failed", 0, 100), "cut")},
+			faults:   []Fault{kill},
+		},
+		{
+			name:     "one without a death for each of its attempts",
+			requests: []*Request{plain("r", "single", problem(post(0, 0, 2, 0, ""), 502, "upstream-failed"))},
+			faults:   []Fault{fault(KillScaler, 0, 1, 3), fault(KillActivator, 0, 1, 3)},
+			want:     "accepted",
+		},
+		{
+			name:     "one with as many",
+			requests: []*Request{plain("r", "single", problem(post(0, 0, 2, 0, ""), 502, "upstream-failed"))},
+			faults:   []Fault{fault(KillScaler, 0, 1, 3), fault(KillReplica, 0, 1, 1), fault(KillReplica, 0, 2, 2)},
+		},
+		{
+			name:     "one that may not be repeated",
+			requests: []*Request{plain("r", "wide", problem(post(0, 0, 2, 0, ""), 502, "upstream-failed"))},
+			faults:   []Fault{fault(KillScaler, 0, 1, 3)},
+		},
+		{
+			name:     "one whose answer broke off",
+			requests: []*Request{plain("r", "single", brokenOff(problem(post(0, 0, 2, 0, ""), 502, "upstream-failed")))},
+			faults:   []Fault{fault(KillReplica, 0, 1, 1)},
 		},
 		{
 			name:     "one that was cancelled by nobody",

@@ -46,6 +46,7 @@ type Call struct {
 	At, Until time.Time
 	Status    int
 	Problem   string // its name, of an answer of Pilotlight's own
+	Detail    string // of the problem, in words
 	Err       string // no whole answer came
 	Refused   bool   // nobody listened: nothing was sent
 	HungUp    bool   // the client went

@@ -60,7 +60,7 @@ func (h *house) exchange(ctx context.Context, activator int, m message) (Call, [
 	}
 	c.Sum = crc32.ChecksumIEEE(withoutComments(header, body))
 	if c.Status >= 400 {
-		c.Problem = problemOf(body)
+		c.Problem, c.Detail = problemOf(body)
 	}
 	return c, body, header
 }
@@ -98,20 +98,18 @@ func withoutComments(header http.Header, body []byte) []byte {
 	return events
 }
 
-// problemOf names the problem of an answer of Pilotlight's own; "" if a replica
-// gave it.
-func problemOf(body []byte) string {
-	var p struct {
-		Type string `json:"type"`
-	}
+// problemOf names the problem of an answer of Pilotlight's own, and what it says; "" if
+// a replica gave it.
+func problemOf(body []byte) (name, detail string) {
+	var p struct{ Type, Detail string }
 	if json.Unmarshal(body, &p) != nil {
-		return ""
+		return "", ""
 	}
 	name, ok := strings.CutPrefix(p.Type, "urn:pilotlight:problem:")
 	if !ok {
-		return ""
+		return "", ""
 	}
-	return name
+	return name, p.Detail
 }
 
 // judge reads whose answer it is, and whether it is whole and right.
@@ -149,7 +147,7 @@ func (c *Call) judgeParts(r *Request, body, answer []byte) {
 			continue
 		}
 		if strings.HasPrefix(line, "{") {
-			c.Problem = eventProblem(line)
+			c.Problem, c.Detail = eventProblem(line)
 			return
 		}
 		part, err := stub.ParsePart(line)
@@ -171,15 +169,13 @@ func (c *Call) judgeParts(r *Request, body, answer []byte) {
 	}
 }
 
-// eventProblem names the problem of an error that came as an event.
-func eventProblem(line string) string {
+// eventProblem is problemOf an error that came as an event.
+func eventProblem(line string) (name, detail string) {
 	var event struct {
-		Error struct {
-			Code string `json:"code"`
-		} `json:"error"`
+		Error struct{ Code, Message string }
 	}
 	if json.Unmarshal([]byte(line), &event) != nil || event.Error.Code == "" {
-		return "unreadable event " + line
+		return "unreadable event " + line, ""
 	}
-	return event.Error.Code
+	return event.Error.Code, event.Error.Message
 }

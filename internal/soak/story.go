@@ -56,7 +56,7 @@ func (c Call) outcome() string {
 	case c.Err != "":
 		return c.What + ": " + c.Err
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s: %d %s %s %s", c.What, c.Status, c.Problem, c.Execution, c.Wrong))
+	return strings.TrimSpace(fmt.Sprintf("%s: %d %s %s %s %s", c.What, c.Status, c.Problem, c.Detail, c.Execution, c.Wrong))
 }
 
 // figures of a soak, in lines.
