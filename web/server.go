@@ -47,7 +47,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse embedded templates: %w", err)
 	}
-	s := &Server{cfg: cfg, assets: assets, views: views, feed: newFeed(), simulations: newSimulations()}
+	s := &Server{cfg: cfg, assets: assets, views: views, feed: newFeed(), simulations: newSimulations(cfg.Logger)}
 
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true

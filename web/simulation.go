@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ type simulation struct {
 }
 
 // run replays the candidates; it returns when it is over or parent ends.
-func (j *simulation) run(parent context.Context) {
+func (j *simulation) run(parent context.Context, log *slog.Logger) {
 	ctx, stop := context.WithTimeoutCause(j.ctx, simulationDeadline, errSimulationTooLong)
 	defer stop()
 	defer context.AfterFunc(parent, func() { j.cancel(errSimulationStopping) })()
@@ -117,6 +118,10 @@ func (j *simulation) run(parent context.Context) {
 	}
 	defer done()
 	rep, err := simulate.Replay(ctx, source, setup, candidates, j.moved)
+	var fault *simulate.FaultError
+	if errors.As(err, &fault) {
+		log.Error("a simulation failed", "service", j.service, "err", err, "stack", string(fault.Stack))
+	}
 	if err != nil && ctx.Err() == nil {
 		j.fail(err)
 		return

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ const (
 // process knows that it never had one.
 type simulations struct {
 	own    string
+	log    *slog.Logger
 	queued chan struct{} // one waits that did not before
 
 	mu    sync.Mutex // guards what follows; held for no longer than a look
@@ -34,8 +36,8 @@ type simulations struct {
 	byID  map[string]*simulation
 }
 
-func newSimulations() *simulations {
-	return &simulations{own: newID(4), queued: make(chan struct{}, 1), byID: map[string]*simulation{}}
+func newSimulations(log *slog.Logger) *simulations {
+	return &simulations{own: newID(4), log: log, queued: make(chan struct{}, 1), byID: map[string]*simulation{}}
 }
 
 func newID(length int) string { return strings.ToLower(rand.Text()[:length]) }
@@ -95,7 +97,7 @@ func (s *simulations) run(ctx context.Context) {
 			case <-s.queued:
 			}
 			for j := s.next(); j != nil; j = s.next() {
-				j.run(ctx)
+				j.run(ctx, s.log)
 			}
 		}
 	})

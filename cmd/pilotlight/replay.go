@@ -183,6 +183,10 @@ func (f replayFlags) read(ctx context.Context, std streams, path string, list []
 	line := newProgress(std.err, read, size, source)
 	defer line.clear()
 	rep, err := simulate.Replay(ctx, source, setup, list, line.show)
+	var fault *simulate.FaultError
+	if errors.As(err, &fault) {
+		_, _ = std.err.Write(fault.Stack) // for whoever is told of it
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -120,8 +122,7 @@ func (p *progressMeter) moved(run int, batch []Request) {
 // returns what each has cost and done, in the order of candidates. progress, if
 // not nil, is told now and then how far the candidates have come, on average, in
 // virtual time and requests; it may be called from any goroutine, never twice at
-// once, and must not block. Errors: what source
-// says, and ctx's.
+// once, and must not block. Errors: what source says, ctx's, and *FaultError.
 func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, progress func(at time.Duration, requests uint64)) (*Report, error) {
 	if setup.GPUs == 0 && len(list) > 0 {
 		setup.GPUs = list[0].gpus
@@ -135,8 +136,16 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 		}
 	}
 	limit := newLimit(setup, list)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	guarded := func(work func()) {
+		defer func() {
+			if fault := recover(); fault != nil {
+				cancel(&FaultError{Fault: fault, Stack: debug.Stack()})
+			}
+		}()
+		work()
+	}
 	workers := min(setup.workers(), len(runs)+1)
 	feeds := make([]chan []Request, workers)
 	far := &progressMeter{tell: progress, at: make([]time.Duration, len(runs)+1)}
@@ -145,30 +154,46 @@ func Replay(ctx context.Context, source Source, setup Setup, list []Candidate, p
 		feeds[w] = make(chan []Request, 4)
 		work.Go(func() {
 			for requests := range feeds[w] {
-				for i := w; i <= len(runs); i += workers {
-					if ctx.Err() != nil {
-						break
+				guarded(func() {
+					for i := w; i <= len(runs) && ctx.Err() == nil; i += workers {
+						if i == len(runs) {
+							limit.take(requests)
+						} else {
+							runs[i].take(ctx, requests)
+						}
+						far.moved(i, requests)
 					}
-					if i == len(runs) {
-						limit.take(requests)
-					} else {
-						runs[i].take(ctx, requests)
-					}
-					far.moved(i, requests)
-				}
+				})
 			}
 		})
 	}
-	last, n, err := deliver(ctx, source, feeds)
+	var last time.Duration
+	var n uint64
+	var err error
+	guarded(func() { last, n, err = deliver(ctx, source, feeds) })
 	for _, f := range feeds {
 		close(f)
 	}
 	work.Wait()
-	if err != nil {
-		return nil, err
+	var rep *Report
+	if err == nil {
+		rep, err = finish(ctx, setup, max(last, setup.Lasts), n, runs, limit, guarded)
 	}
-	return finish(ctx, setup, max(last, setup.Lasts), n, runs, limit)
+	var fault *FaultError
+	if errors.As(context.Cause(ctx), &fault) {
+		return nil, fault
+	}
+	return rep, err
 }
+
+// FaultError says that a decision, the model or the source panicked: a fault of the program, which
+// ends the replay and nothing else. Drafts are replayed by processes that serve.
+type FaultError struct {
+	Fault any
+	Stack []byte // of where it happened
+}
+
+func (e *FaultError) Error() string { return fmt.Sprintf("the replay failed: %v", e.Fault) }
 
 // deliver reads the source to its end, in batches, to every worker.
 func deliver(ctx context.Context, source Source, feeds []chan []Request) (last time.Duration, n uint64, err error) {

@@ -282,3 +282,27 @@ func (c counted) look(m *model) (int, time.Duration) {
 	}
 	return 1, m.now + time.Second
 }
+
+// broken fails at its third look.
+type broken struct{ looks int }
+
+func (b *broken) period() (change, first time.Duration) { return 0, 0 }
+
+func (b *broken) look(m *model) (int, time.Duration) {
+	if b.looks++; b.looks == 3 {
+		panic("no such replica")
+	}
+	return 1, m.now + time.Minute
+}
+
+func TestADecisionThatFailsEndsItsReplayAndNothingElse(t *testing.T) {
+	for name, last := range map[string]time.Duration{"amid the trace": 24 * time.Hour, "after it": 0} {
+		c := candidate("broken", basic(0, 1), func(int, int) controller { return &broken{} })
+		requests := []Request{{At: 0, Service: "chat", Seconds: 1000}, {At: last, Service: "chat", Seconds: 1}}
+		rep, err := Replay(t.Context(), &listed{requests: requests}, DefaultSetup(), []Candidate{c}, nil)
+		var fault *FaultError
+		if !errors.As(err, &fault) || rep != nil || err.Error() != "the replay failed: no such replica" || !bytes.Contains(fault.Stack, []byte("look")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

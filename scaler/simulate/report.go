@@ -78,7 +78,7 @@ const AlwaysOn = "always-on"
 // J is the cost that a policy with patience theta minimizes, in GPU-seconds.
 func (r Result) J(theta float64) float64 { return r.GPUSeconds + theta*r.WaitedS }
 
-func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs []*run, limit *limit) (*Report, error) {
+func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs []*run, limit *limit, guarded func(func())) (*Report, error) {
 	rep := &Report{
 		Requests: n, Services: len(limit.services), SpanS: last.Seconds(),
 		Seed: setup.Seed, Seeds: setup.Seeds, ColdStartS: setup.ColdStart.Seconds(), Results: []Result{}, first: limit.first,
@@ -107,8 +107,10 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	}
 	each := make([]Result, len(runs))
 	parallel(setup.workers(), len(runs), func(i int) {
-		pool, points := runs[i].end(ctx, last)
-		each[i] = rep.result(runs[i].of, &pool, points)
+		guarded(func() {
+			pool, points := runs[i].end(ctx, last)
+			each[i] = rep.result(runs[i].of, &pool, points)
+		})
 	})
 	for i := 0; i < len(each); i += setup.Seeds {
 		rep.Results = append(rep.Results, medians(each[i:i+setup.Seeds]))
