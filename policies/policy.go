@@ -77,7 +77,7 @@ type Request struct {
 
 // Retry on another replica, before any byte of the answer.
 type Retry struct {
-	Attempts int
+	Attempts int    // at most, the first one counted; one of which nothing was sent is none
 	Repeat   string // "never", "keyed", "always"; "" (not named) depends on the request's path: always on /translate and /v1, keyed elsewhere
 }
 
