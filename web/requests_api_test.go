@@ -59,7 +59,7 @@ func TestRequestsInSightAreListedFilteredAndCancelled(t *testing.T) {
 		{"GET", "/requests", 200, `"id":"T1"`, ""},
 		{"GET", "/requests?service=translate&state=running", 200, `"id":"translate.T2"`, `"T1"`},
 		{"GET", "/requests?service=other", 200, `[]`, "T1"},
-		{"GET", "/requests?limit=1", 200, `"id":"T1"`, "T2"},
+		{"GET", "/requests?limit=1", 200, `"id":"T1"`, `.T2"`},
 		{"GET", "/requests?state=lost", 400, "allowed: held, running", ""},
 		{"GET", "/requests/T1", 200, `"position":1`, ""},
 		{"GET", "/requests/nobody", 404, "unknown-request", ""},
