@@ -4,7 +4,7 @@ BIN     := bin/pilotlight
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOFLAGS_BUILD := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Tests of single packages are quick; the end-to-end ones start real processes.
-TEST_TIMEOUT := 15m
+TEST_TIMEOUT := 30m
 
 .DEFAULT_GOAL := build
 
@@ -22,7 +22,7 @@ test: setup build ## Run every test there is, with the race detector
 	go vet ./...
 	@echo "unit, property and conformance tests; the first time the race detector's build takes some minutes"
 	go test -race -timeout $(TEST_TIMEOUT) $$(go list ./... | grep -v /internal/e2e)
-	@echo "end to end: real processes, Redis, Apertium and browser (about four minutes)"
+	@echo "end to end: real processes, Redis, Apertium and browser (about ten minutes)"
 	go test -race -timeout $(TEST_TIMEOUT) ./internal/e2e
 
 .PHONY: test-race
