@@ -78,6 +78,7 @@ func (m *model) arrive(at time.Duration, seconds float64) {
 		m.onCount()
 	}
 	m.arrivals++
+	m.figures.events++
 	m.lastAsked = at
 	m.demand.move(m.now, m.inFlight+m.held.len())
 	m.figures.requests++
@@ -127,6 +128,7 @@ func (m *model) advance(at time.Duration) {
 			break
 		}
 		m.pass(t)
+		m.figures.events++
 		switch what {
 		case completion:
 			m.finish()

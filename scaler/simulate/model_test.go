@@ -9,10 +9,10 @@ import (
 )
 
 // script is a controller that wants what it is told.
-type script struct{ wanted int }
+type script struct{ wanted, looks int }
 
 func (s *script) period() (change, first time.Duration)  { return 0, 0 }
-func (s *script) look(*model) (int, time.Duration)       { return s.wanted, never }
+func (s *script) look(*model) (int, time.Duration)       { s.looks++; return s.wanted, never }
 func always(d time.Duration) func() time.Duration        { return func() time.Duration { return d } }
 func (m *model) want(s *script, n int, at time.Duration) { m.advance(at); s.wanted = n; m.look() }
 
@@ -30,6 +30,17 @@ func TestALoneRequestWaitsForTheColdStartAndTheReplicaCostsUntilItIsStopped(t *t
 	// Launched by the first look, at 0; ready at 10; stopped at 30.
 	if f.gpuSeconds != 30 || f.waited != 9 || f.longest != 9*time.Second || f.cold != 1 || f.launches != 1 || f.stops != 1 {
 		t.Errorf("got %+v", f)
+	}
+}
+
+func TestEverythingThatHappensIsCountedOnce(t *testing.T) {
+	s := &script{wanted: 1}
+	m := small(s)
+	m.arrive(time.Second, 5)
+	m.end(time.Minute)
+	looks := uint64(s.looks)
+	if got := m.figures.events; looks == 0 || got != looks+3 {
+		t.Errorf("%d events with %d looks, want three more: it came, a replica was ready, it was through", got, looks)
 	}
 }
 

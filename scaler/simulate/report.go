@@ -25,6 +25,8 @@ type Report struct {
 	LowerBound Bound     `json:"lower_bound"`
 	Target     *Target   `json:"target,omitempty"` // see Aim
 
+	Events uint64 `json:"-"` // that were replayed, under all candidates together
+
 	first time.Duration // when the first request came
 }
 
@@ -105,13 +107,16 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 	if rep.SpanS > 0 {
 		rep.LowerBound.MeanReplicasNeeded /= rep.SpanS
 	}
-	each := make([]Result, len(runs))
+	each, events := make([]Result, len(runs)), make([]uint64, len(runs))
 	parallel(setup.workers(), len(runs), func(i int) {
 		guarded(func() {
 			pool, points := runs[i].end(ctx, last)
-			each[i] = rep.result(runs[i].of, &pool, points)
+			each[i], events[i] = rep.result(runs[i].of, &pool, points), pool.events
 		})
 	})
+	for _, n := range events {
+		rep.Events += n
+	}
 	for i := 0; i < len(each); i += setup.Seeds {
 		rep.Results = append(rep.Results, medians(each[i:i+setup.Seeds]))
 	}

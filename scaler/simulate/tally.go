@@ -11,6 +11,7 @@ const flipWithin = 10 * time.Minute
 
 // tally is what one service has cost and done under one controller.
 type tally struct {
+	events     uint64 // arrivals, completions, replicas ready, waits over, looks
 	requests   uint64
 	released   uint64
 	cold       uint64 // held while no replica was ready
@@ -80,6 +81,7 @@ func (t *tally) stop(now time.Duration, cost float64) {
 
 // add pools the tally of another service of the same run.
 func (t *tally) add(o *tally) {
+	t.events += o.events
 	t.requests += o.requests
 	t.released += o.released
 	t.cold += o.cold
