@@ -108,7 +108,7 @@ var recordWords = map[string]map[string]string{
 	"SimulationResult": {
 		"name":     "draft, live, fixed-5m, fixed-10m, fixed-15m, kpa, hpa-keda, nomad-as, single-5m or always-on",
 		"patience": "of a point of the sweep; absent: it is none", "headroom": "of a point of the sweep; absent: it is none",
-		"gpu_seconds": "of all replicas, from launch to end", "usd": "at cost.usd_per_hour of the draft; null: it names no price", "cold_started": "requests held while no replica was ready",
+		"gpu_seconds": "of all replicas, from launch to end", "usd": "at cost.usd_per_hour of the draft; null: it names no price", "cold_started": "requests that were answered, and held before while no replica was ready",
 		"delayed_over_1s": "requests held for more than a second", "refused": "requests that came while hold.max_requests were held", "timed_out": "requests held for hold.max_wait",
 		"scale_actions": "changes of the count wanted", "launches": "of replicas", "stops": "of replicas", "flips": "launches within 10 minutes of a stop",
 		"added_wait_s": "seconds from arrival until a replica has the request, of those that were answered", "waited_s": "seconds, all of those together", "busy_share": "of the slots paid for, those with a request, 0 to 1",

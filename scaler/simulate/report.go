@@ -56,8 +56,8 @@ type Result struct {
 	Patience     *float64 `json:"patience,omitempty"` // of a point of the sweep
 	Headroom     *float64 `json:"headroom,omitempty"`
 	GPUSeconds   float64  `json:"gpu_seconds"`
-	USD          *float64 `json:"usd"` // nil: the policy names no price
-	ColdStarted  uint64   `json:"cold_started"`
+	USD          *float64 `json:"usd"`          // nil: the policy names no price
+	ColdStarted  uint64   `json:"cold_started"` // of the answered ones: held while no replica was ready
 	Delayed      uint64   `json:"delayed_over_1s"`
 	Refused      uint64   `json:"refused"`
 	TimedOut     uint64   `json:"timed_out"`

@@ -14,7 +14,7 @@ type tally struct {
 	events     uint64 // arrivals, completions, replicas ready, waits over, looks
 	requests   uint64
 	released   uint64
-	cold       uint64 // held while no replica was ready
+	cold       uint64 // released, and held while no replica was ready
 	delayed    uint64 // held for more than a second
 	refused    uint64
 	timedOut   uint64
