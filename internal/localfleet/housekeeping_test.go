@@ -8,21 +8,26 @@ import (
 	"testing"
 )
 
-// onlyHome waits until the fleet's state holds exactly one allocation's
-// directories, complete, and returns that allocation's id.
+// onlyHome waits until the fleet's state holds exactly one allocation's directories,
+// and its group knows them as those of its next allocation, whose id it returns.
 func (r *running) onlyHome() (id string) {
 	r.t.Helper()
 	eventually(r.t, "directories made ahead", func() error {
+		r.mu.Lock()
+		spare := r.groups[testRef].spare
+		r.mu.Unlock()
+		if spare == nil {
+			return errors.New("none")
+		}
+		id = spare.id
 		entries, err := os.ReadDir(r.allocsDir())
 		if err != nil {
 			return err
 		}
-		if len(entries) != 1 {
-			return fmt.Errorf("%d directories, want 1", len(entries))
+		if len(entries) != 1 || entries[0].Name() != id {
+			return fmt.Errorf("%v, want %s alone", entries, id)
 		}
-		id = entries[0].Name()
-		_, err = os.Stat(filepath.Join(r.allocsDir(), id, "model", "secrets")) // the last one made
-		return err
+		return nil
 	})
 	return id
 }
