@@ -71,7 +71,9 @@ func (s *service) readMetrics(now time.Time) (again time.Time) {
 			}
 		}
 	}
-	if list := s.metricsFrom("prometheus"); len(list) > 0 && !s.idle(now) {
+	if s.idle(now) {
+		s.meters = nil // nobody is asked: an answer that grows old is no fault, and none of then counts at the next wake
+	} else if list := s.metricsFrom("prometheus"); len(list) > 0 {
 		again = earlier(again, s.meterQueries(now, list))
 	}
 	return again

@@ -184,3 +184,45 @@ func TestWhatIsNoOneNumberIsUnknownWithItsReason(t *testing.T) {
 		t.Errorf("of another query: %v, %q", show(got.value), got.why)
 	}
 }
+
+func TestAServiceAtRestWhoseQueriesNobodyAsksIsNotSaidToLackThem(t *testing.T) {
+	p := byMetric(policies.Metric{Source: "prometheus", Query: "sum(waiting)"})
+	p.Replicas.Min = 0
+	p.ToZero = policies.ToZero{Mode: "after", After: 10 * time.Second}
+	play(t, p, func(t *testing.T, h *house) {
+		h.stop()
+		var logged strings.Builder
+		h.log = &logged
+		var asked atomic.Int64
+		h.restart(&url.URL{Scheme: "http", Host: "10.9.9.9:9090"}, func(r *http.Request) (*http.Response, error) {
+			if r.URL.Host != "10.9.9.9:9090" {
+				return h.fleet.RoundTrip(r)
+			}
+			asked.Add(1)
+			return reply(200, vector(time.Now(), "0")), nil
+		})
+		h.operate(jobs.Command{Verb: jobs.VerbWake})
+		h.awaitReady(1)
+		within(t, 2*time.Minute, "it goes to zero", func() bool { return h.fleet.wants() == 0 })
+		pass(2 * time.Minute)
+		before := asked.Load()
+		if before == 0 {
+			t.Fatal("Prometheus was never asked")
+		}
+		for range 20 {
+			pass(time.Minute)
+			if text := h.notice(jobs.NoticeMetricUnknown); text != "" {
+				t.Fatalf("at rest: notice %q", text)
+			}
+		}
+		if after := asked.Load(); after > before {
+			t.Errorf("asked %d times at rest", after-before)
+		}
+		h.operate(jobs.Command{Verb: jobs.VerbWake})
+		h.awaitReady(1)
+		h.stop()
+		if strings.Contains(logged.String(), "metrics of the policy unknown") {
+			t.Errorf("logged: %s", logged.String())
+		}
+	})
+}
