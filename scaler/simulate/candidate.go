@@ -20,6 +20,7 @@ type Candidate struct {
 	min, max int
 	most     map[string]int
 	make     func(min, max int) controller
+	assumed  []string // of what the policy goes by and no trace knows
 }
 
 // UpTo returns the candidates with another replicas.max for each service that is
@@ -43,7 +44,7 @@ const (
 
 // Policy is Pilotlight under a policy.
 func Policy(name string, p *policies.Policy) Candidate {
-	return candidate(name, p, func(lo, hi int) controller {
+	c := candidate(name, p, func(lo, hi int) controller {
 		if lo == p.Replicas.Min && hi == p.Replicas.Max {
 			return newPilotlight(p)
 		}
@@ -51,6 +52,8 @@ func Policy(name string, p *policies.Policy) Candidate {
 		bounded.Replicas.Min, bounded.Replicas.Max = lo, hi
 		return newPilotlight(&bounded)
 	})
+	c.assumed = assumed(name, p)
+	return c
 }
 
 // The patience and headroom of a Pareto chart.

@@ -103,6 +103,7 @@ func (rep *Report) Notes() []string {
 	if rep.Target != nil {
 		notes = append(notes, rep.Target.note())
 	}
+	notes = append(notes, rep.Assumed...)
 	if rep.Begins.IsZero() && rep.first >= unixTime/1000*time.Millisecond && rep.first < unixEnd/1000*time.Millisecond {
 		notes = append(notes, fmt.Sprintf("Nothing is asked in the first %s: if the trace's first column is Unix time, it is in seconds, and t_ms is milliseconds.", shortSpan(rep.first)))
 	}

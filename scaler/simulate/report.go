@@ -24,6 +24,8 @@ type Report struct {
 	Results    []Result  `json:"results"`
 	LowerBound Bound     `json:"lower_bound"`
 	Target     *Target   `json:"target,omitempty"` // see Aim
+	// Assumed is what was taken for granted of signals that policies go by and no trace has.
+	Assumed []string `json:"assumed,omitempty"`
 
 	Events uint64 `json:"-"` // that were replayed, under all candidates together
 
@@ -118,6 +120,9 @@ func finish(ctx context.Context, setup Setup, last time.Duration, n uint64, runs
 		rep.Events += n
 	}
 	for i := 0; i < len(each); i += setup.Seeds {
+		if c := runs[i].of; c.Patience == nil { // those of the sweep are the policy's
+			rep.Assumed = append(rep.Assumed, c.assumed...)
+		}
 		rep.Results = append(rep.Results, medians(each[i:i+setup.Seeds]))
 	}
 	if err := ctx.Err(); err != nil {
