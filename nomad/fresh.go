@@ -87,7 +87,7 @@ func (p *picture) judge(now tables, floor tables, at time.Time) (back, believed 
 		clear(j.changes)
 		clear(j.deployments)
 		for id, a := range j.allocs {
-			a.index = 0
+			a.index, a.seen = 0, 0
 			j.allocs[id] = a
 		}
 	}

@@ -11,6 +11,7 @@ import (
 type held struct {
 	jobs.Allocation
 	index uint64    // of its last change
+	seen  uint64    // index of the latest list that had it
 	words lastWords // of its tasks, without the log
 	log   string    // the last lines of the failed task, once read
 }
@@ -21,8 +22,27 @@ func (p *picture) applyAllocs(stubs []*api.AllocationListStub) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range stubs {
-		p.takeAlloc(jobKey{s.Namespace, s.JobID}, s)
+		key := jobKey{s.Namespace, s.JobID}
+		if j := p.jobs[key]; j == nil || j.overtaken(s) {
+			continue
+		}
+		p.takeAlloc(key, s)
 	}
+}
+
+// overtaken reports whether s, which the picture does not have, is older than a list
+// that had another allocation in its place: it had gone by then. Only a complete list
+// says more by what it has not; this also holds of one that may be stale.
+func (j *jobPicture) overtaken(s *api.AllocationListStub) bool {
+	if _, known := j.allocs[s.ID]; known || s.DesiredStatus != jobs.DesiredRun {
+		return false
+	}
+	for _, a := range j.allocs {
+		if a.seen >= s.ModifyIndex && a.Ref.Group == s.TaskGroup && a.Index == nameIndex(s.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // take keeps what stub says unless it is old, and reports whether it was news.
@@ -39,6 +59,7 @@ func (j *jobPicture) take(stub *api.AllocationListStub) (old held, isNews bool) 
 	if had {
 		h.Allocation = carryOver(old.Allocation, h.Allocation)
 		h.words, h.log, h.LogDue = h.words.or(old.words), old.log, old.LogDue
+		h.seen = old.seen
 	}
 	j.allocs[stub.ID] = h
 	return old, true
@@ -90,6 +111,9 @@ func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, inde
 			continue
 		}
 		if !complete {
+			if j.overtaken(s) {
+				continue
+			}
 			j.replace(s, ids, index)
 		}
 		p.takeAlloc(key, s)
@@ -103,6 +127,12 @@ func (p *picture) applyList(keys []jobKey, stubs []*api.AllocationListStub, inde
 		j := p.jobs[key]
 		if j == nil {
 			continue
+		}
+		for id := range ids { // after all were taken: those of one list are there at once
+			if a, had := j.allocs[id]; had {
+				a.seen = max(a.seen, index)
+				j.allocs[id] = a
+			}
 		}
 		if complete {
 			for id, a := range j.allocs {

@@ -169,3 +169,34 @@ func TestWhatTheSchedulerWritesDoesNotEraseWhatTheClientSaid(t *testing.T) {
 		t.Errorf("got %+v, want its times kept", a)
 	}
 }
+
+func TestOldNewsOfOneThatAStaleListHasInItsPlaceAnotherForIsDropped(t *testing.T) {
+	stale := func(p *picture, index uint64, stubs ...*api.AllocationListStub) {
+		p.applyList([]jobKey{translateKey}, stubs, index, false)
+	}
+	only := func(p *picture, when, want string) {
+		t.Helper()
+		if o := p.must(t); len(o.Allocations) != 1 || o.Allocations[0].ID != want {
+			t.Errorf("%s: got %+v, want %s alone", when, o.Allocations, want)
+		}
+	}
+	p := known(1)
+	first, second := stub("first", 20, jobs.ClientPending), stub("second", 22, jobs.ClientPending)
+	stale(p, 23, second) // the first has failed and was collected, and nobody has told
+	p.applyAlloc(first)
+	only(p, "a stream that starts far back", "second")
+	stale(p, 20, first)
+	only(p, "a list that is older still", "second")
+
+	both := known(1)
+	stale(both, 23, first, second)
+	if n := len(both.must(t).Allocations); n != 2 {
+		t.Errorf("of one list that has both, got %d", n)
+	}
+	p.applyAlloc(stub("third", 24, jobs.ClientPending)) // it may come before what becomes of the second
+	if n := len(p.must(t).Allocations); n != 2 {
+		t.Errorf("after news that is newer than the list, got %d allocations, want 2", n)
+	}
+	p.applyList([]jobKey{translateKey}, []*api.AllocationListStub{first}, 30, true)
+	only(p, "a complete list is the truth", "first")
+}
