@@ -328,7 +328,7 @@ func TestConstantLoadDoesNotOscillate(t *testing.T) {
 		w := newWorld(t, p)
 		w.snap.Service = ServiceTime{MeanSeconds: s, Count: 100}
 		var arrived float64
-		settled, changes := 11*time.Minute, 0
+		settled, changes, descending := 11*time.Minute, 0, false
 		for w.now.Sub(epoch) < 15*time.Minute {
 			w.now = w.now.Add(time.Second)
 			arrived += float64(load) / s
@@ -350,7 +350,10 @@ func TestConstantLoadDoesNotOscillate(t *testing.T) {
 			}
 			w.snap.Replicas = w.snap.Replicas[:d.To]
 			if d.To != d.From && w.now.Sub(epoch) > settled {
-				changes++
+				if down := d.To < d.From; !down || !descending { // steps on one way down are one change
+					changes++
+				}
+				descending = d.To < d.From
 				t.Logf("%s: %d→%d %s", w.now.Sub(epoch), d.From, d.To, d.Reason)
 			}
 		}
