@@ -196,7 +196,8 @@ func (m *model) checkOrder(b *books) {
 			continue // it was at a late call's place, and has gone back to its own
 		}
 		for _, earlier := range m.before.queue[:i] {
-			if still, waits := now[earlier.id]; waits && still == earlier && earlier.level() == p.level() && !m.before.silent[earlier.id] {
+			still, waits := now[earlier.id] // or has its slot, and Redis was not told yet
+			if waits && still == earlier && earlier.level() == p.level() && !m.before.silent[earlier.id] && !m.ghost(earlier) {
 				m.fail("%s has a slot, and %s, which came earlier, waits", p.id, earlier.id)
 			}
 		}
